@@ -1,0 +1,60 @@
+package domain
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// Upcaster turns the data of one schema version into that of the next.
+type Upcaster func(json.RawMessage) (json.RawMessage, error)
+
+// EventKind says how one type of event is read: its stored name, the schema
+// version written now, and how older versions become it.
+type EventKind struct {
+	Type          string
+	SchemaVersion int
+	// upcasters[i] turns version i+1 into i+2.
+	upcasters []Upcaster
+	decode    func([]byte) (Payload, error)
+}
+
+// Kind declares the event type whose payload is P. Its schema version is one more
+// than the number of upcasters, so a new version cannot be declared without the
+// way to read the old one.
+func Kind[P Payload](upcasters ...Upcaster) EventKind {
+	var zero P
+	return EventKind{
+		Type:          zero.EventType(),
+		SchemaVersion: len(upcasters) + 1,
+		upcasters:     upcasters,
+		decode: func(data []byte) (Payload, error) {
+			var p P
+			d := json.NewDecoder(bytes.NewReader(data))
+			d.UseNumber()
+			if err := d.Decode(&p); err != nil {
+				return nil, err
+			}
+			return p, nil
+		},
+	}
+}
+
+// Decode reads data of any schema version up to the current one. A newer version
+// is an error: skipping or guessing would decide on half of the truth.
+func (k EventKind) Decode(schemaVersion int, data []byte) (Payload, error) {
+	if schemaVersion < 1 || schemaVersion > k.SchemaVersion {
+		return nil, fmt.Errorf("event %s has schema version %d, this program reads up to %d", k.Type, schemaVersion, k.SchemaVersion)
+	}
+	for v := schemaVersion; v < k.SchemaVersion; v++ {
+		var err error
+		if data, err = k.upcasters[v-1](data); err != nil {
+			return nil, fmt.Errorf("upcasting %s from schema version %d: %w", k.Type, v, err)
+		}
+	}
+	p, err := k.decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("decoding %s: %w", k.Type, err)
+	}
+	return p, nil
+}

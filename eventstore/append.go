@@ -1,0 +1,312 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reactdjango-hub/backend/domain"
+)
+
+// Boundary is a tag within an organisation.
+type Boundary struct {
+	Org string
+	Tag domain.Tag
+}
+
+// Mark is a boundary and the position up to which its events were read.
+type Mark struct {
+	Boundary
+	Head int64
+}
+
+// NewEvent is an event without its place in the log.
+type NewEvent struct {
+	ID            uuid.UUID
+	Stream        domain.Tag
+	Version       int64
+	Type          string
+	SchemaVersion int
+	// Tags include the stream and, for every subject, its "subject:" tag.
+	Tags     []domain.Tag
+	Subjects []string
+	Data     []byte
+}
+
+// Outcome is a decided command whose answer is kept: with events when accepted,
+// with Refusal (JSON) when refused, with neither when nothing had to change.
+type Outcome struct {
+	Meta           domain.Meta
+	IdempotencyKey string
+	RequestHash    []byte
+	Refusal        []byte
+	ResourceID     string
+	Created        bool
+	Version        int64
+	Events         []NewEvent
+}
+
+// Turn is what one append writes: all of it or nothing. Marks name every boundary
+// that any outcome depends on, also outcomes that are not kept.
+type Turn struct {
+	Marks    []Mark
+	Outcomes []Outcome
+}
+
+// Appended says where a turn went, or why it went nowhere.
+type Appended struct {
+	// Base is the position before the turn's first event.
+	Base       int64
+	RecordedAt time.Time
+	// Moved holds indexes into Marks of boundaries that have later events;
+	// KnownCommands and KnownKeys indexes into Outcomes of what was answered before.
+	Moved, KnownCommands, KnownKeys []int
+}
+
+// Refused reports that nothing was written because the turn was decided on a past state.
+func (a Appended) Refused() bool {
+	return len(a.Moved)+len(a.KnownCommands)+len(a.KnownKeys) > 0
+}
+
+// ErrUnknownOutcome wraps errors after which a turn may or may not be in the log.
+var ErrUnknownOutcome = errors.New("the log did not say whether it was written")
+
+// querier is what a pool and a transaction have in common.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Append writes a turn if nothing it depends on has moved, durably, in one round
+// trip. An error that wraps ErrUnknownOutcome leaves open whether it was written;
+// any other means it was not.
+func (s *Store) Append(ctx context.Context, t Turn) (Appended, error) {
+	return appendTurn(ctx, s.pool, t)
+}
+
+// Locked holds the log's lock while do decides: what do reads is the newest there
+// is and stays so until it returns. Nil from do commits. Errors as with Append.
+func (s *Store) Locked(ctx context.Context, do func(*LockedLog) error) error {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("starting a transaction: %w", err)
+	}
+	// After a commit this does nothing; before, the connection may be gone anyway.
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := tx.Exec(ctx, `SELECT lock_log()`); err != nil {
+		return fmt.Errorf("locking the log: %w", err)
+	}
+	if err := do(&LockedLog{tx}); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return unknownUnlessRefused(err)
+	}
+	return nil
+}
+
+// LockedLog is the log while its lock is held.
+type LockedLog struct{ tx pgx.Tx }
+
+// Load reads as Store.Load does.
+func (l *LockedLog) Load(ctx context.Context, marks []Mark) ([]BoundaryEvent, error) {
+	return load(ctx, l.tx, marks)
+}
+
+// FindReceipts reads as Store.FindReceipts does.
+func (l *LockedLog) FindReceipts(ctx context.Context, keys []ReceiptKey) ([]StoredOutcome, error) {
+	return findReceipts(ctx, l.tx, keys)
+}
+
+// Append writes a turn that becomes durable when Locked returns nil.
+func (l *LockedLog) Append(ctx context.Context, t Turn) (Appended, error) {
+	return appendTurn(ctx, l.tx, t)
+}
+
+func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
+	args, err := t.args()
+	if err != nil {
+		return Appended{}, err
+	}
+	var (
+		a                               Appended
+		moved, knownCommands, knownKeys []int32
+	)
+	err = q.QueryRow(ctx, `SELECT base, recorded, moved, known_commands, known_keys
+		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)`,
+		args...).Scan(&a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys)
+	if err != nil {
+		return Appended{}, unknownUnlessRefused(err)
+	}
+	a.RecordedAt = a.RecordedAt.UTC()
+	a.Moved, a.KnownCommands, a.KnownKeys = fromOne(moved), fromOne(knownCommands), fromOne(knownKeys)
+	return a, nil
+}
+
+// unknownUnlessRefused tells an answer of the server, which means that it rolled
+// back, from a connection that broke before one. A server that was told to shut down
+// (class 57P) may have committed first.
+func unknownUnlessRefused(err error) error {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && !strings.HasPrefix(answer.Code, "57P") {
+		return fmt.Errorf("appending: %w", err)
+	}
+	if pgconn.SafeToRetry(err) {
+		return fmt.Errorf("appending: %w", err)
+	}
+	return fmt.Errorf("appending: %w: %w", ErrUnknownOutcome, err)
+}
+
+// args lays the turn out in the arrays of append_events.
+func (t Turn) args() ([]any, error) {
+	var b boundaryArrays
+	b.add(t.Marks)
+	var c outcomeArrays
+	var e eventArrays
+	for i, o := range t.Outcomes {
+		if err := c.add(o); err != nil {
+			return nil, err
+		}
+		for _, event := range o.Events {
+			e.add(i+1, event)
+		}
+	}
+	return []any{
+		b.org, b.tag, b.head,
+		c.id, c.org, c.caller, c.key, c.hash, c.refusal, c.resource, c.created, c.version, c.events,
+		c.actor, c.onBehalfOf, c.reason, c.request, c.correlation, c.causation, c.occurred,
+		e.command, e.id, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
+	}, nil
+}
+
+type boundaryArrays struct {
+	org, tag []string
+	head     []int64
+}
+
+func (a *boundaryArrays) add(marks []Mark) {
+	for _, m := range marks {
+		a.org = append(a.org, m.Org)
+		a.tag = append(a.tag, string(m.Tag))
+		a.head = append(a.head, m.Head)
+	}
+}
+
+type outcomeArrays struct {
+	id                                       [][16]byte
+	org, caller, resource                    []string
+	key, refusal                             []*string
+	hash                                     [][]byte
+	created                                  []bool
+	version                                  []int64
+	events                                   []int32
+	actor                                    []string
+	onBehalfOf, reason, request, correlation []*string
+	causation                                []*string
+	occurred                                 []time.Time
+}
+
+func (a *outcomeArrays) add(o Outcome) error {
+	m := o.Meta
+	actor, err := json.Marshal(m.Actor)
+	if err != nil {
+		return fmt.Errorf("encoding the actor: %w", err)
+	}
+	var onBehalfOf []byte
+	if m.OnBehalfOf != nil {
+		if onBehalfOf, err = json.Marshal(m.OnBehalfOf); err != nil {
+			return fmt.Errorf("encoding on_behalf_of: %w", err)
+		}
+	}
+	a.id = append(a.id, m.CommandID)
+	a.org = append(a.org, m.Org)
+	a.caller = append(a.caller, m.Actor.Sub)
+	a.key = append(a.key, orNull(o.IdempotencyKey))
+	a.hash = append(a.hash, o.RequestHash)
+	a.refusal = append(a.refusal, orNull(string(o.Refusal)))
+	a.resource = append(a.resource, o.ResourceID)
+	a.created = append(a.created, o.Created)
+	a.version = append(a.version, o.Version)
+	a.events = append(a.events, int32(len(o.Events))) //nolint:gosec // bounded by the turn
+	a.actor = append(a.actor, string(actor))
+	a.onBehalfOf = append(a.onBehalfOf, orNull(string(onBehalfOf)))
+	a.reason = append(a.reason, orNull(m.Reason))
+	a.request = append(a.request, orNull(m.RequestID))
+	a.correlation = append(a.correlation, orNull(m.CorrelationID))
+	a.causation = append(a.causation, orNull(m.CausationID))
+	a.occurred = append(a.occurred, m.Now)
+	return nil
+}
+
+type eventArrays struct {
+	command       []int32
+	id            [][16]byte
+	stream        []string
+	version       []int64
+	kind          []string
+	schemaVersion []int32
+	tags          []string
+	subjects      []string
+	data          [][]byte
+}
+
+func (a *eventArrays) add(command int, e NewEvent) {
+	tags := make([]string, len(e.Tags))
+	for i, tag := range e.Tags {
+		tags[i] = string(tag)
+	}
+	a.command = append(a.command, int32(command)) //nolint:gosec // bounded by the turn
+	a.id = append(a.id, e.ID)
+	a.stream = append(a.stream, string(e.Stream))
+	a.version = append(a.version, e.Version)
+	a.kind = append(a.kind, e.Type)
+	a.schemaVersion = append(a.schemaVersion, int32(e.SchemaVersion)) //nolint:gosec // counts upcasters
+	a.tags = append(a.tags, arrayLiteral(tags))
+	a.subjects = append(a.subjects, arrayLiteral(e.Subjects))
+	a.data = append(a.data, e.Data)
+}
+
+// arrayLiteral is PostgreSQL's text form of a text[]: rows of differing length do
+// not fit a two-dimensional array.
+func arrayLiteral(items []string) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, item := range items {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		for j := range len(item) {
+			if item[j] == '"' || item[j] == '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(item[j])
+		}
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// fromOne turns PostgreSQL's numbers from 1 into indexes.
+func fromOne(numbers []int32) []int {
+	indexes := make([]int, len(numbers))
+	for i, n := range numbers {
+		indexes[i] = int(n) - 1
+	}
+	return indexes
+}

@@ -1,0 +1,211 @@
+package eventstore_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/eventstore"
+)
+
+func TestAppendGivesGaplessPositionsPerLogAndOrganisation(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	turn := eventstore.Turn{Outcomes: []eventstore.Outcome{
+		{Meta: meta("acme"), Events: []eventstore.NewEvent{event("a:1", 1), event("a:1", 2)}},
+		{Meta: meta("other"), Events: []eventstore.NewEvent{event("a:1", 1)}},
+		{Meta: meta("acme"), Events: []eventstore.NewEvent{event("a:2", 1)}},
+	}}
+	assert.Equal(t, int64(0), l.append(t, turn).Base)
+	next := one(nil, event("a:2", 2))
+	assert.Equal(t, int64(4), l.append(t, next).Base)
+
+	entries, err := l.relayer.ReadLog(t.Context(), 0, 100)
+	require.NoError(t, err)
+	var got []string
+	for _, e := range entries {
+		got = append(got, fmt.Sprintf("%d %s/%d %s v%d", e.Position, e.Org, e.OrgPosition, e.Stream, e.Version))
+	}
+	assert.Equal(t, []string{
+		"1 acme/1 a:1 v1", "2 acme/2 a:1 v2", "3 other/1 a:1 v1", "4 acme/3 a:2 v1", "5 acme/4 a:2 v2",
+	}, got)
+	assert.Nil(t, entries[0].Receipt, "a receipt belongs to the last event of its command")
+	assert.Equal(t, int64(1), entries[1].Receipt.FirstPosition)
+	assert.Equal(t, int64(2), entries[1].Receipt.Position)
+	assert.Equal(t, turn.Outcomes[0].Meta.CommandID, entries[1].Receipt.CommandID)
+}
+
+func TestAppendStoresEveryColumn(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	m := meta("acme")
+	m.OnBehalfOf = &domain.Actor{Sub: "bo", Person: "p-bo"}
+	m.Reason, m.RequestID, m.CorrelationID, m.CausationID = "because\n\"ü\"", "req", "cor", "cau"
+	e := event("a:1", 1, `key:x/"quoted\", {braces}`, "subject:s1")
+	e.Subjects = []string{"s1"}
+	e.Data = []byte("{\"spaces\" :  1 , \"u\": \"\\u00e9é\"}")
+	l.append(t, eventstore.Turn{Outcomes: []eventstore.Outcome{{
+		Meta: m, IdempotencyKey: "k", RequestHash: []byte{1, 2}, ResourceID: "1", Created: true, Version: 1, Events: []eventstore.NewEvent{e},
+	}}})
+
+	entries, err := l.relayer.ReadLog(t.Context(), 0, 1)
+	require.NoError(t, err)
+	got := entries[0]
+	_, epoch, err := l.relayer.Head(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, got.LeafHash, 32)
+	assert.False(t, got.RecordedAt.IsZero())
+	assert.Equal(t, domain.Event{
+		Position: 1, OrgPosition: 1, Epoch: epoch, ID: e.ID, Org: "acme", Stream: "a:1", Version: 1,
+		Type: "thing.happened", SchemaVersion: 1, Tags: e.Tags, Subjects: []string{"s1"}, Data: e.Data,
+		Actor: m.Actor, OnBehalfOf: m.OnBehalfOf, Reason: m.Reason, RequestID: "req", CorrelationID: "cor", CausationID: "cau",
+		CommandID: m.CommandID, OccurredAt: m.Now, RecordedAt: got.RecordedAt, LeafHash: got.LeafHash,
+	}, got.Event)
+	assert.Equal(t, &eventstore.Receipt{
+		CommandID: m.CommandID, Org: "acme", Caller: "ana", IdempotencyKey: "k", RequestHash: []byte{1, 2},
+		ResourceID: "1", Created: true, Version: 1, FirstPosition: 1, Position: 1,
+	}, got.Receipt)
+}
+
+func TestAppendRefusesTheWholeTurnWhenABoundaryMoved(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.append(t, one([]eventstore.Mark{mark("a:1", 0), mark("key:x", 0)}, event("a:1", 1, "key:x")))
+
+	stale := one([]eventstore.Mark{mark("a:2", 0), mark("key:x", 0)}, event("a:2", 1, "key:x"))
+	appended, err := l.command.Append(t.Context(), stale)
+	require.NoError(t, err)
+	assert.Equal(t, []int{1}, appended.Moved)
+	head, _, err := l.command.Head(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, int64(1), head, "nothing of a refused turn is written")
+
+	// The same boundary in another organisation is another boundary.
+	stale.Marks[1].Org = "other"
+	l.append(t, stale)
+}
+
+func TestAppendChecksOutcomesWithoutEvents(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.append(t, one(nil, event("a:1", 1)))
+	appended, err := l.command.Append(t.Context(), eventstore.Turn{Marks: []eventstore.Mark{mark("a:1", 0)}})
+	require.NoError(t, err)
+	assert.Equal(t, []int{0}, appended.Moved)
+	appended = l.append(t, eventstore.Turn{Marks: []eventstore.Mark{mark("a:1", 1)}})
+	assert.Equal(t, int64(1), appended.Base)
+}
+
+func TestAppendRefusesWhatWasAnsweredBefore(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	first := one(nil, event("a:1", 1))
+	first.Outcomes[0].IdempotencyKey = "k"
+	l.append(t, first)
+
+	again, err := l.command.Append(t.Context(), first)
+	require.NoError(t, err)
+	assert.Equal(t, []int{0}, again.KnownCommands)
+	assert.Equal(t, []int{0}, again.KnownKeys)
+
+	sameKey := one(nil, event("a:2", 1))
+	sameKey.Outcomes[0].IdempotencyKey = "k"
+	again, err = l.command.Append(t.Context(), sameKey)
+	require.NoError(t, err)
+	assert.Empty(t, again.KnownCommands)
+	assert.Equal(t, []int{0}, again.KnownKeys)
+
+	otherCaller := sameKey
+	otherCaller.Outcomes[0].Meta.Actor.Sub = "bo"
+	l.append(t, otherCaller)
+
+	found, err := l.command.FindReceipts(t.Context(), []eventstore.ReceiptKey{{Org: "acme", Caller: "ana", Key: "k"}})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	assert.Equal(t, first.Outcomes[0].Meta.CommandID, found[0].CommandID)
+	assert.Equal(t, []string{"thing.happened"}, found[0].EventTypes)
+}
+
+func TestAppendKeepsRefusals(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	refused := one(nil)
+	refused.Outcomes[0].IdempotencyKey = "k"
+	refused.Outcomes[0].Refusal = []byte(`{"code":"no"}`)
+	l.append(t, refused)
+	found, err := l.command.FindReceipts(t.Context(), []eventstore.ReceiptKey{{CommandID: refused.Outcomes[0].Meta.CommandID}})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	assert.JSONEq(t, `{"code":"no"}`, string(found[0].Refusal))
+	assert.Zero(t, found[0].FirstPosition)
+	assert.Empty(t, found[0].EventTypes)
+}
+
+func TestAppendRefusesVersionsThatDoNotContinueTheStream(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	for _, version := range []int64{2, 0, -1} {
+		_, err := l.command.Append(t.Context(), one(nil, event("a:1", version)))
+		require.Error(t, err)
+	}
+	_, err := l.command.Append(t.Context(), one(nil, event("a:1", 1), event("a:1", 3)))
+	require.ErrorContains(t, err, "do not continue the log")
+	require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, "an answer of the server means that it rolled back")
+	head, _, err := l.command.Head(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, head)
+}
+
+func TestAppendOnlyAtReadCommitted(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	conn := l.admin(t)
+	_, err := conn.Exec(t.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ`)
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), `SELECT lock_log()`)
+	require.ErrorContains(t, err, "READ COMMITTED")
+}
+
+// Sixteen racers on one empty boundary, released together: one wins each round.
+func TestOneWinnerPerBoundary(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	const racers, rounds = 16, 25
+	for round := range rounds {
+		key := domain.NewTag("key", fmt.Sprintf("x/%d", round))
+		start := make(chan struct{})
+		won := make(chan bool, racers)
+		var group sync.WaitGroup
+		for range racers {
+			group.Go(func() {
+				<-start
+				stream := domain.NewTag("a", uuid.NewString())
+				appended, err := l.command.Append(t.Context(), one([]eventstore.Mark{mark(key, 0)}, event(stream, 1, key)))
+				won <- assert.NoError(t, err) && !appended.Refused()
+			})
+		}
+		close(start)
+		group.Wait()
+		close(won)
+		winners := 0
+		for w := range won {
+			if w {
+				winners++
+			}
+		}
+		require.Equal(t, 1, winners, "round %d", round)
+	}
+}
+
+func TestRecordedAtNeverDecreases(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	first := l.append(t, one(nil, event("a:1", 1)))
+	second := l.append(t, one(nil, event("a:1", 2)))
+	assert.False(t, second.RecordedAt.Before(first.RecordedAt))
+}

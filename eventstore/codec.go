@@ -1,0 +1,75 @@
+package eventstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// MaxEventBytes bounds the encoded data of one event. It keeps an event with its
+// headers well below NATS's default max_payload of 1 MiB; the table checks it too.
+const MaxEventBytes = 256 << 10
+
+// Codec turns payloads into stored bytes and stored events into facts.
+type Codec struct{ kinds map[string]domain.EventKind }
+
+// NewCodec makes a codec of all event types the program knows. Naming a type twice
+// is a fault of the program and panics.
+func NewCodec(kinds ...domain.EventKind) *Codec {
+	c := &Codec{kinds: make(map[string]domain.EventKind, len(kinds))}
+	for _, k := range kinds {
+		if _, twice := c.kinds[k.Type]; twice {
+			panic("eventstore: event type " + k.Type + " is declared twice")
+		}
+		c.kinds[k.Type] = k
+	}
+	return c
+}
+
+// Knows reports whether events of this type can be decoded.
+func (c *Codec) Knows(eventType string) bool {
+	_, known := c.kinds[eventType]
+	return known
+}
+
+// Encode gives the stored name, schema version and bytes of a payload. Data above
+// MaxEventBytes is a TooLarge problem, event_too_large.
+func (c *Codec) Encode(p domain.Payload) (eventType string, schemaVersion int, data []byte, err error) {
+	kind, known := c.kinds[p.EventType()]
+	if !known {
+		return "", 0, nil, fmt.Errorf("event type %s is not in the codec", p.EventType())
+	}
+	if data, err = json.Marshal(p); err != nil {
+		return "", 0, nil, fmt.Errorf("encoding %s: %w", kind.Type, err)
+	}
+	if len(data) > MaxEventBytes {
+		return "", 0, nil, problem.New(problem.TooLarge, "event_too_large",
+			"The change makes an event of %d bytes; the most is %d. Split it up.", len(data), MaxEventBytes)
+	}
+	return kind.Type, kind.SchemaVersion, data, nil
+}
+
+// Fact decodes a stored event, upcast to the current schema version. A type or
+// schema version that this program does not know is an Unavailable problem,
+// unknown_event: deciding without it could be wrong.
+func (c *Codec) Fact(e domain.Event) (domain.Fact, error) {
+	kind, known := c.kinds[e.Type]
+	if !known {
+		return domain.Fact{}, unknownEvent(fmt.Errorf("event type %s is not known", e.Type))
+	}
+	payload, err := kind.Decode(e.SchemaVersion, e.Data)
+	if err != nil {
+		return domain.Fact{}, unknownEvent(err)
+	}
+	return domain.Fact{Stream: e.Stream, Tags: e.Tags, Subjects: e.Subjects, Payload: payload}, nil
+}
+
+// unknownEvent hides the cause from callers and keeps it for the log.
+func unknownEvent(cause error) error {
+	p := problem.New(problem.Unavailable, "unknown_event",
+		"This server is older than the data it would have to decide on. Try again when the upgrade is complete.").Retry(30 * time.Second)
+	return fmt.Errorf("%w (%w)", p, cause)
+}

@@ -1,0 +1,73 @@
+// Package eventstore is the log: appended to in turns, read by stream, tag, type or
+// position, never changed. PostgreSQL holds it and enforces its laws (migrations/log);
+// this package is the thin typed door to those functions.
+//
+// A Store acts as the database role that its pool was opened with (OpenPool), so
+// what a process may do is decided by PostgreSQL.
+package eventstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Role is a database role that a part of the program acts as.
+type Role string
+
+// The roles of the services; migrations/log grants each what it needs.
+const (
+	RoleCommand   Role = "hub_command"
+	RoleRelay     Role = "hub_relay"
+	RoleProjector Role = "hub_projector"
+	RoleQuery     Role = "hub_query"
+)
+
+// OpenPool opens a pool of at most maxConns connections, each of which becomes the
+// role before first use, whatever login the URL names.
+func OpenPool(ctx context.Context, databaseURL string, role Role, maxConns int32) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(databaseURL)
+	if err != nil {
+		// The parser's error repeats parts of the URL, which holds a password.
+		return nil, fmt.Errorf("the database URL for %s cannot be read", role)
+	}
+	config.MaxConns = maxConns
+	config.ConnConfig.RuntimeParams["application_name"] = string(role)
+	// A hub that hangs within a transaction must not hold the log's lock for ever.
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SET ROLE "+pgx.Identifier{string(role)}.Sanitize())
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("opening the pool of %s: %w", role, err)
+	}
+	return pool, nil
+}
+
+// Store reads and appends to the log through one pool.
+type Store struct{ pool *pgxpool.Pool }
+
+// New makes a store that acts as the pool's role.
+func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// Head is the position of the last event, 0 for an empty log, and the log's epoch.
+func (s *Store) Head(ctx context.Context) (position int64, epoch uuid.UUID, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT head, epoch FROM log_head()`).Scan(&position, &epoch)
+	if err != nil {
+		return 0, uuid.Nil, fmt.Errorf("reading the head of the log: %w", err)
+	}
+	return position, epoch, nil
+}
+
+// EnsurePartitions makes room for the next 2 × 2²⁴ events; RoleCommand only.
+func (s *Store) EnsurePartitions(ctx context.Context) error {
+	if _, err := s.pool.Exec(ctx, `SELECT ensure_partitions()`); err != nil {
+		return fmt.Errorf("creating partitions of the log: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,19 @@
+-- Goes back to an empty database, and only from an empty log.
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM public.events) THEN
+    RAISE EXCEPTION 'the log is not empty: migrating down would destroy it' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+END
+$$;
+
+DROP EVENT TRIGGER log_refuses_ddl;
+DROP EVENT TRIGGER log_refuses_drop;
+
+DROP FUNCTION find_receipts, append_events, lock_log, load_boundaries, read_log, log_head,
+              event_leaf, ensure_partitions, partition_size;
+DROP TABLE receipts, event_tags, events, log_epochs;
+DROP SCHEMA hub_guard CASCADE;
+
+-- The roles stay: they belong to the server and other databases may use them.
+REVOKE ALL ON SCHEMA public FROM hub_log, hub_command, hub_relay, hub_projector, hub_query;

@@ -1,0 +1,443 @@
+-- The event log: the truth and the audit trail. What an event is never changes
+-- after this file; docs/log.md explains every part of it.
+--
+-- Runs as a superuser (event triggers need one) on an empty database.
+
+-- Roles are of the whole server, so another database may have made them already.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['hub_log', 'hub_command', 'hub_relay', 'hub_projector', 'hub_query'] LOOP
+    BEGIN
+      EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS', name);
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+      NULL;
+    END;
+  END LOOP;
+END
+$$;
+
+-- hub_log owns the log and the functions that act on it. Nobody logs in as it and
+-- no service is a member of it.
+GRANT USAGE, CREATE ON SCHEMA public TO hub_log;
+GRANT USAGE ON SCHEMA public TO hub_command, hub_relay, hub_projector, hub_query;
+
+-- Append-only ------------------------------------------------------------------
+
+-- What guards the log has a schema and an owner of its own, so that neither DROP
+-- SCHEMA public CASCADE nor DROP OWNED BY hub_log removes the guard together with
+-- what it guards.
+CREATE SCHEMA hub_guard;
+GRANT USAGE ON SCHEMA hub_guard TO PUBLIC;
+
+CREATE FUNCTION hub_guard.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'the log is append-only: % on % is refused', TG_OP, TG_TABLE_NAME
+    USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+-- The tables that refuse_ddl guards, as they are named in object identities.
+CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs)(_p[0-9]+)?($|\.)';
+
+-- Refuses DDL on the log to everybody, the owner and superusers included. hub_log
+-- may create partitions (ensure_partitions) as long as all of the log stays guarded;
+-- nothing may be dropped. A superuser can still drop this trigger first: that is
+-- what the signed checkpoints kept elsewhere are for.
+CREATE FUNCTION hub_guard.refuse_ddl() RETURNS event_trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+  object record;
+BEGIN
+  IF TG_EVENT = 'sql_drop' THEN
+    FOR object IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
+      IF hub_guard.is_log_object(object.object_identity) THEN
+        RAISE EXCEPTION 'the log is append-only: % of % is refused', TG_TAG, object.object_identity
+          USING ERRCODE = 'insufficient_privilege';
+      END IF;
+    END LOOP;
+  ELSIF current_user <> 'hub_log' THEN
+    FOR object IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
+      -- A renamed table no longer has its name, and one given away not its owner.
+      IF object.object_type <> 'index' AND (hub_guard.is_log_object(object.object_identity)
+         OR EXISTS (SELECT FROM pg_class c WHERE c.oid = object.objid AND object.classid = 'pg_class'::regclass
+                       AND c.relowner = 'hub_log'::regrole)) THEN
+        RAISE EXCEPTION 'the log is append-only: % on % is refused', TG_TAG, object.object_identity
+          USING ERRCODE = 'insufficient_privilege';
+      END IF;
+    END LOOP;
+  ELSIF EXISTS (
+    -- A part without its guard, or partitions that do not follow one another from 0.
+    SELECT FROM pg_class c
+     WHERE (c.relispartition OR c.relkind = 'p') AND c.relkind IN ('r', 'p')
+       AND c.relnamespace = 'public'::regnamespace AND c.relowner = 'hub_log'::regrole
+       AND NOT (c.relrowsecurity AND c.relforcerowsecurity
+                AND EXISTS (SELECT FROM pg_trigger t
+                             WHERE t.tgrelid = c.oid AND t.tgname = 'append_only' AND t.tgenabled = 'A'))
+  ) OR EXISTS (
+    SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+     WHERE i.inhparent IN ('events'::regclass, 'event_tags'::regclass)
+     GROUP BY i.inhparent
+    HAVING count(*) <> max(substring(c.relname from '_p([0-9]+)$')::integer) + 1
+  ) THEN
+    RAISE EXCEPTION 'the log is append-only: % would leave a part of it unguarded', TG_TAG
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+END
+$$;
+
+-- The log ----------------------------------------------------------------------
+
+SET ROLE hub_log;
+
+-- One row per start of the log's history: the first, and one per restore to an
+-- earlier state. The newest row is the epoch in force.
+CREATE TABLE log_epochs (
+  epoch          uuid        NOT NULL PRIMARY KEY DEFAULT gen_random_uuid(),
+  after_position bigint      NOT NULL,
+  started_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE events (
+  position       bigint      NOT NULL,
+  org_position   bigint      NOT NULL,
+  epoch          uuid        NOT NULL,
+  id             uuid        NOT NULL,
+  org            text        NOT NULL,
+  stream         text        NOT NULL,
+  version        bigint      NOT NULL,
+  type           text        NOT NULL,
+  schema_version integer     NOT NULL,
+  tags           text[]      NOT NULL,
+  subjects       text[]      NOT NULL,
+  -- The exact bytes, never jsonb: what is hashed is what was written.
+  data           bytea       NOT NULL,
+  -- json, not jsonb, keeps the exact text and can still be queried.
+  actor          json        NOT NULL,
+  on_behalf_of   json,
+  reason         text,
+  request_id     text,
+  correlation_id text,
+  causation_id   text,
+  command_id     uuid        NOT NULL,
+  occurred_at    timestamptz NOT NULL,
+  recorded_at    timestamptz NOT NULL,
+  leaf_hash      bytea       NOT NULL,
+  PRIMARY KEY (position),
+  CHECK (position > 0 AND org_position > 0 AND version > 0 AND schema_version > 0),
+  CHECK (org <> '' AND octet_length(data) <= 262144 AND octet_length(leaf_hash) = 32)
+) PARTITION BY RANGE (position);
+
+-- (org, position) finds an organisation's head and its tail; the others serve
+-- reads by stream and by type. Uniqueness of versions is append_events' work: a
+-- unique index would have to contain the partition key.
+CREATE INDEX events_org_position ON events (org, position);
+CREATE INDEX events_org_stream_position ON events (org, stream, position);
+CREATE INDEX events_org_type_position ON events (org, type, position);
+
+-- The heads of all boundaries, as an index that only grows. A head row per
+-- boundary, updated, would collapse under any long-held snapshot.
+CREATE TABLE event_tags (
+  org      text   NOT NULL,
+  tag      text   NOT NULL,
+  position bigint NOT NULL,
+  PRIMARY KEY (org, tag, position)
+) PARTITION BY RANGE (position);
+
+-- What each command was answered. Not part of the log, but backed up with it.
+CREATE TABLE receipts (
+  command_id      uuid        NOT NULL PRIMARY KEY,
+  org             text        NOT NULL,
+  caller          text        NOT NULL,
+  idempotency_key text,
+  request_hash    bytea,
+  -- Null for an accepted command; otherwise the problem it was refused with.
+  refusal         json,
+  resource_id     text        NOT NULL,
+  created         boolean     NOT NULL,
+  version         bigint      NOT NULL,
+  -- The positions of its events; first_position is null when there were none and
+  -- position is then the one the outcome was validated at.
+  first_position  bigint,
+  position        bigint      NOT NULL,
+  recorded_at     timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX receipts_idempotency_key ON receipts (org, caller, idempotency_key)
+  WHERE idempotency_key IS NOT NULL;
+CREATE INDEX receipts_recorded_at ON receipts (recorded_at);
+
+-- Row-level security: everybody sees the organisation named in hub.org, which
+-- every service sets for one transaction. hub_log's own policies let its functions
+-- work over organisations, and give it neither UPDATE nor DELETE.
+ALTER TABLE events     ENABLE ROW LEVEL SECURITY;
+ALTER TABLE events     FORCE  ROW LEVEL SECURITY;
+ALTER TABLE event_tags ENABLE ROW LEVEL SECURITY;
+ALTER TABLE event_tags FORCE  ROW LEVEL SECURITY;
+ALTER TABLE receipts   ENABLE ROW LEVEL SECURITY;
+ALTER TABLE receipts   FORCE  ROW LEVEL SECURITY;
+
+CREATE POLICY own_organisation ON events FOR SELECT TO hub_command, hub_query
+  USING (org = nullif(current_setting('hub.org', true), ''));
+CREATE POLICY log_reads   ON events FOR SELECT TO hub_log USING (true);
+CREATE POLICY log_appends ON events FOR INSERT TO hub_log WITH CHECK (true);
+
+CREATE POLICY own_organisation ON event_tags FOR SELECT TO hub_command, hub_query
+  USING (org = nullif(current_setting('hub.org', true), ''));
+CREATE POLICY log_reads   ON event_tags FOR SELECT TO hub_log USING (true);
+CREATE POLICY log_appends ON event_tags FOR INSERT TO hub_log WITH CHECK (true);
+
+CREATE POLICY log_reads   ON receipts FOR SELECT TO hub_log USING (true);
+CREATE POLICY log_appends ON receipts FOR INSERT TO hub_log WITH CHECK (true);
+
+GRANT SELECT ON events, event_tags TO hub_command, hub_query;
+GRANT SELECT ON log_epochs TO hub_command, hub_relay, hub_projector, hub_query;
+
+-- Statement triggers fire even when no row matches, and ALWAYS also under
+-- session_replication_role = replica. They are not inherited by partitions, so
+-- ensure_partitions gives every partition its own.
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+  FOR EACH STATEMENT EXECUTE FUNCTION hub_guard.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON event_tags
+  FOR EACH STATEMENT EXECUTE FUNCTION hub_guard.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON log_epochs
+  FOR EACH STATEMENT EXECUTE FUNCTION hub_guard.refuse_change();
+ALTER TABLE events     ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE event_tags ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE log_epochs ENABLE ALWAYS TRIGGER append_only;
+
+-- Partitions -------------------------------------------------------------------
+
+CREATE FUNCTION partition_size() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 16777216;
+
+-- Creates the partition that the next event goes to and two ahead of it, and
+-- returns how many it created. Attaching takes no lock that an append waits for.
+CREATE FUNCTION ensure_partitions() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+  first   bigint := coalesce((SELECT e.position FROM events e ORDER BY e.position DESC LIMIT 1), 0) / partition_size();
+  parent  text;
+  child   text;
+  made    integer := 0;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('hub.ensure_partitions', 0));
+  FOR n IN first .. first + 2 LOOP
+    FOREACH parent IN ARRAY ARRAY['events', 'event_tags'] LOOP
+      child := format('%s_p%s', parent, n);
+      CONTINUE WHEN to_regclass('public.' || child) IS NOT NULL;
+      EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', child, parent);
+      -- Nobody is granted anything on a partition, and RLS without a policy shows nothing.
+      EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', child);
+      EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON public.%I FOR EACH STATEMENT EXECUTE FUNCTION hub_guard.refuse_change()', child);
+      EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER append_only', child);
+      EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%s) TO (%s)',
+        parent, child, n * partition_size(), (n + 1) * partition_size());
+      made := made + 1;
+    END LOOP;
+  END LOOP;
+  RETURN made;
+END
+$$;
+
+-- Reading ----------------------------------------------------------------------
+
+-- The bytes that are hashed: PostgreSQL's binary form of the row, which frames
+-- every column with its type and length. docs/leaf.md spells it out.
+CREATE FUNCTION event_leaf(e events) RETURNS bytea LANGUAGE sql STABLE
+RETURN record_send(ROW(
+  'hub.event.1'::text, e.position, e.org_position, e.epoch, e.id, e.org, e.stream, e.version,
+  e.type, e.schema_version, e.tags, e.subjects, e.data, e.actor::text, e.on_behalf_of::text,
+  e.reason, e.request_id, e.correlation_id, e.causation_id, e.command_id,
+  (extract(epoch FROM e.occurred_at) * 1000000)::bigint,
+  (extract(epoch FROM e.recorded_at) * 1000000)::bigint));
+
+CREATE FUNCTION log_head(OUT head bigint, OUT epoch uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+  SELECT coalesce((SELECT e.position FROM events e ORDER BY e.position DESC LIMIT 1), 0),
+         (SELECT l.epoch FROM log_epochs l ORDER BY l.started_at DESC LIMIT 1)
+$$;
+
+-- The whole log after a position, in order, with the receipt beside the last event
+-- of each command. Only the relay and the projectors may see all organisations.
+CREATE FUNCTION read_log(after bigint, max_rows integer)
+RETURNS TABLE (event events, receipt receipts)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog, public, pg_temp
+AS $$
+  SELECT e, r
+    FROM events e
+    LEFT JOIN receipts r ON r.command_id = e.command_id AND r.position = e.position
+   WHERE e.position > after
+   ORDER BY e.position
+   LIMIT least(max_rows, 4096)
+$$;
+
+-- All events of the given boundaries after the position each was read at, with the
+-- number of the boundary, in order. One call loads a whole turn of commands.
+CREATE FUNCTION load_boundaries(orgs text[], tags text[], afters bigint[], max_rows integer)
+RETURNS TABLE (boundary integer, "position" bigint, stream text, type text, schema_version integer,
+               event_tags text[], subjects text[], data bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+  SELECT b.n::integer, e.position, e.stream, e.type, e.schema_version, e.tags, e.subjects, e.data
+    FROM unnest(orgs, tags, afters) WITH ORDINALITY AS b(org, tag, after, n)
+   CROSS JOIN LATERAL (
+     SELECT t.position FROM event_tags t
+      WHERE t.org = b.org AND t.tag = b.tag AND t.position > b.after
+      ORDER BY t.position LIMIT max_rows) t
+    JOIN events e ON e.position = t.position
+   ORDER BY e.position
+   LIMIT max_rows
+$$;
+
+-- Appending --------------------------------------------------------------------
+
+-- Takes the log's lock for the transaction. Whoever holds it is the only one who
+-- can append, so what it reads from then on stays true until it commits.
+CREATE FUNCTION lock_log() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  -- At a stricter isolation level the statements after the lock would still see
+  -- the snapshot from before it was won.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'the log is appended to at READ COMMITTED, not %', current_setting('transaction_isolation');
+  END IF;
+  PERFORM set_config('synchronous_commit', 'on', true);
+  PERFORM pg_advisory_xact_lock(hashtextextended('hub.log', 0));
+END
+$$;
+
+-- One turn of commands, all of it or nothing of it, in one round trip.
+--
+-- b_*: every boundary that any outcome of the turn depends on, with the position it
+-- was read at. c_*: the commands whose outcome is kept, in the order of their
+-- decisions; c_events is how many of the events are each command's. e_*: the events,
+-- in order; e_tags and e_subjects are array literals, e_version the version each was
+-- decided at.
+--
+-- When a boundary has moved, or a command or idempotency key is known already,
+-- nothing is written and the three arrays say which (numbers from 1); the caller
+-- then decides again. Otherwise they are null and base is the position before the
+-- turn's first event.
+CREATE FUNCTION append_events(
+  b_org text[], b_tag text[], b_head bigint[],
+  c_id uuid[], c_org text[], c_caller text[], c_key text[], c_hash bytea[], c_refusal text[],
+  c_resource text[], c_created boolean[], c_version bigint[], c_events integer[],
+  c_actor text[], c_on_behalf_of text[], c_reason text[], c_request text[],
+  c_correlation text[], c_causation text[], c_occurred timestamptz[],
+  e_command integer[], e_id uuid[], e_stream text[], e_version bigint[], e_type text[],
+  e_schema_version integer[], e_tags text[], e_subjects text[], e_data bytea[],
+  OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+  log_epoch uuid;
+  wrong     integer;
+BEGIN
+  PERFORM lock_log();
+
+  SELECT array_agg(b.n) INTO moved
+    FROM unnest(b_org, b_tag, b_head) WITH ORDINALITY AS b(org, tag, head, n)
+   WHERE EXISTS (SELECT FROM event_tags t WHERE t.org = b.org AND t.tag = b.tag AND t.position > b.head);
+  SELECT array_agg(c.n) INTO known_commands
+    FROM unnest(c_id) WITH ORDINALITY AS c(id, n)
+   WHERE EXISTS (SELECT FROM receipts r WHERE r.command_id = c.id);
+  SELECT array_agg(c.n) INTO known_keys
+    FROM unnest(c_org, c_caller, c_key) WITH ORDINALITY AS c(org, caller, key, n)
+   WHERE c.key IS NOT NULL
+     AND EXISTS (SELECT FROM receipts r WHERE r.org = c.org AND r.caller = c.caller AND r.idempotency_key = c.key);
+
+  SELECT e.position, e.recorded_at INTO base, recorded FROM events e ORDER BY e.position DESC LIMIT 1;
+  base := coalesce(base, 0);
+  -- The clock may step back; the log's time must not, so that a time means a position.
+  recorded := greatest(clock_timestamp(), recorded);
+
+  IF moved IS NOT NULL OR known_commands IS NOT NULL OR known_keys IS NOT NULL THEN
+    RETURN;
+  END IF;
+
+  IF cardinality(e_id) > 0 THEN
+    SELECT l.epoch INTO log_epoch FROM log_epochs l ORDER BY l.started_at DESC LIMIT 1;
+
+    -- A version decided on another state of the stream is a fault of the caller.
+    SELECT count(*) INTO wrong
+      FROM (SELECT c_org[e.command] AS org, e.stream, min(e.version) AS first, max(e.version) AS last, count(*) AS n
+              FROM unnest(e_command, e_stream, e_version) AS e(command, stream, version) GROUP BY 1, 2) s
+     WHERE s.last - s.first + 1 <> s.n
+        OR s.first <> 1 + coalesce((SELECT e.version FROM events e WHERE e.org = s.org AND e.stream = s.stream
+                                     ORDER BY e.position DESC LIMIT 1), 0);
+    IF wrong > 0 THEN
+      RAISE EXCEPTION 'versions of % streams do not continue the log', wrong USING ERRCODE = 'data_exception';
+    END IF;
+
+    WITH org_heads AS MATERIALIZED (
+      SELECT o.org, coalesce((SELECT e.org_position FROM events e WHERE e.org = o.org
+                               ORDER BY e.position DESC LIMIT 1), 0) AS head
+        FROM (SELECT DISTINCT c_org[command] AS org FROM unnest(e_command) AS command) o
+    ), placed AS MATERIALIZED (
+      SELECT append_events.base + e.n AS position,
+             h.head + row_number() OVER (PARTITION BY h.org ORDER BY e.n) AS org_position,
+             e.id, h.org, e.stream, e.version, e.type, e.schema_version,
+             e.tags::text[] AS tags, e.subjects::text[] AS subjects, e.data,
+             c_actor[e.command] AS actor, c_on_behalf_of[e.command] AS on_behalf_of,
+             c_reason[e.command] AS reason, c_request[e.command] AS request_id,
+             c_correlation[e.command] AS correlation_id, c_causation[e.command] AS causation_id,
+             c_id[e.command] AS command_id, c_occurred[e.command] AS occurred_at
+        FROM unnest(e_command, e_id, e_stream, e_version, e_type, e_schema_version, e_tags, e_subjects, e_data)
+             WITH ORDINALITY AS e(command, id, stream, version, type, schema_version, tags, subjects, data, n)
+        JOIN org_heads h ON h.org = c_org[e.command]
+    ), inserted AS (
+      INSERT INTO events
+      SELECT r.position, r.org_position, log_epoch, r.id, r.org, r.stream, r.version, r.type, r.schema_version,
+             r.tags, r.subjects, r.data, r.actor::json, r.on_behalf_of::json, r.reason, r.request_id,
+             r.correlation_id, r.causation_id, r.command_id, r.occurred_at, append_events.recorded,
+             -- event_leaf of the row, before it is one.
+             sha256('\x00'::bytea || record_send(ROW(
+               'hub.event.1'::text, r.position, r.org_position, log_epoch, r.id, r.org, r.stream, r.version,
+               r.type, r.schema_version, r.tags, r.subjects, r.data, r.actor, r.on_behalf_of,
+               r.reason, r.request_id, r.correlation_id, r.causation_id, r.command_id,
+               (extract(epoch FROM r.occurred_at) * 1000000)::bigint,
+               (extract(epoch FROM append_events.recorded) * 1000000)::bigint)))
+        FROM placed r ORDER BY r.position
+    )
+    INSERT INTO event_tags
+    SELECT r.org, t.tag, r.position FROM placed r CROSS JOIN LATERAL unnest(r.tags) AS t(tag) ORDER BY r.position;
+  END IF;
+
+  INSERT INTO receipts
+  SELECT c.id, c.org, c.caller, c.key, c.hash, c.refusal::json, c.resource, c.created, c.version,
+         CASE WHEN c.events > 0 THEN append_events.base + c.upto - c.events + 1 END,
+         append_events.base + c.upto, append_events.recorded
+    FROM (SELECT *, sum(u.events) OVER (ORDER BY u.n) AS upto
+            FROM unnest(c_id, c_org, c_caller, c_key, c_hash, c_refusal, c_resource, c_created, c_version, c_events)
+                 WITH ORDINALITY AS u(id, org, caller, key, hash, refusal, resource, created, version, events, n)) c;
+END
+$$;
+
+-- Stored outcomes by command or by idempotency key, with the types of their events.
+CREATE FUNCTION find_receipts(ids uuid[], orgs text[], callers text[], keys text[])
+RETURNS TABLE (receipt receipts, event_types text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+  SELECT r, ARRAY(SELECT e.type FROM events e
+                   WHERE e.position BETWEEN r.first_position AND r.position ORDER BY e.position)
+    FROM unnest(ids, orgs, callers, keys) AS k(id, org, caller, key)
+    JOIN receipts r ON r.command_id = k.id
+                    OR (r.org = k.org AND r.caller = k.caller AND r.idempotency_key = k.key)
+$$;
+
+-- Functions are open to everybody unless this says otherwise.
+REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, load_boundaries, lock_log(), append_events, find_receipts FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;
+GRANT EXECUTE ON FUNCTION log_head(), read_log TO hub_relay, hub_projector;
+GRANT EXECUTE ON FUNCTION log_head() TO hub_query;
+
+INSERT INTO log_epochs (after_position) VALUES (0);
+SELECT ensure_partitions();
+
+RESET ROLE;
+
+CREATE EVENT TRIGGER log_refuses_drop ON sql_drop EXECUTE FUNCTION hub_guard.refuse_ddl();
+CREATE EVENT TRIGGER log_refuses_ddl ON ddl_command_end EXECUTE FUNCTION hub_guard.refuse_ddl();
+ALTER EVENT TRIGGER log_refuses_drop ENABLE ALWAYS;
+ALTER EVENT TRIGGER log_refuses_ddl ENABLE ALWAYS;
