@@ -1,0 +1,78 @@
+package commands
+
+import (
+	"container/list"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/eventstore"
+)
+
+const (
+	// maxCacheBytes is what states may take, as they say themselves (Size).
+	maxCacheBytes = 64 << 20
+	// entryBytes is what an entry costs beside its state.
+	entryBytes = 256
+)
+
+// folded is the state of a boundary as of a position. It is a value: turns work on
+// copies and the cache keeps the last that the log confirmed.
+type folded struct {
+	state domain.State
+	// version counts the events of the stream that has the boundary's name.
+	version int64
+	// head is the position up to which events are in state.
+	head int64
+}
+
+// apply folds one more fact of the boundary.
+func (f folded) apply(tag domain.Tag, fact domain.Fact) folded {
+	f.state = f.state.Evolve(fact)
+	if fact.Stream == tag {
+		f.version++
+	}
+	return f
+}
+
+// cache keeps the states of boundaries between turns, the least recently used
+// leaving first. It may be stale, never wrong: the append checks every head.
+type cache struct {
+	entries map[eventstore.Boundary]*list.Element
+	// recent has the most recently used in front.
+	recent *list.List
+	bytes  int
+}
+
+type cacheEntry struct {
+	boundary eventstore.Boundary
+	folded   folded
+	bytes    int
+}
+
+func newCache() *cache {
+	return &cache{entries: make(map[eventstore.Boundary]*list.Element), recent: list.New()}
+}
+
+func (c *cache) get(b eventstore.Boundary) (folded, bool) {
+	element, found := c.entries[b]
+	if !found {
+		return folded{}, false
+	}
+	c.recent.MoveToFront(element)
+	return element.Value.(*cacheEntry).folded, true
+}
+
+func (c *cache) put(b eventstore.Boundary, f folded) {
+	c.evict(b)
+	entry := &cacheEntry{boundary: b, folded: f, bytes: entryBytes + len(b.Org) + len(b.Tag) + f.state.Size()}
+	c.entries[b] = c.recent.PushFront(entry)
+	for c.bytes += entry.bytes; c.bytes > maxCacheBytes; {
+		c.evict(c.recent.Back().Value.(*cacheEntry).boundary)
+	}
+}
+
+func (c *cache) evict(b eventstore.Boundary) {
+	if element, found := c.entries[b]; found {
+		c.bytes -= c.recent.Remove(element).(*cacheEntry).bytes
+		delete(c.entries, b)
+	}
+}

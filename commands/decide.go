@@ -1,0 +1,281 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/eventstore"
+)
+
+// view is what one command may read: states as of the commands before it.
+type view struct {
+	turn *turn
+	org  string
+	// deciding makes reading a boundary that was not loaded a fault of the program.
+	deciding bool
+}
+
+func (v view) get(tag domain.Tag) folded {
+	f, loaded := v.turn.states[eventstore.Boundary{Org: v.org, Tag: tag}]
+	if loaded {
+		return f
+	}
+	if v.deciding {
+		panic(fmt.Sprintf("a decision reads the boundary %q, which it did not name", tag))
+	}
+	return v.turn.empty(tag)
+}
+
+// State implements domain.Reader.
+func (v view) State(tag domain.Tag) domain.State { return v.get(tag).state }
+
+// Version implements domain.Reader.
+func (v view) Version(tag domain.Tag) int64 { return v.get(tag).version }
+
+func (t *turn) empty(tag domain.Tag) folded {
+	state, known := t.loop.folds[tag.Kind()]
+	if !known {
+		panic(fmt.Sprintf("no fold reads boundaries like %q", tag))
+	}
+	return folded{state: state}
+}
+
+// prefetch loads what the calls name, all of them together, in as many reads as
+// the command with the longest chain needs.
+func (t *turn) prefetch(ctx context.Context) error {
+	for range maxRounds {
+		missing := make(map[eventstore.Boundary]bool)
+		for _, c := range t.calls {
+			named, err := t.named(c)
+			if err != nil {
+				continue // decide meets the same fault and answers it
+			}
+			for _, boundary := range named {
+				missing[boundary] = true
+			}
+		}
+		if len(missing) == 0 {
+			return nil
+		}
+		if err := t.loadAll(ctx, slices.Collect(maps.Keys(missing))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// named lists the boundaries that a call names and the turn does not have yet; the
+// cache's are taken in on the way.
+func (t *turn) named(c *call) (missing []eventstore.Boundary, err error) {
+	defer recoverInto(&err)
+	if fresh, ok := c.Decider.(domain.Fresher); ok {
+		for _, tag := range fresh.Fresh() {
+			t.adopt(eventstore.Boundary{Org: c.Meta.Org, Tag: tag}, t.empty(tag))
+		}
+	}
+	for _, tag := range c.Decider.Boundaries(view{turn: t, org: c.Meta.Org}) {
+		if !tag.Boundary() {
+			return nil, fmt.Errorf("a command names %q, which nothing may be decided on", tag)
+		}
+		boundary := eventstore.Boundary{Org: c.Meta.Org, Tag: tag}
+		if _, loaded := t.states[boundary]; loaded {
+			continue
+		}
+		if cached, found := t.loop.cache.get(boundary); found {
+			t.adopt(boundary, cached)
+			// Seeing it, the command may name more.
+			return t.named(c)
+		}
+		t.empty(tag)
+		missing = append(missing, boundary)
+	}
+	return missing, nil
+}
+
+func (t *turn) adopt(boundary eventstore.Boundary, f folded) {
+	if _, loaded := t.base[boundary]; !loaded {
+		t.base[boundary], t.states[boundary] = f, f
+	}
+}
+
+// loadAll reads boundaries from the start of the log.
+func (t *turn) loadAll(ctx context.Context, boundaries []eventstore.Boundary) error {
+	for _, boundary := range boundaries {
+		t.adopt(boundary, t.empty(boundary.Tag))
+	}
+	return t.advance(ctx, boundaries)
+}
+
+// catchUp brings all boundaries of the turn to the end of the log and forgets the
+// effects of an earlier attempt.
+func (t *turn) catchUp(ctx context.Context) error {
+	maps.Copy(t.states, t.base)
+	return t.advance(ctx, slices.Collect(maps.Keys(t.base)))
+}
+
+// advance folds into base what the log has after each boundary's head. It runs
+// before any command of the attempt touches these boundaries, so that states follow.
+func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) error {
+	marks := make([]eventstore.Mark, len(boundaries))
+	for i, boundary := range boundaries {
+		marks[i] = eventstore.Mark{Boundary: boundary, Head: t.base[boundary].head}
+	}
+	events, err := t.load(ctx, marks)
+	if err != nil {
+		return err
+	}
+	for _, loaded := range events {
+		boundary := boundaries[loaded.Mark]
+		f := t.base[boundary]
+		f.head = loaded.Event.Position
+		if fact, err := t.loop.codec.Fact(loaded.Event); err == nil {
+			f = f.apply(boundary.Tag, fact)
+		} else {
+			t.unreadable[boundary] = fmt.Errorf("position %d: %w", loaded.Event.Position, err)
+		}
+		t.base[boundary], t.states[boundary] = f, f
+	}
+	return nil
+}
+
+// decide runs the turn's commands in order, each on the effects of those before it.
+// Only a failure to read the log is an error.
+func (t *turn) decide(ctx context.Context) error {
+	t.decided = t.decided[:0]
+	for _, c := range t.calls {
+		if err := t.loadFor(ctx, c); err != nil {
+			return err
+		}
+		d := decided{call: c, outcome: eventstore.Outcome{Meta: c.Meta, IdempotencyKey: c.IdempotencyKey, RequestHash: c.RequestHash}}
+		d.err = t.decideOne(c, &d.outcome)
+		if p := problem.Of(d.err); p != nil && c.IdempotencyKey != "" && keptKinds[p.Kind] != "" {
+			refusal, err := encodeRefusal(p)
+			if err != nil {
+				d.err = fmt.Errorf("keeping a refusal: %w", err)
+			}
+			d.outcome.Refusal = refusal
+		}
+		t.decided = append(t.decided, d)
+	}
+	return nil
+}
+
+// loadFor loads what a call names only now, because of what commands before it in
+// the turn have done.
+func (t *turn) loadFor(ctx context.Context, c *call) error {
+	for range maxRounds {
+		missing, err := t.named(c)
+		if err != nil || len(missing) == 0 {
+			return nil //nolint:nilerr // decideOne meets the same fault and answers it
+		}
+		if err := t.loadAll(ctx, missing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decideOne decides a call and applies its effects, or leaves no trace of it.
+func (t *turn) decideOne(c *call, o *eventstore.Outcome) (err error) {
+	defer recoverInto(&err)
+	v := view{turn: t, org: c.Meta.Org, deciding: true}
+	for _, tag := range c.Decider.Boundaries(v) {
+		if err := t.unreadable[eventstore.Boundary{Org: c.Meta.Org, Tag: tag}]; err != nil {
+			return err
+		}
+	}
+	decision, err := c.Decider.Decide(v, c.Meta)
+	if err != nil {
+		return err
+	}
+	after := make(map[eventstore.Boundary]folded)
+	var events []eventstore.NewEvent
+	for _, fact := range decision.Facts {
+		event, err := t.place(c, fact, after)
+		if err != nil {
+			return err
+		}
+		events = append(events, event)
+	}
+	resource, moved := after[eventstore.Boundary{Org: c.Meta.Org, Tag: decision.Stream}]
+	if !moved {
+		resource = v.get(decision.Stream)
+	}
+	o.ResourceID, o.Created, o.Version, o.Events = decision.ResourceID, decision.Created, resource.version, events
+	maps.Copy(t.states, after)
+	return nil
+}
+
+// place makes the event of a fact and folds the fact into after, on top of states.
+func (t *turn) place(c *call, fact domain.Fact, after map[eventstore.Boundary]folded) (eventstore.NewEvent, error) {
+	e := eventstore.NewEvent{Stream: fact.Stream, Subjects: fact.Subjects}
+	e.Tags = distinct(append([]domain.Tag{fact.Stream}, fact.Tags...))
+	for _, tag := range e.Tags {
+		if !tag.Boundary() {
+			return e, fmt.Errorf("a decider wrote the tag %q; subjects belong in Subjects", tag)
+		}
+		if err := t.fold(eventstore.Boundary{Org: c.Meta.Org, Tag: tag}, fact, after); err != nil {
+			return e, err
+		}
+	}
+	for _, subject := range fact.Subjects {
+		e.Tags = append(e.Tags, domain.NewTag("subject", subject))
+	}
+	for _, tag := range e.Tags {
+		if err := tag.Validate(); err != nil {
+			return e, err
+		}
+	}
+	e.Version = after[eventstore.Boundary{Org: c.Meta.Org, Tag: fact.Stream}].version
+	var err error
+	if e.ID, err = uuid.NewV7(); err != nil {
+		return e, fmt.Errorf("making an event id: %w", err)
+	}
+	e.Type, e.SchemaVersion, e.Data, err = t.loop.codec.Encode(fact.Payload)
+	return e, err
+}
+
+// fold applies a fact to a boundary it carries. One that the turn has not read is
+// dropped from the cache instead: it moves now, and nobody checks it from where to.
+func (t *turn) fold(boundary eventstore.Boundary, fact domain.Fact, after map[eventstore.Boundary]folded) error {
+	f, placed := after[boundary]
+	if !placed {
+		loaded := false
+		if f, loaded = t.states[boundary]; !loaded {
+			if boundary.Tag == fact.Stream {
+				return fmt.Errorf("a decider wrote to the stream %q, which it did not name", fact.Stream)
+			}
+			t.loop.cache.evict(boundary)
+			return nil
+		}
+	}
+	after[boundary] = f.apply(boundary.Tag, fact)
+	return nil
+}
+
+func distinct(tags []domain.Tag) []domain.Tag {
+	out := tags[:0]
+	for _, tag := range tags {
+		if !slices.Contains(out, tag) {
+			out = append(out, tag)
+		}
+	}
+	return out
+}
+
+// errPanic marks a fault of a decider.
+var errPanic = errors.New("a decider panicked")
+
+func recoverInto(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+	}
+}

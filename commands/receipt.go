@@ -1,0 +1,82 @@
+package commands
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/eventstore"
+)
+
+// Receipt is the answer to a command that was accepted: its events are on disk.
+type Receipt struct {
+	ID      string `json:"id"`
+	Version int64  `json:"version"`
+	// Position is the last event's, or the one a no-op was validated at.
+	Position int64          `json:"position"`
+	Events   []ReceiptEvent `json:"events"`
+	// Created says that the command made a new resource.
+	Created bool `json:"-"`
+	// Replayed says that this is the stored answer to an earlier request with the
+	// same idempotency key. It is set beside a refusal, too.
+	Replayed bool `json:"-"`
+}
+
+// ReceiptEvent is one event that a command led to.
+type ReceiptEvent struct {
+	Type     string `json:"type"`
+	Position int64  `json:"position"`
+}
+
+// storedProblem is how a refusal is kept: kinds by name, so that their numbers may change.
+type storedProblem struct {
+	Kind   string          `json:"kind"`
+	Code   string          `json:"code"`
+	Detail string          `json:"detail"`
+	Fields []problem.Field `json:"fields,omitempty"`
+	Extra  map[string]any  `json:"extra,omitempty"`
+}
+
+// keptKinds are the refusals that an idempotency key brings back: those that the
+// domain decided. All others say nothing about the command, so a retry is a new try.
+var keptKinds = map[problem.Kind]string{
+	problem.Forbidden: "forbidden",
+	problem.NotFound:  "not_found",
+	problem.Conflict:  "conflict",
+	problem.Stale:     "stale",
+	problem.TooLarge:  "too_large",
+	problem.Invalid:   "invalid",
+}
+
+func encodeRefusal(p *problem.Problem) ([]byte, error) {
+	return json.Marshal(storedProblem{Kind: keptKinds[p.Kind], Code: p.Code, Detail: p.Detail, Fields: p.Fields, Extra: p.Extra})
+}
+
+func decodeRefusal(data []byte) (*problem.Problem, error) {
+	var stored storedProblem
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return nil, fmt.Errorf("reading a stored refusal: %w", err)
+	}
+	for kind, name := range keptKinds {
+		if name == stored.Kind {
+			return &problem.Problem{Kind: kind, Code: stored.Code, Detail: stored.Detail, Fields: stored.Fields, Extra: stored.Extra}, nil
+		}
+	}
+	return nil, fmt.Errorf("a stored refusal has the unknown kind %q", stored.Kind)
+}
+
+// replay turns what is stored back into the answer that was given first.
+func replay(o eventstore.StoredOutcome) (Receipt, error) {
+	r := Receipt{ID: o.ResourceID, Version: o.Version, Position: o.Position, Events: []ReceiptEvent{}, Created: o.Created, Replayed: true}
+	for i, eventType := range o.EventTypes {
+		r.Events = append(r.Events, ReceiptEvent{Type: eventType, Position: o.FirstPosition + int64(i)})
+	}
+	if o.Refusal == nil {
+		return r, nil
+	}
+	p, err := decodeRefusal(o.Refusal)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{Replayed: true}, p
+}

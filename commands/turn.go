@@ -1,0 +1,267 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/eventstore"
+)
+
+// maxRounds bounds how often a command may name further boundaries after seeing
+// the ones it named before: transaction → its accounts → their entities is three.
+const maxRounds = 4
+
+// turn is one pass of the loop over some calls. base holds each boundary as the log
+// has it, states as the commands decided so far would leave it.
+type turn struct {
+	loop   *Loop
+	calls  []*call
+	load   func(context.Context, []eventstore.Mark) ([]eventstore.BoundaryEvent, error)
+	base   map[eventstore.Boundary]folded
+	states map[eventstore.Boundary]folded
+	// unreadable are boundaries with events that this program cannot decode.
+	unreadable map[eventstore.Boundary]error
+	decided    []decided
+}
+
+// decided is what one call came to, before the log has confirmed it.
+type decided struct {
+	call    *call
+	outcome eventstore.Outcome
+	// err is a refusal, validated and perhaps kept, or a fault, neither.
+	err error
+}
+
+// kept reports whether the outcome gets a row in receipts.
+func (d decided) kept() bool {
+	if d.err == nil {
+		return len(d.outcome.Events) > 0 || d.outcome.IdempotencyKey != ""
+	}
+	return d.outcome.Refusal != nil
+}
+
+// turn decides calls and answers every one of them.
+func (l *Loop) turn(ctx context.Context, calls []*call) {
+	// What was taken from the queue is settled even when the process is stopping.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	leaders, followers := separate(calls)
+	t := &turn{loop: l, calls: leaders}
+	t.reset()
+	t.settle(ctx)
+	for _, c := range followers {
+		leader := c.leader
+		switch p := problem.Of(leader.err); {
+		case leader.err == nil, p != nil && keptKinds[p.Kind] != "":
+			c.replayTo(leader.RequestHash, leader.receipt, leader.err)
+		default:
+			c.answer(Receipt{}, leader.err)
+		}
+	}
+}
+
+// follower is a call with the idempotency key of an earlier one in the same turn.
+type follower struct {
+	*call
+	leader *call
+}
+
+func separate(calls []*call) (leaders []*call, followers []follower) {
+	first := make(map[scope]*call)
+	for _, c := range calls {
+		if c.IdempotencyKey != "" {
+			if leader, twice := first[c.scope()]; twice {
+				followers = append(followers, follower{c, leader})
+				continue
+			}
+			first[c.scope()] = c
+		}
+		leaders = append(leaders, c)
+	}
+	return leaders, followers
+}
+
+func (t *turn) reset() {
+	t.base = make(map[eventstore.Boundary]folded)
+	t.states = make(map[eventstore.Boundary]folded)
+	t.unreadable = make(map[eventstore.Boundary]error)
+}
+
+// settle tries until every call is answered: first on what the cache and one read
+// say, then, if that was out of date, under the log's lock, where nothing can move
+// any more. After an error that leaves the outcome open it asks again with the same
+// command ids, so that what was written is found and nothing is written twice.
+func (t *turn) settle(ctx context.Context) {
+	appended, err := t.attempt(ctx)
+	unknown := false
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		switch {
+		case err == nil && !appended.Refused():
+			t.finish(appended)
+			return
+		case errors.Is(err, eventstore.ErrUnknownOutcome):
+			unknown = true
+			t.loop.log.Warn("the outcome of a turn is unknown, asking again", slog.Any("error", err))
+		case err != nil && !unknown:
+			t.fail(unavailable(err))
+			return
+		}
+		if err != nil && !wait(ctx, pause) {
+			t.fail(fmt.Errorf("%w (%w)", outcomeUnknown(), err))
+			return
+		}
+		appended, err = t.attemptLocked(ctx)
+	}
+}
+
+func unavailable(err error) error {
+	p := problem.New(problem.Unavailable, "log_unavailable",
+		"The event log cannot be reached or refuses to be written. Nothing was done; send it again later.").Retry(2 * time.Second)
+	return fmt.Errorf("%w (%w)", p, err)
+}
+
+// wait pauses, and reports false when there is no time left for another try.
+func wait(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// attempt decides on cached and freshly read states and lets the append check them.
+func (t *turn) attempt(ctx context.Context) (eventstore.Appended, error) {
+	t.load = t.loop.store.Load
+	if err := t.prefetch(ctx); err != nil {
+		return eventstore.Appended{}, err
+	}
+	if err := t.decide(ctx); err != nil {
+		return eventstore.Appended{}, err
+	}
+	return t.loop.store.Append(ctx, t.turn())
+}
+
+// attemptLocked decides again while nobody else can append. It first answers the
+// calls whose outcome is already stored.
+func (t *turn) attemptLocked(ctx context.Context) (appended eventstore.Appended, err error) {
+	err = t.loop.store.Locked(ctx, func(log *eventstore.LockedLog) error {
+		if err := t.answerKnown(ctx, log); err != nil {
+			return err
+		}
+		t.load = log.Load
+		if err := t.catchUp(ctx); err != nil {
+			return err
+		}
+		if err := t.decide(ctx); err != nil {
+			return err
+		}
+		if appended, err = log.Append(ctx, t.turn()); err != nil {
+			return err
+		}
+		if appended.Refused() {
+			return errors.New("a turn decided under the log's lock was refused")
+		}
+		return nil
+	})
+	return appended, err
+}
+
+// answerKnown answers, and takes out of the turn, calls that have a stored outcome.
+func (t *turn) answerKnown(ctx context.Context, log *eventstore.LockedLog) error {
+	keys := make([]eventstore.ReceiptKey, len(t.calls))
+	for i, c := range t.calls {
+		keys[i] = eventstore.ReceiptKey{CommandID: c.Meta.CommandID, Org: c.Meta.Org, Caller: c.Meta.Actor.Sub, Key: c.IdempotencyKey}
+	}
+	found, err := log.FindReceipts(ctx, keys)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	var open []*call
+	for _, c := range t.calls {
+		if !answerFrom(found, c) {
+			open = append(open, c)
+		}
+	}
+	t.calls = open
+	return nil
+}
+
+func answerFrom(found []eventstore.StoredOutcome, c *call) bool {
+	for _, o := range found {
+		sameCommand := o.CommandID == c.Meta.CommandID
+		sameKey := c.IdempotencyKey != "" && scope{o.Org, o.Caller, o.IdempotencyKey} == c.scope()
+		if !sameCommand && !sameKey {
+			continue
+		}
+		receipt, err := replay(o)
+		if sameCommand {
+			// Our own earlier try: this is the first answer, not a replay.
+			receipt.Replayed = false
+			c.answer(receipt, err)
+		} else {
+			c.replayTo(o.RequestHash, receipt, err)
+		}
+		return true
+	}
+	return false
+}
+
+// turn is what the log is asked to write: every boundary used, every outcome kept.
+func (t *turn) turn() eventstore.Turn {
+	var out eventstore.Turn
+	for boundary, f := range t.base {
+		out.Marks = append(out.Marks, eventstore.Mark{Boundary: boundary, Head: f.head})
+	}
+	for _, d := range t.decided {
+		if d.kept() {
+			out.Outcomes = append(out.Outcomes, d.outcome)
+		}
+	}
+	return out
+}
+
+// finish remembers the states that the log has confirmed and answers all calls.
+func (t *turn) finish(appended eventstore.Appended) {
+	position := appended.Base
+	for _, d := range t.decided {
+		r := Receipt{ID: d.outcome.ResourceID, Version: d.outcome.Version, Created: d.outcome.Created, Events: []ReceiptEvent{}}
+		for _, event := range d.outcome.Events {
+			position++
+			r.Events = append(r.Events, ReceiptEvent{Type: event.Type, Position: position})
+		}
+		r.Position = position
+		if d.err != nil {
+			r = Receipt{}
+		}
+		d.call.answer(r, d.err)
+	}
+	for boundary, f := range t.states {
+		if t.unreadable[boundary] != nil {
+			t.loop.cache.evict(boundary)
+			continue
+		}
+		// None of them had moved before the turn and all of the turn is folded in.
+		f.head = position
+		t.loop.cache.put(boundary, f)
+	}
+	if position > appended.Base && t.loop.appended != nil {
+		t.loop.appended(position)
+	}
+}
+
+// fail answers all calls with a fault and forgets what they had read.
+func (t *turn) fail(err error) {
+	for boundary := range t.base {
+		t.loop.cache.evict(boundary)
+	}
+	for _, c := range t.calls {
+		c.answer(Receipt{}, err)
+	}
+}
