@@ -56,7 +56,7 @@ func (t *turn) prefetch(ctx context.Context) error {
 		for _, c := range t.calls {
 			named, err := t.named(c)
 			if err != nil {
-				continue // decide meets the same fault and answers it
+				continue // decide meets the same fault and answers the call with it
 			}
 			for _, boundary := range named {
 				missing[boundary] = true
@@ -151,11 +151,14 @@ func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) er
 func (t *turn) decide(ctx context.Context) error {
 	t.decided = t.decided[:0]
 	for _, c := range t.calls {
-		if err := t.loadFor(ctx, c); err != nil {
+		d := decided{call: c, outcome: eventstore.Outcome{Meta: c.Meta, IdempotencyKey: c.IdempotencyKey, RequestHash: c.RequestHash}}
+		fault, err := t.loadFor(ctx, c)
+		if err != nil {
 			return err
 		}
-		d := decided{call: c, outcome: eventstore.Outcome{Meta: c.Meta, IdempotencyKey: c.IdempotencyKey, RequestHash: c.RequestHash}}
-		d.err = t.decideOne(c, &d.outcome)
+		if d.err = fault; fault == nil {
+			d.err = t.decideOne(c, &d.outcome)
+		}
 		if p := problem.Of(d.err); p != nil && c.IdempotencyKey != "" && keptKinds[p.Kind] != "" {
 			refusal, err := encodeRefusal(p)
 			if err != nil {
@@ -169,18 +172,18 @@ func (t *turn) decide(ctx context.Context) error {
 }
 
 // loadFor loads what a call names only now, because of what commands before it in
-// the turn have done.
-func (t *turn) loadFor(ctx context.Context, c *call) error {
+// the turn have done. A fault is the call's own; err is the log's.
+func (t *turn) loadFor(ctx context.Context, c *call) (fault, err error) {
 	for range maxRounds {
-		missing, err := t.named(c)
-		if err != nil || len(missing) == 0 {
-			return nil //nolint:nilerr // decideOne meets the same fault and answers it
+		missing, fault := t.named(c)
+		if fault != nil || len(missing) == 0 {
+			return fault, nil
 		}
 		if err := t.loadAll(ctx, missing); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return fmt.Errorf("a command named further boundaries %d times", maxRounds), nil
 }
 
 // decideOne decides a call and applies its effects, or leaves no trace of it.

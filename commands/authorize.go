@@ -1,0 +1,57 @@
+package commands
+
+import "slices"
+
+// Permission is one thing a caller may be allowed to do; every route names the
+// one it needs.
+type Permission string
+
+// The permissions.
+const (
+	EntitiesRead     Permission = "entities.read"
+	EntitiesWrite    Permission = "entities.write"
+	EntityTypesRead  Permission = "entity_types.read"
+	EntityTypesWrite Permission = "entity_types.write"
+)
+
+// The roles that a token may carry. Contract: §2.
+const (
+	roleViewer   = "viewer"
+	roleEditor   = "editor"
+	roleApprover = "approver"
+	roleAnalyst  = "analyst"
+	roleAuditor  = "auditor"
+	rolePrivacy  = "privacy"
+	roleOperator = "operator"
+	roleAdmin    = "admin"
+)
+
+// Allowed reports whether a caller with these roles holds the permission.
+//
+// A caller holds the union of what the roles grant: roles add and never take
+// away. So "nothing is written by an auditor" is kept by granting the auditor role
+// no write, and somebody who is auditor and editor writes as an editor; whether
+// one person should be both is decided by whoever gives out roles. A role that is
+// not known grants nothing.
+func Allowed(p Permission, roles []string) bool {
+	granted := grantedTo(p)
+	return slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(granted, role) })
+}
+
+// grantedTo is the table of permissions: which roles hold each.
+func grantedTo(p Permission) []string {
+	switch p {
+	case EntitiesRead, EntityTypesRead:
+		// Every role also reads what a viewer reads.
+		return []string{
+			roleViewer, roleEditor, roleApprover, roleAnalyst,
+			roleAuditor, rolePrivacy, roleOperator, roleAdmin,
+		}
+	case EntitiesWrite:
+		return []string{roleEditor, roleAdmin}
+	case EntityTypesWrite:
+		return []string{roleAdmin}
+	}
+	// A permission outside the table is nobody's.
+	return nil
+}

@@ -1,0 +1,70 @@
+package commands_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/reactdjango-hub/backend/commands"
+)
+
+var allPermissions = []commands.Permission{
+	commands.EntitiesRead, commands.EntitiesWrite,
+	commands.EntityTypesRead, commands.EntityTypesWrite,
+}
+
+func TestAllowedByRole(t *testing.T) {
+	t.Parallel()
+	reads := []commands.Permission{commands.EntitiesRead, commands.EntityTypesRead}
+	for role, want := range map[string][]commands.Permission{
+		"viewer":   reads,
+		"editor":   append([]commands.Permission{commands.EntitiesWrite}, reads...),
+		"approver": reads,
+		"analyst":  reads,
+		"auditor":  reads,
+		"privacy":  reads,
+		"operator": reads,
+		"admin":    allPermissions,
+		// Names are compared exactly, and an unknown one grants nothing.
+		"Admin": nil, "": nil, "owner": nil,
+	} {
+		for _, p := range allPermissions {
+			if got := commands.Allowed(p, []string{role}); got != slices.Contains(want, p) {
+				t.Errorf("role %q, permission %s: got %v", role, p, got)
+			}
+		}
+	}
+}
+
+func TestAllowedIsTheUnionOfRoles(t *testing.T) {
+	t.Parallel()
+	if !commands.Allowed(commands.EntitiesWrite, []string{"auditor", "unknown", "editor"}) {
+		t.Error("an auditor who is also an editor may not write")
+	}
+	if commands.Allowed(commands.EntityTypesWrite, []string{"editor", "approver", "operator"}) {
+		t.Error("roles together grant what none of them does")
+	}
+}
+
+func TestNobodyIsAllowedWithoutRolesOrPermission(t *testing.T) {
+	t.Parallel()
+	for _, p := range allPermissions {
+		if commands.Allowed(p, nil) {
+			t.Errorf("%s is allowed without a role", p)
+		}
+	}
+	for _, p := range []commands.Permission{"", "entities", "entities.delete"} {
+		if commands.Allowed(p, []string{"admin"}) {
+			t.Errorf("the unknown permission %q is allowed", p)
+		}
+	}
+}
+
+func TestAuditorsAndPrivacyOfficersWriteNoData(t *testing.T) {
+	t.Parallel()
+	for _, p := range allPermissions {
+		if strings.HasSuffix(string(p), ".write") && commands.Allowed(p, []string{"auditor", "privacy", "viewer", "analyst"}) {
+			t.Errorf("%s is granted to a role that only reads", p)
+		}
+	}
+}

@@ -1,0 +1,391 @@
+package commands_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/migrations"
+)
+
+func TestMain(m *testing.M) { hubtest.Main(m) }
+
+// added is the one event of the tests' own area: a counter with a limit.
+type added struct {
+	Amount int `json:"amount"`
+}
+
+func (added) EventType() string { return "counter.added" }
+
+type counter struct{ total int }
+
+func (c counter) Evolve(f domain.Fact) domain.State {
+	c.total += f.Payload.(added).Amount
+	return c
+}
+func (counter) Size() int { return 8 }
+
+const limit = 1000
+
+// add adds to a counter; above the limit it refuses. Linked counters are read, so
+// that the command depends on them, and found only once the first is loaded.
+type add struct {
+	counter domain.Tag
+	amount  int
+	linked  []domain.Tag
+	fresh   bool
+	panics  bool
+}
+
+func (a add) Boundaries(r domain.Reader) []domain.Tag {
+	named := []domain.Tag{a.counter}
+	if domain.Read[counter](r, a.counter).total > 0 {
+		named = append(named, a.linked...)
+	}
+	return named
+}
+
+func (a add) Fresh() []domain.Tag {
+	if a.fresh {
+		return []domain.Tag{a.counter}
+	}
+	return nil
+}
+
+func (a add) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	if a.panics {
+		panic("on purpose")
+	}
+	version := r.Version(a.counter)
+	if m.IfMatch != nil && *m.IfMatch != version {
+		return domain.Decision{}, problem.StaleVersion(version)
+	}
+	total := domain.Read[counter](r, a.counter).total
+	d := domain.Decision{ResourceID: a.counter.Name(), Stream: a.counter, Created: version == 0}
+	switch {
+	case total+a.amount > limit:
+		return domain.Decision{}, problem.New(problem.Conflict, "full", "The counter is full.")
+	case a.amount == 0:
+		return d, nil
+	}
+	d.Facts = []domain.Fact{{Stream: a.counter, Payload: added{a.amount}}}
+	return d, nil
+}
+
+type system struct {
+	url   string
+	store *eventstore.Store
+}
+
+func newSystem(t *testing.T) system {
+	t.Helper()
+	url := hubtest.Database(t, hubtest.Migration{Fingerprint: migrations.Fingerprint(), Up: migrations.Log.Up})
+	return system{url, eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand)))}
+}
+
+// loop starts one more loop, as another process would have, stopped after the test.
+func (s system) loop(t *testing.T, kinds ...domain.EventKind) *commands.Loop {
+	t.Helper()
+	if kinds == nil {
+		kinds = []domain.EventKind{domain.Kind[added]()}
+	}
+	l := commands.New(commands.Options{
+		Store: eventstore.New(hubtest.Pool(t, s.url, string(eventstore.RoleCommand))), Codec: eventstore.NewCodec(kinds...),
+		Folds: domain.Folds{"counter": counter{}}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		l.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-stopped
+	})
+	return l
+}
+
+func submission(d domain.Decider) commands.Submission {
+	return commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}}}
+}
+
+func keyed(d domain.Decider, key, hash string) commands.Submission {
+	s := submission(d)
+	s.IdempotencyKey, s.RequestHash = key, []byte(hash)
+	return s
+}
+
+func (s system) total(t *testing.T, tag domain.Tag) (total int, events int) {
+	t.Helper()
+	recorded, err := s.store.Read(t.Context(), "acme", eventstore.Query{Stream: tag})
+	require.NoError(t, err)
+	for i, e := range recorded {
+		var payload added
+		require.NoError(t, json.Unmarshal(e.Data, &payload))
+		require.Equal(t, int64(i+1), e.Version)
+		total += payload.Amount
+	}
+	return total, len(recorded)
+}
+
+func TestSubmitAnswersWithPositionAndVersion(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.loop(t)
+	for n := int64(1); n <= 3; n++ {
+		r, err := l.Submit(t.Context(), submission(add{counter: "counter:1", amount: 2}))
+		require.NoError(t, err)
+		assert.Equal(t, commands.Receipt{
+			ID: "1", Version: n, Position: n, Created: n == 1,
+			Events: []commands.ReceiptEvent{{Type: "counter.added", Position: n}},
+		}, r)
+	}
+	noop, err := l.Submit(t.Context(), submission(add{counter: "counter:1"}))
+	require.NoError(t, err)
+	assert.Equal(t, commands.Receipt{ID: "1", Version: 3, Position: 3, Events: []commands.ReceiptEvent{}}, noop)
+	// Another loop has nothing cached and must come to the same.
+	r, err := s.loop(t).Submit(t.Context(), submission(add{counter: "counter:1", amount: 1}))
+	require.NoError(t, err)
+	assert.Equal(t, int64(4), r.Version)
+	// Now the first one's cache is out of date.
+	r, err = l.Submit(t.Context(), submission(add{counter: "counter:1", amount: 1, linked: []domain.Tag{"counter:2"}}))
+	require.NoError(t, err)
+	assert.Equal(t, int64(5), r.Version)
+}
+
+func TestARefusalIsDecidedOnTheNewestState(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	first, second := s.loop(t), s.loop(t)
+	_, err := first.Submit(t.Context(), submission(add{counter: "counter:1", amount: limit}))
+	require.NoError(t, err)
+	_, err = second.Submit(t.Context(), submission(add{counter: "counter:1", amount: 1}))
+	require.Equal(t, "full", problem.Of(err).Code)
+	_, err = second.Submit(t.Context(), submission(add{counter: "counter:1", amount: -limit}))
+	require.NoError(t, err)
+	// The first loop still has the full counter cached.
+	_, err = first.Submit(t.Context(), submission(add{counter: "counter:1", amount: 1}))
+	require.NoError(t, err)
+}
+
+func TestIdempotencyKeys(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.loop(t)
+	first, err := l.Submit(t.Context(), keyed(add{counter: "counter:1", amount: 5}, "k", "h"))
+	require.NoError(t, err)
+	for _, loop := range []*commands.Loop{l, s.loop(t)} {
+		again, err := loop.Submit(t.Context(), keyed(add{counter: "counter:1", amount: 5}, "k", "h"))
+		require.NoError(t, err)
+		assert.True(t, again.Replayed)
+		again.Replayed = false
+		assert.Equal(t, first, again)
+	}
+	_, err = l.Submit(t.Context(), keyed(add{counter: "counter:1", amount: 6}, "k", "other"))
+	assert.Equal(t, "idempotency_key_reused", problem.Of(err).Code)
+
+	_, refused := l.Submit(t.Context(), keyed(add{counter: "counter:1", amount: limit}, "r", "h"))
+	require.Equal(t, "full", problem.Of(refused).Code)
+	_, err = l.Submit(t.Context(), submission(add{counter: "counter:1", amount: -5}))
+	require.NoError(t, err)
+	r, err := l.Submit(t.Context(), keyed(add{counter: "counter:1", amount: limit}, "r", "h"))
+	assert.Equal(t, problem.Of(refused), problem.Of(err), "a refusal is repeated although it would succeed now")
+	assert.True(t, r.Replayed)
+
+	noop, err := l.Submit(t.Context(), keyed(add{counter: "counter:1"}, "n", "h"))
+	require.NoError(t, err)
+	again, err := l.Submit(t.Context(), keyed(add{counter: "counter:1"}, "n", "h"))
+	require.NoError(t, err)
+	assert.Equal(t, noop.Position, again.Position)
+	assert.Empty(t, again.Events)
+
+	total, _ := s.total(t, "counter:1")
+	assert.Zero(t, total)
+}
+
+// The same key from many callers at once, on two loops: one effect, one answer.
+func TestOneKeyArrivingTogether(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	loops := []*commands.Loop{s.loop(t), s.loop(t)}
+	for round := range 20 {
+		start := make(chan struct{})
+		var group sync.WaitGroup
+		receipts := make([]commands.Receipt, 16)
+		for i := range receipts {
+			group.Go(func() {
+				<-start
+				r, err := loops[i%2].Submit(t.Context(), keyed(add{counter: "counter:1", amount: 1}, fmt.Sprint(round), "h"))
+				assert.NoError(t, err)
+				receipts[i] = r
+			})
+		}
+		close(start)
+		group.Wait()
+		first := 0
+		for _, r := range receipts {
+			if !r.Replayed {
+				first++
+			}
+			assert.Equal(t, int64(round+1), r.Position)
+		}
+		require.Equal(t, 1, first, "round %d", round)
+	}
+	total, events := s.total(t, "counter:1")
+	assert.Equal(t, []int{20, 20}, []int{total, events})
+}
+
+// Two processes write one hot stream: none is refused, none lost, the limit holds.
+func TestContentionRefusesNobodyAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	loops := []*commands.Loop{s.loop(t), s.loop(t)}
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	var mutex sync.Mutex
+	accepted, full := 0, 0
+	for i := range 2 * 550 {
+		group.Go(func() {
+			<-start
+			_, err := loops[i%2].Submit(t.Context(), submission(add{counter: "counter:hot", amount: 1}))
+			mutex.Lock()
+			defer mutex.Unlock()
+			switch {
+			case err == nil:
+				accepted++
+			case problem.Of(err).Code == "full":
+				full++
+			default:
+				assert.NoError(t, err)
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+	total, events := s.total(t, "counter:hot")
+	assert.Equal(t, limit, total)
+	assert.Equal(t, limit, events)
+	assert.Equal(t, limit, accepted)
+	assert.Equal(t, 100, full)
+}
+
+func TestIfMatchWinsOnce(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.loop(t)
+	zero := int64(0)
+	start := make(chan struct{})
+	results := make(chan error, 16)
+	for range cap(results) {
+		go func() {
+			<-start
+			sub := submission(add{counter: "counter:1", amount: 1})
+			sub.Meta.IfMatch = &zero
+			_, err := l.Submit(t.Context(), sub)
+			results <- err
+		}()
+	}
+	close(start)
+	won := 0
+	for range cap(results) {
+		if err := <-results; err == nil {
+			won++
+		} else {
+			assert.Equal(t, map[string]any{"version": int64(1)}, problem.Of(err).Extra)
+		}
+	}
+	assert.Equal(t, 1, won)
+}
+
+func TestAFaultOfOneCommandIsItsOwn(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.loop(t)
+	_, err := l.Submit(t.Context(), submission(add{counter: "counter:1", panics: true}))
+	require.Error(t, err)
+	assert.Nil(t, problem.Of(err), "a fault of ours is not a problem of the caller's")
+	_, err = l.Submit(t.Context(), submission(add{counter: "unknown:1", amount: 1}))
+	require.ErrorContains(t, err, "no fold reads")
+	_, err = l.Submit(t.Context(), submission(add{counter: "subject:1", amount: 1}))
+	require.ErrorContains(t, err, "nothing may be decided on")
+	_, err = l.Submit(t.Context(), submission(add{counter: "counter:1", amount: 1}))
+	require.NoError(t, err)
+}
+
+func TestAnUnknownEventInABoundaryIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	_, err := s.loop(t).Submit(t.Context(), submission(add{counter: "counter:1", amount: 1}))
+	require.NoError(t, err)
+	old := s.loop(t, []domain.EventKind{}...)
+	_, err = old.Submit(t.Context(), submission(add{counter: "counter:1", amount: 1}))
+	assert.Equal(t, "unknown_event", problem.Of(err).Code)
+	_, err = old.Submit(t.Context(), submission(add{counter: "counter:2"}))
+	assert.NoError(t, err, "other boundaries are not affected")
+}
+
+func TestAFreshBoundaryThatIsTakenIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.loop(t)
+	_, err := l.Submit(t.Context(), submission(add{counter: "counter:1", amount: 1}))
+	require.NoError(t, err)
+	r, err := s.loop(t).Submit(t.Context(), submission(add{counter: "counter:1", amount: 1, fresh: true}))
+	require.NoError(t, err)
+	assert.Equal(t, int64(2), r.Version)
+}
+
+func TestResubmittingACommandAnswersItOnce(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	sub := submission(add{counter: "counter:1", amount: 1})
+	sub.Meta.CommandID = uuid.Must(uuid.NewV7())
+	first, err := s.loop(t).Submit(t.Context(), sub)
+	require.NoError(t, err)
+	second, err := s.loop(t).Submit(t.Context(), sub)
+	require.NoError(t, err)
+	assert.Equal(t, first, second)
+	_, events := s.total(t, "counter:1")
+	assert.Equal(t, 1, events)
+}
+
+func TestAStoppedLoopSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := commands.New(commands.Options{Store: s.store, Codec: eventstore.NewCodec(), Folds: domain.Folds{}, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l.Run(ctx)
+	_, err := l.Submit(t.Context(), submission(add{counter: "counter:1"}))
+	assert.Equal(t, "shutting_down", problem.Of(err).Code)
+}
+
+func TestAQueueThatIsFullRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	// Nobody runs this loop, so what is submitted stays queued.
+	l := commands.New(commands.Options{Store: s.store, Codec: eventstore.NewCodec(), Folds: domain.Folds{}, Log: slog.New(slog.DiscardHandler)})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 4096 {
+		_, err := l.Submit(gone, submission(add{counter: "counter:1"}))
+		require.Equal(t, "outcome_unknown", problem.Of(err).Code)
+	}
+	_, err := l.Submit(t.Context(), submission(add{counter: "counter:1"}))
+	assert.Equal(t, "overloaded", problem.Of(err).Code)
+	assert.Positive(t, problem.Of(err).RetryAfter)
+}
