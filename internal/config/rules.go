@@ -1,0 +1,123 @@
+package config
+
+import (
+	"net"
+	"strings"
+)
+
+// deriveDefaults fills what defaults to another variable or depends on the mode.
+func (l *loader) deriveDefaults() {
+	c := &l.config
+	if c.MigrateDatabaseURL == "" {
+		c.MigrateDatabaseURL = c.DatabaseURL
+	}
+	if c.ProjectionDatabaseURL == "" {
+		c.ProjectionDatabaseURL = c.DatabaseURL
+	}
+	if c.QueryDatabaseURL == "" {
+		c.QueryDatabaseURL = c.ProjectionDatabaseURL
+	}
+	if c.LogFormat == "" {
+		// People read the log of hub dev, machines that of services.
+		c.LogFormat = LogText
+		if l.mode.kind == modeServe {
+			c.LogFormat = LogJSON
+		}
+	}
+	l.describeDerived("MIGRATE_DATABASE_URL", showURL(c.MigrateDatabaseURL.Reveal()))
+	l.describeDerived("PROJECTION_DATABASE_URL", showURL(c.ProjectionDatabaseURL.Reveal()))
+	l.describeDerived("QUERY_DATABASE_URL", showURL(c.QueryDatabaseURL.Reveal()))
+	l.describeDerived("HUB_LOG_FORMAT", string(c.LogFormat))
+}
+
+func (l *loader) describeDerived(name, value string) {
+	for i, s := range l.config.settings {
+		if s.Name == name && s.Source == sourceUnset && value != "" {
+			l.config.settings[i].Value, l.config.settings[i].Source = value, sourceDefault
+		}
+	}
+}
+
+// checkTogether holds the rules that need more than one variable.
+func (l *loader) checkTogether() {
+	switch l.mode.kind {
+	case modeServe:
+		l.requireServices()
+		l.checkSecretKey()
+		l.checkAddresses()
+	case modeDev:
+		if l.config.IdentityIssuer != "" && l.config.IdentityServiceURL == "" && !l.faulty("IDENTITY_SERVICE_URL") {
+			l.faultf("IDENTITY_ISSUER", "has no effect without IDENTITY_SERVICE_URL: set both or neither")
+		}
+		l.checkSecretKey()
+		l.checkAddresses()
+	case modeMigrate:
+		l.require("MIGRATE_DATABASE_URL", l.config.MigrateDatabaseURL != "" || l.faulty("DATABASE_URL"),
+			"it, or DATABASE_URL, names the database to migrate")
+	case modeTool: // whatever the command needs it asks for itself
+	}
+}
+
+// requireServices is what `hub serve` does not start itself.
+func (l *loader) requireServices() {
+	c := &l.config
+	l.require("DATABASE_URL", c.DatabaseURL != "", "the roles run on a PostgreSQL that you name")
+	l.require("NATS_URL", c.NATSURL != "", "the roles talk over a NATS that you name")
+	if l.mode.runs(CommandAPI, QueryAPI) {
+		l.require("IDENTITY_SERVICE_URL", c.IdentityServiceURL != "", "it says who may call")
+	}
+	if !c.Debug {
+		l.require("SECRET_KEY", c.SecretKey != "", "all processes share one secret of at least 32 random bytes, as from `openssl rand -base64 48`")
+	}
+}
+
+func (l *loader) checkSecretKey() {
+	if l.config.SecretKey == "" || l.config.Debug {
+		return
+	}
+	if err := checkSecretKey(l.config.SecretKey.Reveal()); err != nil {
+		l.faultf("SECRET_KEY", "%s", err)
+	}
+}
+
+func (l *loader) require(name string, present bool, why string) {
+	if !present && !l.faulty(name) {
+		l.faultf(name, "must be set: %s", why)
+	}
+}
+
+// checkAddresses finds two listeners of this process on one address, which would
+// otherwise show only as "address already in use".
+func (l *loader) checkAddresses() {
+	c := &l.config
+	var used []struct{ name, address string }
+	for _, listener := range []struct {
+		name, address string
+		listens       bool
+	}{
+		{"HUB_HTTP_ADDR", c.HTTPAddr, l.mode.runs(CommandAPI)},
+		{"HUB_QUERY_ADDR", c.QueryAddr, l.mode.runs(QueryAPI)},
+		{"HUB_OPS_ADDR", c.OpsAddr, true},
+		{"HUB_DEV_IDENTITY_ADDR", c.DevIdentityAddr, l.mode.kind == modeDev && c.IdentityServiceURL == ""},
+		{"HUB_DEV_NATS_ADDR", c.DevNATSAddr, l.mode.kind == modeDev && c.NATSURL == ""},
+	} {
+		if listener.address == "" || !listener.listens || strings.HasSuffix(listener.address, ":0") {
+			continue // port 0 is any free port
+		}
+		for _, other := range used {
+			if collide(listener.address, other.address) {
+				l.faultf(listener.name, "is the same address as %s: give each its own port", other.name)
+			}
+		}
+		used = append(used, struct{ name, address string }{listener.name, listener.address})
+	}
+}
+
+// collide reports whether two addresses cannot be listened on at once: the same
+// port, on the same host or one of them on all.
+func collide(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	everywhere := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return portA == portB && (hostA == hostB || everywhere(hostA) || everywhere(hostB))
+}

@@ -1,0 +1,134 @@
+// Package identity says who calls: it verifies bearer tokens against the keys that
+// their issuer publishes (OpenID Connect Discovery 1.0, RFC 7517, RFC 7519), and
+// it holds the development issuer, which speaks the same protocol, so that there
+// is one way in and no back door.
+//
+// A token's path: header checked, key found by its id, signature verified under
+// the one algorithm that fits the key, claims checked. What comes out is a Caller;
+// internal/httpapi asks for one with every request.
+package identity
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v3/jws"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// Caller is who a token speaks for. Callers are shared between requests: do not
+// change the slices.
+type Caller struct {
+	// Org is the organisation that everything the caller does belongs to.
+	Org string
+	// Sub is the login, Person the human behind it: Sub when the token names none.
+	Sub    string
+	Person string
+	Name   string
+	Email  string
+	Roles  []string
+	Groups []string
+	// MFA says that the login was confirmed with a second factor.
+	MFA     bool
+	Expires time.Time
+}
+
+// Options are what a Verifier needs.
+type Options struct {
+	// URL is where discovery starts: URL/.well-known/openid-configuration.
+	URL string
+	// Issuer is the `iss` to expect, byte for byte; URL without a slash at its end
+	// when empty.
+	Issuer string
+	// Audience must be among the token's: "hub-backend".
+	Audience string
+	Log      *slog.Logger
+	// Now is the clock, time.Now when nil.
+	Now func() time.Time
+}
+
+// Verifier verifies tokens of one issuer. It fetches keys when first needed and
+// keeps them fresh as it is used; it has nothing to close.
+type Verifier struct {
+	issuer   string
+	audience string
+	now      func() time.Time
+	keys     *keySource
+}
+
+// NewVerifier makes a verifier; nothing is fetched yet, so the issuer may start
+// after it.
+func NewVerifier(options Options) *Verifier {
+	url := strings.TrimRight(options.URL, "/")
+	if options.Issuer == "" {
+		options.Issuer = url
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Verifier{
+		issuer:   options.Issuer,
+		audience: options.Audience,
+		now:      options.Now,
+		keys:     newKeySource(url, options.Issuer, options.Now, options.Log),
+	}
+}
+
+// Verify returns the caller that the token speaks for. Errors: Unauthenticated
+// "invalid_token"; Unavailable "identity_unavailable" when the issuer's keys have
+// never been loaded, or not for a day.
+func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
+	// Parsed first, so that garbage costs neither a request nor a cache entry.
+	header, err := parseHeader(token)
+	if err != nil {
+		return Caller{}, err
+	}
+	keys, err := v.keys.fresh(ctx)
+	if err != nil {
+		return Caller{}, err
+	}
+	id := sha256.Sum256([]byte(token))
+	if caller, found := keys.verified.get(id, v.now()); found {
+		return caller, nil
+	}
+	key, found := keys.find(header)
+	if !found {
+		if keys, err = v.keys.afterUnknown(ctx); err != nil {
+			return Caller{}, err
+		}
+		if key, found = keys.find(header); !found {
+			return Caller{}, invalidToken("The token is signed with a key that its issuer does not publish.")
+		}
+	}
+	payload, err := jws.VerifyCompactFast(key.public, []byte(token), key.algorithm)
+	if err != nil {
+		return Caller{}, invalidToken("The token's signature is not valid.")
+	}
+	now := v.now()
+	caller, err := v.readClaims(payload, now)
+	if err != nil {
+		return Caller{}, err
+	}
+	keys.verified.put(id, caller, now)
+	return caller, nil
+}
+
+// ErrNoKeys says that no token can be verified, because the issuer's keys have not
+// been loaded; with any other error of Probe, known keys still serve.
+var ErrNoKeys = errors.New("the identity service's keys have not been loaded")
+
+// Probe reports for health whether the issuer answers, asking it when the last
+// answer is older than 15 seconds. The error's text is for the log.
+func (v *Verifier) Probe(ctx context.Context) error { return v.keys.probe(ctx) }
+
+func invalidToken(detail string, args ...any) *problem.Problem {
+	return problem.New(problem.Unauthenticated, "invalid_token", detail, args...)
+}
