@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -42,9 +43,14 @@ func (c *Codec) Encode(p domain.Payload) (eventType string, schemaVersion int, d
 	if !known {
 		return "", 0, nil, fmt.Errorf("event type %s is not in the codec", p.EventType())
 	}
-	if data, err = json.Marshal(p); err != nil {
+	// Not json.Marshal, which would turn < and & into escapes that nobody sent.
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(p); err != nil {
 		return "", 0, nil, fmt.Errorf("encoding %s: %w", kind.Type, err)
 	}
+	data = bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
 	if len(data) > MaxEventBytes {
 		return "", 0, nil, problem.New(problem.TooLarge, "event_too_large",
 			"The change makes an event of %d bytes; the most is %d. Split it up.", len(data), MaxEventBytes)

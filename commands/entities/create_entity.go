@@ -1,0 +1,63 @@
+package entities
+
+import (
+	"encoding/json"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+// CreateEntity makes an entity of a type, with a key or without.
+//
+// Permission: entities.write. Reads: the entity's own, still empty stream; the
+// type; the key.
+type CreateEntity struct {
+	// ID is a new random id.
+	ID         uuid.UUID
+	Type       string
+	Key        string // "" for none
+	Attributes map[string]json.RawMessage
+	Tags       []string
+}
+
+// Boundaries names what the decision depends on. Names that are not valid have no
+// boundary; they are refused whatever the state.
+func (c CreateEntity) Boundaries(domain.Reader) []domain.Tag {
+	tags := []domain.Tag{entity.Stream(c.ID)}
+	if entity.ValidTypeName(c.Type) {
+		tags = append(tags, entity.TypeStream(c.Type))
+		if entity.ValidKey(c.Key) {
+			tags = append(tags, entity.KeyTag(c.Type, c.Key))
+		}
+	}
+	return tags
+}
+
+// Fresh says that the id is new.
+func (c CreateEntity) Fresh() []domain.Tag { return []domain.Tag{entity.Stream(c.ID)} }
+
+// Decide creates the entity.
+func (c CreateEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	if err := entity.ExpectNew(r, c.ID, m); err != nil {
+		return domain.Decision{}, err
+	}
+	var typ entity.Type
+	var key entity.Key
+	if entity.ValidTypeName(c.Type) {
+		typ = domain.Read[entity.Type](r, entity.TypeStream(c.Type))
+		if entity.ValidKey(c.Key) {
+			key = domain.Read[entity.Key](r, entity.KeyTag(c.Type, c.Key))
+		}
+	}
+	facts, err := entity.NewEntity{ID: c.ID, Type: c.Type, Key: c.Key, Attributes: c.Attributes, Tags: c.Tags}.Decide(typ, key)
+	return domain.Decision{
+		ResourceID: c.ID.String(),
+		Stream:     entity.Stream(c.ID),
+		Created:    true,
+		Facts:      facts,
+	}, err
+}
+
+var _ domain.Fresher = CreateEntity{}

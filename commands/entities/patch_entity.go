@@ -1,0 +1,44 @@
+package entities
+
+import (
+	"encoding/json"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+// PatchEntity changes attributes and tags by a merge patch (RFC 7396).
+//
+// Permission: entities.write. Reads: the entity, then its type.
+type PatchEntity struct {
+	ID uuid.UUID
+	// Patch is the document, {"attributes":…,"tags":…}.
+	Patch json.RawMessage
+}
+
+// Boundaries names the entity and, once it is loaded, its type.
+func (c PatchEntity) Boundaries(r domain.Reader) []domain.Tag {
+	tags := []domain.Tag{entity.Stream(c.ID)}
+	if current := domain.Read[entity.Entity](r, entity.Stream(c.ID)); current.Exists() {
+		tags = append(tags, entity.TypeStream(current.Type))
+	}
+	return tags
+}
+
+// Decide patches the entity.
+func (c PatchEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	current, err := entity.Open(r, c.ID, m)
+	if err != nil {
+		return domain.Decision{}, err
+	}
+	typ := domain.Read[entity.Type](r, entity.TypeStream(current.Type))
+	facts, err := entity.Patch{ID: c.ID, Document: c.Patch}.Decide(current, typ)
+	return decision(c.ID, facts), err
+}
+
+// decision is about an entity that exists.
+func decision(id uuid.UUID, facts []domain.Fact) domain.Decision {
+	return domain.Decision{ResourceID: id.String(), Stream: entity.Stream(id), Facts: facts}
+}

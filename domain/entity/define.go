@@ -1,0 +1,51 @@
+package entity
+
+import (
+	"encoding/json"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// Definition is what a type shall be.
+type Definition struct {
+	Name  string
+	Title string
+	// Schema is a JSON Schema of draft 2020-12; nil allows any attributes.
+	Schema json.RawMessage
+}
+
+// CheckTypeName refuses, as invalid_type_name, what can never name a type.
+func CheckTypeName(name string) error {
+	if ValidTypeName(name) {
+		return nil
+	}
+	return problem.New(problem.Invalid, "invalid_type_name",
+		"A type name is a lower-case letter followed by up to %d lower-case letters, digits or underscores.", maxTypeName-1).
+		With(problem.Field{Location: "path.name", Message: "must match ^[a-z][a-z0-9_]{0,62}$"})
+}
+
+// Decide defines the type or changes its definition; the same definition again
+// changes nothing. Entities that exist are not held against a new schema before
+// they are next patched. Problems: invalid_title, invalid_schema.
+func (d Definition) Decide(current Type) ([]domain.Fact, error) {
+	if fault := textFault(d.Title, maxTitle); fault != "" {
+		return nil, problem.New(problem.Invalid, "invalid_title", "The title cannot be used.").
+			With(problem.Field{Location: "body.title", Message: fault})
+	}
+	schema := d.Schema
+	if schema == nil {
+		schema = json.RawMessage("{}")
+	}
+	if current.Exists() && current.Title == d.Title && same(current.Schema, schema) {
+		return nil, nil
+	}
+	if err := checkSchema(schema); err != nil {
+		return nil, err
+	}
+	return []domain.Fact{{
+		Stream: TypeStream(d.Name),
+		// Unlike attributes, a schema keeps its order of names: people read it.
+		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema)},
+	}}, nil
+}

@@ -1,0 +1,102 @@
+// Package entity is the business area of typed things with attributes of the
+// organisation's own making: entity types, each with a JSON Schema, and entities
+// that follow them, with an optional key that is unique within the type.
+//
+// The commands are in commands/entities; they name the boundaries and hand the
+// folded states to the decisions here (define.go, create.go, patch.go,
+// archive.go). What is decided becomes one of the events of events.go, and
+// state.go folds those back.
+package entity
+
+import (
+	"encoding/json"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+)
+
+// TypeDefined says that a type has this title and schema from now on; the first
+// one makes the type. Stream entity_type:<name>.
+type TypeDefined struct {
+	Name   string          `json:"name"`
+	Title  string          `json:"title"`
+	Schema json.RawMessage `json:"schema"`
+}
+
+// Created is the first event of an entity. Stream entity:<id>; it carries the tag
+// of its key when it has one, and that of its type when it is the type's first
+// entity, so that rules about types in use cost nothing afterwards.
+type Created struct {
+	Type       string                     `json:"type"`
+	Key        string                     `json:"key,omitempty"`
+	Attributes map[string]json.RawMessage `json:"attributes"`
+	Tags       []string                   `json:"tags"`
+}
+
+// Updated holds what a patch changed. Attributes maps a name to its whole new
+// value, or to null when it was removed. Tags, when not nil, replace all tags.
+type Updated struct {
+	Attributes map[string]json.RawMessage `json:"attributes,omitempty"`
+	Tags       []string                   `json:"tags,omitzero"`
+}
+
+// Archived takes an entity out of use. Its key stays taken, or restoring it could
+// fail.
+type Archived struct{}
+
+// Restored brings an archived entity back.
+type Restored struct{}
+
+// EventType names the event.
+func (TypeDefined) EventType() string { return "entity_type.defined" }
+
+// EventType names the event.
+func (Created) EventType() string { return "entity.created" }
+
+// EventType names the event.
+func (Updated) EventType() string { return "entity.updated" }
+
+// EventType names the event.
+func (Archived) EventType() string { return "entity.archived" }
+
+// EventType names the event.
+func (Restored) EventType() string { return "entity.restored" }
+
+// Kinds are the events of this area.
+func Kinds() []domain.EventKind {
+	return []domain.EventKind{
+		domain.Kind[TypeDefined](),
+		domain.Kind[Created](),
+		domain.Kind[Updated](),
+		domain.Kind[Archived](),
+		domain.Kind[Restored](),
+	}
+}
+
+// Folds says what the boundaries of this area fold to.
+func Folds() domain.Folds {
+	return domain.Folds{
+		entityKind: Entity{},
+		typeKind:   Type{},
+		keyKind:    Key{},
+	}
+}
+
+// The kinds of tags.
+const (
+	entityKind = "entity"
+	typeKind   = "entity_type"
+	keyKind    = "key"
+)
+
+// Stream is the stream of an entity.
+func Stream(id uuid.UUID) domain.Tag { return domain.NewTag(entityKind, id.String()) }
+
+// TypeStream is the stream of a type. The name must be one that ValidTypeName
+// accepts.
+func TypeStream(name string) domain.Tag { return domain.NewTag(typeKind, name) }
+
+// KeyTag is the boundary that makes a key unique within its type. Type names have
+// no slash, so two pairs never share one.
+func KeyTag(typeName, key string) domain.Tag { return domain.NewTag(keyKind, typeName+"/"+key) }
