@@ -1,0 +1,116 @@
+package hubtest
+
+import (
+	"crypto/rand"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// binary is the program of this test binary's run, built at its first use.
+var binary struct {
+	sync.Once
+	dir string
+	err error
+}
+
+// Binary builds the real program, once for all tests of a package, and returns
+// its path: for tests that kill it. Any user can run it.
+func Binary(tb testing.TB) string {
+	tb.Helper()
+	binary.Do(func() { binary.dir, binary.err = buildBinary() })
+	if binary.err != nil {
+		tb.Fatalf("build the program: %v", binary.err)
+	}
+	return filepath.Join(binary.dir, "hub")
+}
+
+func buildBinary() (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "hub-binary-")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // any user can run it
+		return dir, err
+	}
+	build := exec.Command("go", "build", "-race=false", "-o", filepath.Join(dir, "hub"), "./cmd/hub")
+	build.Dir = root
+	if output, err := build.CombinedOutput(); err != nil {
+		return dir, errors.New(err.Error() + "\n" + string(output))
+	}
+	return dir, nil
+}
+
+func removeBinary() error {
+	if binary.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(binary.dir)
+}
+
+// moduleRoot is found from the package's folder, in which tests run.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no go.mod above the tests' folder")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// FreePort is a TCP port of 127.0.0.1 that nobody had a moment ago. Where a
+// program takes port 0, let it: this one can be lost to another process.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// Wait returns what comes from the channel, the zero value when it is closed.
+// Tests wait for signals and never sleep; the timeout only ends a test that
+// has failed, so let it be long.
+func Wait[T any](tb testing.TB, timeout time.Duration, what string, signal <-chan T) T {
+	tb.Helper()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case value := <-signal:
+		return value
+	case <-timer.C:
+		tb.Fatalf("waited %s in vain for %s", timeout, what)
+		panic("unreachable")
+	}
+}
+
+// Silent fails the test if the channel has something now: after a later signal
+// came, what should not have happened before it has not happened.
+func Silent[T any](tb testing.TB, what string, signal <-chan T) {
+	tb.Helper()
+	select {
+	case <-signal:
+		tb.Fatalf("%s, which should not be", what)
+	default:
+	}
+}
+
+func rand16() string { return rand.Text()[:16] }

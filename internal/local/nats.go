@@ -1,0 +1,108 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// Bounds of the embedded JetStream. Everything of ours is stored in files; the
+// memory is for what a curious client makes. The store is generous because a
+// stream that reaches it stops taking messages: streams need a limit of their
+// own (MaxBytes, oldest first out) well below MaxNATSStoreBytes.
+const (
+	maxNATSMemoryBytes = 64 << 20
+	MaxNATSStoreBytes  = 16 << 30
+)
+
+// natsReadyTime is how long the server may take to come up; 12 ms when cold, and
+// a tenth of a second for each 50,000 stored messages on a slow disk.
+const natsReadyTime = 30 * time.Second
+
+// NATSOptions say how to run NATS in this process.
+type NATSOptions struct {
+	// StoreDir keeps the streams; made if missing.
+	StoreDir string
+	// ListenAddr is "host:port" for clients of other processes, port 0 for any
+	// that is free. Empty means that only this process can connect.
+	ListenAddr string
+	// Log gets warnings and errors of the server; nil is silence.
+	Log *slog.Logger
+}
+
+// NATS is a server with JetStream in this process.
+type NATS struct{ server *server.Server }
+
+// StartNATS returns when clients can connect.
+func StartNATS(options NATSOptions) (*NATS, error) {
+	settings := &server.Options{
+		ServerName: "hub-local",
+		JetStream:  true, StoreDir: options.StoreDir,
+		JetStreamMaxMemory: maxNATSMemoryBytes, JetStreamMaxStore: MaxNATSStoreBytes,
+		DontListen: options.ListenAddr == "",
+		NoSigs:     true, // signals are the process's own business
+		NoLog:      true, // set below
+	}
+	if options.ListenAddr != "" {
+		// The server itself only says that it did not come up.
+		listener, err := net.Listen("tcp", options.ListenAddr)
+		if err != nil {
+			return nil, fmt.Errorf("address for NATS clients: %w", err)
+		}
+		address := listener.Addr().(*net.TCPAddr)
+		settings.Host, settings.Port = address.IP.String(), address.Port
+		if err := listener.Close(); err != nil {
+			return nil, err
+		}
+	}
+	s, err := server.NewServer(settings)
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS: %w", err)
+	}
+	if options.Log != nil {
+		s.SetLogger(natsLog{options.Log.With("component", "nats")}, false, false)
+	}
+	s.Start()
+	n := &NATS{server: s}
+	if !s.ReadyForConnections(natsReadyTime) {
+		n.Stop()
+		return nil, errors.New("embedded NATS did not come up: is its address taken, or its store damaged?")
+	}
+	return n, nil
+}
+
+// Connect makes a connection within the process, without a socket.
+func (n *NATS) Connect(options ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect("", append(options, nats.InProcessServer(n.server))...)
+}
+
+// URL is where other processes connect; empty when they cannot.
+func (n *NATS) URL() string {
+	if n.server.Addr() == nil {
+		return ""
+	}
+	return n.server.ClientURL()
+}
+
+// Stop ends the server and waits for its files to be closed. Connections of this
+// process go on trying to reconnect to it; close them first.
+func (n *NATS) Stop() {
+	n.server.Shutdown()
+	n.server.WaitForShutdown()
+}
+
+// natsLog passes on what a person should know; the server's notices are chatter
+// to everybody but its developers.
+type natsLog struct{ log *slog.Logger }
+
+func (l natsLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l natsLog) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
+func (l natsLog) Errorf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l natsLog) Fatalf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l natsLog) Debugf(string, ...any)           {}
+func (l natsLog) Tracef(string, ...any)           {}
