@@ -242,8 +242,27 @@ func (t *turn) place(c *call, fact domain.Fact, after map[eventstore.Boundary]fo
 	if e.ID, err = uuid.NewV7(); err != nil {
 		return e, fmt.Errorf("making an event id: %w", err)
 	}
-	e.Type, e.SchemaVersion, e.Data, err = t.loop.codec.Encode(fact.Payload)
-	return e, err
+	if e.Type, e.SchemaVersion, e.Data, err = t.loop.codec.Encode(fact.Payload); err != nil {
+		return e, err
+	}
+	return e, checkSize(e, c.Meta)
+}
+
+// checkSize holds the whole of an event to the limit: whatever is stored must fit a
+// message to NATS, too.
+func checkSize(e eventstore.NewEvent, m domain.Meta) error {
+	size := len(e.Data) + len(e.Stream) + len(m.Reason) + len(m.RequestID) + len(m.CorrelationID) + len(m.CausationID)
+	for _, tag := range e.Tags {
+		size += len(tag)
+	}
+	for _, subject := range e.Subjects {
+		size += len(subject)
+	}
+	if size > eventstore.MaxEventBytes {
+		return problem.New(problem.TooLarge, "event_too_large",
+			"The change makes an event of %d bytes; the most is %d. Split it up.", size, eventstore.MaxEventBytes)
+	}
+	return nil
 }
 
 // fold applies a fact to a boundary it carries. One that the turn has not read is
@@ -251,7 +270,7 @@ func (t *turn) place(c *call, fact domain.Fact, after map[eventstore.Boundary]fo
 func (t *turn) fold(boundary eventstore.Boundary, fact domain.Fact, after map[eventstore.Boundary]folded) error {
 	f, placed := after[boundary]
 	if !placed {
-		loaded := false
+		var loaded bool
 		if f, loaded = t.states[boundary]; !loaded {
 			if boundary.Tag == fact.Stream {
 				return fmt.Errorf("a decider wrote to the stream %q, which it did not name", fact.Stream)

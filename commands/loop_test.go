@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -361,6 +362,18 @@ func TestResubmittingACommandAnswersItOnce(t *testing.T) {
 	assert.Equal(t, first, second)
 	_, events := s.total(t, "counter:1")
 	assert.Equal(t, 1, events)
+}
+
+func TestAnEventThatIsTooLargeIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.loop(t)
+	sub := submission(add{counter: "counter:1", amount: 1})
+	sub.Meta.Reason = strings.Repeat("x", eventstore.MaxEventBytes)
+	_, err := l.Submit(t.Context(), sub)
+	assert.Equal(t, "event_too_large", problem.Of(err).Code)
+	_, events := s.total(t, "counter:1")
+	assert.Zero(t, events)
 }
 
 func TestAStoppedLoopSaysSo(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
-// MaxEventBytes bounds the encoded data of one event. It keeps an event with its
-// headers well below NATS's default max_payload of 1 MiB; the table checks it too.
+// MaxEventBytes bounds one event, its data and what describes it. That keeps its
+// message, in which text may grow threefold, below NATS's default max_payload of
+// 1 MiB; the table checks it for the data.
 const MaxEventBytes = 256 << 10
 
 // Codec turns payloads into stored bytes and stored events into facts.
@@ -36,8 +37,7 @@ func (c *Codec) Knows(eventType string) bool {
 	return known
 }
 
-// Encode gives the stored name, schema version and bytes of a payload. Data above
-// MaxEventBytes is a TooLarge problem, event_too_large.
+// Encode gives the stored name, schema version and bytes of a payload.
 func (c *Codec) Encode(p domain.Payload) (eventType string, schemaVersion int, data []byte, err error) {
 	kind, known := c.kinds[p.EventType()]
 	if !known {
@@ -51,10 +51,6 @@ func (c *Codec) Encode(p domain.Payload) (eventType string, schemaVersion int, d
 		return "", 0, nil, fmt.Errorf("encoding %s: %w", kind.Type, err)
 	}
 	data = bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
-	if len(data) > MaxEventBytes {
-		return "", 0, nil, problem.New(problem.TooLarge, "event_too_large",
-			"The change makes an event of %d bytes; the most is %d. Split it up.", len(data), MaxEventBytes)
-	}
 	return kind.Type, kind.SchemaVersion, data, nil
 }
 

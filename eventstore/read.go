@@ -45,11 +45,7 @@ type Receipt struct {
 // ReadLog reads the whole log, all organisations, in position order after a
 // position. RoleRelay and RoleProjector only.
 func (s *Store) ReadLog(ctx context.Context, after int64, limit int) ([]LogEntry, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT (l.event).*, (l.receipt).command_id, (l.receipt).org, (l.receipt).caller, (l.receipt).idempotency_key,
-		       (l.receipt).request_hash, (l.receipt).resource_id, (l.receipt).created, (l.receipt).version,
-		       (l.receipt).first_position, (l.receipt).position
-		  FROM read_log($1, $2) l`, after, limit)
+	rows, err := s.pool.Query(ctx, `SELECT * FROM read_log($1, $2)`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log after %d: %w", after, err)
 	}
@@ -133,23 +129,20 @@ func (q Query) sql() (string, []any) {
 func scanLogEntry(row pgx.CollectableRow) (LogEntry, error) {
 	var (
 		entry                 LogEntry
-		receipt               Receipt
-		id                    *uuid.UUID
-		org, caller, key      *string
-		resource              *string
+		hash                  []byte
+		caller, key, resource *string
 		created               *bool
 		version, first, final *int64
 	)
-	scan := scanEvent(&entry.Event)
-	err := scan.from(row, &id, &org, &caller, &key, &receipt.RequestHash, &resource, &created, &version, &first, &final)
-	if err != nil || id == nil {
+	e := &entry.Event
+	err := scanEvent(e).from(row, &caller, &key, &hash, &resource, &created, &version, &first, &final)
+	if err != nil || final == nil {
 		return entry, err
 	}
-	receipt.CommandID, receipt.Org, receipt.Caller, receipt.ResourceID = *id, *org, *caller, *resource
-	receipt.IdempotencyKey = orZero(key)
-	receipt.Created, receipt.Version, receipt.Position = *created, *version, *final
-	receipt.FirstPosition = orZero(first)
-	entry.Receipt = &receipt
+	entry.Receipt = &Receipt{
+		CommandID: e.CommandID, Org: e.Org, Caller: *caller, IdempotencyKey: orZero(key), RequestHash: hash,
+		ResourceID: *resource, Created: *created, Version: *version, FirstPosition: orZero(first), Position: *final,
+	}
 	return entry, nil
 }
 

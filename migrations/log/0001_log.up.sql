@@ -261,16 +261,22 @@ $$;
 
 -- The whole log after a position, in order, with the receipt beside the last event
 -- of each command. Only the relay and the projectors may see all organisations.
+-- (PostgreSQL 15 crashes on some forms of this that return whole rows; flat columns
+-- are twice as fast besides.)
 CREATE FUNCTION read_log(after bigint, max_rows integer)
-RETURNS TABLE (event events, receipt receipts)
+RETURNS TABLE (
+  "position" bigint, org_position bigint, epoch uuid, id uuid, org text, stream text, version bigint, type text,
+  schema_version integer, tags text[], subjects text[], data bytea, actor json, on_behalf_of json, reason text,
+  request_id text, correlation_id text, causation_id text, command_id uuid, occurred_at timestamptz,
+  recorded_at timestamptz, leaf_hash bytea,
+  receipt_caller text, receipt_key text, receipt_hash bytea, receipt_resource text, receipt_created boolean,
+  receipt_version bigint, receipt_first bigint, receipt_position bigint)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog, public, pg_temp
 AS $$
-  SELECT e, r
-    FROM events e
-    LEFT JOIN receipts r ON r.command_id = e.command_id AND r.position = e.position
-   WHERE e.position > after
+  SELECT e.*, r.caller, r.idempotency_key, r.request_hash, r.resource_id, r.created, r.version, r.first_position, r.position
+    FROM (SELECT * FROM events WHERE events.position > after ORDER BY events.position LIMIT least(max_rows, 4096)) e
+    LEFT JOIN LATERAL (SELECT * FROM receipts WHERE receipts.command_id = e.command_id AND receipts.position = e.position) r ON true
    ORDER BY e.position
-   LIMIT least(max_rows, 4096)
 $$;
 
 -- All events of the given boundaries after the position each was read at, with the

@@ -1,0 +1,184 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reactdjango-hub/backend/eventstore"
+)
+
+const (
+	// batchSize is how many events one read of the log asks for: enough to make its
+	// round trip cheap, few enough to publish while the next ones are appended.
+	batchSize = 512
+	// maxInFlight and maxInFlightBytes bound what is sent and not acknowledged. The
+	// first is about ten milliseconds of work for the server, the second keeps a run
+	// of large events from filling its buffers.
+	maxInFlight      = 512
+	maxInFlightBytes = 8 << 20
+)
+
+// errOvertaken means that the stream does not end where we thought: another relay
+// was faster, or the stream was replaced.
+var errOvertaken = errors.New("the stream has another last sequence than expected")
+
+// window is what was sent and not acknowledged yet, oldest first. Its slice starts
+// over when it is empty, which it is at the latest at the end of a session.
+type window struct {
+	acks  []pending
+	first int
+	bytes int
+}
+
+type pending struct {
+	jetstream.PubAckFuture
+	position int64
+	bytes    int
+}
+
+func (w *window) len() int { return len(w.acks) - w.first }
+
+func (w *window) push(p pending) {
+	if w.first == len(w.acks) {
+		w.acks, w.first = w.acks[:0], 0
+	}
+	w.acks = append(w.acks, p)
+	w.bytes += p.bytes
+}
+
+func (w *window) pop() pending {
+	p := w.acks[w.first]
+	w.acks[w.first] = pending{}
+	w.first++
+	w.bytes -= p.bytes
+	return p
+}
+
+// publish sends the log after a position, in order, and goes on with what is
+// appended, until the session's time is over or the context ends (nil). The log is
+// read on while the server works on what was sent.
+func (r *Relay) publish(ctx context.Context, after int64) error {
+	poll := time.NewTicker(r.pollInterval)
+	defer poll.Stop()
+	over := time.Now().Add(r.sessionTime)
+	session := time.NewTimer(r.sessionTime)
+	defer session.Stop()
+	var sent window
+	for {
+		entries, err := r.read(ctx, after)
+		if err != nil {
+			return err
+		}
+		if err := r.send(ctx, &sent, after, entries); err != nil {
+			return err
+		}
+		after += int64(len(entries))
+		if (len(entries) == batchSize || r.woken()) && time.Now().Before(over) {
+			continue
+		}
+		for sent.len() > 0 {
+			if err := r.await(ctx, &sent); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-session.C:
+			return nil
+		case <-r.wake.C():
+		case <-poll.C:
+		}
+	}
+}
+
+func (r *Relay) read(ctx context.Context, after int64) ([]eventstore.LogEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	entries, err := r.store.ReadLog(ctx, after, batchSize)
+	if err != nil {
+		return nil, &failure{"the log cannot be read", err}
+	}
+	if n := len(entries); n > 0 && entries[n-1].Position > r.Status().Head {
+		r.sawHead(entries[n-1].Position)
+	}
+	return entries, nil
+}
+
+func (r *Relay) woken() bool {
+	select {
+	case <-r.wake.C():
+		return true
+	default:
+		return false
+	}
+}
+
+// send publishes entries that follow after, waiting for the oldest acknowledgement
+// whenever the window is full.
+func (r *Relay) send(ctx context.Context, sent *window, after int64, entries []eventstore.LogEntry) error {
+	for i := range entries {
+		position := entries[i].Position
+		if position != after+1 {
+			return &failure{fmt.Sprintf("the log has no position %d and goes on at %d", after+1, position), nil}
+		}
+		message := Encode(entries[i])
+		message.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatInt(after, 10)}
+		size := message.Size()
+		for sent.len() > 0 && (sent.len() >= maxInFlight || sent.bytes+size > maxInFlightBytes) {
+			if err := r.await(ctx, sent); err != nil {
+				return err
+			}
+		}
+		// An attempt of the client's own would come too late for the chain.
+		future, err := r.js.PublishMsgAsync(message, jetstream.WithRetryAttempts(0))
+		if err != nil {
+			return publishFailure(position, err)
+		}
+		sent.push(pending{future, position, size})
+		after = position
+	}
+	return nil
+}
+
+// await takes the oldest acknowledgement, which comes within requestTimeout.
+func (r *Relay) await(ctx context.Context, sent *window) error {
+	oldest := sent.pop()
+	select {
+	case ack := <-oldest.Ok():
+		if ack.Stream != StreamName || ack.Sequence != uint64(oldest.position) { //nolint:gosec // positions are positive
+			return &failure{fmt.Sprintf("position %d was stored as sequence %d of stream %s", oldest.position, ack.Sequence, ack.Stream), nil}
+		}
+		r.acknowledged++
+		r.sawPublished(oldest.position)
+		return nil
+	case err := <-oldest.Err():
+		return publishFailure(oldest.position, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// publishFailure tells what only needs another look from what operators should know.
+func publishFailure(position int64, err error) error {
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		return errOvertaken
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		// The stream is gone, and reconcile makes it again.
+		return errOvertaken
+	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, jetstream.ErrAsyncPublishTimeout):
+		return &failure{"NATS cannot be reached", err}
+	}
+	return &failure{fmt.Sprintf("NATS refuses position %d", position), err}
+}
