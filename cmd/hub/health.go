@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/reactdjango-hub/backend/internal/config"
+	"github.com/reactdjango-hub/backend/internal/httpapi"
+	"github.com/reactdjango-hub/backend/internal/identity"
+)
+
+// maxHealthyLag is how many positions a copy or a view may be behind before health
+// says so: about a second of work at the rates that were measured.
+const maxHealthyLag = 5000
+
+var errDraining = errors.New("this process is stopping")
+
+// ready says whether to send requests here.
+func (s *system) ready() error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	return nil
+}
+
+// health probes what this process depends on. Without the log's database nothing
+// can be served; the rest can be done without for a while.
+func (s *system) health(ctx context.Context) httpapi.Health {
+	h := httpapi.Health{
+		Status: httpapi.Healthy, Service: "backend", Version: version, Timestamp: time.Now().UTC(),
+		Database: "connected", Features: []string{"entities"},
+		Components: map[string]httpapi.Component{
+			"redis": {Status: "unused"}, "nats": s.natsHealth(), "identity": s.identityHealth(ctx),
+		},
+	}
+	head, epoch, err := s.store.Head(ctx)
+	if err != nil {
+		s.log.Warn("health: the database does not answer", "error", err)
+		h.Database = "unreachable"
+		h.Components["database"] = httpapi.Component{Status: httpapi.Unhealthy, Detail: "the event log's database does not answer"}
+	} else {
+		h.Epoch = epoch.String()
+		h.Components["database"] = httpapi.Component{Status: httpapi.Healthy}
+	}
+	if s.relay != nil {
+		status := s.relay.Status()
+		h.Components["relay"] = lagging(head, status.Published, status.Err)
+	}
+	if s.engine != nil {
+		for _, view := range s.engine.Status() {
+			h.Components["projections"] = worse(h.Components["projections"], lagging(head, view.Position, view.Err))
+		}
+	}
+	for _, c := range h.Components {
+		h.Status = worse(httpapi.Component{Status: h.Status}, c).Status
+	}
+	return h
+}
+
+// lagging is the health of what follows the log.
+func lagging(head, position int64, fault string) httpapi.Component {
+	switch behind := head - position; {
+	case fault != "":
+		return httpapi.Component{Status: httpapi.Degraded, Detail: fault}
+	case behind > maxHealthyLag:
+		return httpapi.Component{Status: httpapi.Degraded, Detail: fmt.Sprintf("%d positions behind the log", behind)}
+	}
+	return httpapi.Component{Status: httpapi.Healthy}
+}
+
+func (s *system) natsHealth() httpapi.Component {
+	if s.nats.Status() == nats.CONNECTED {
+		return httpapi.Component{Status: httpapi.Healthy}
+	}
+	return httpapi.Component{Status: httpapi.Degraded, Detail: "not connected; views are fed from the log"}
+}
+
+func (s *system) identityHealth(ctx context.Context) httpapi.Component {
+	if !s.runs(config.CommandAPI) && !s.runs(config.QueryAPI) {
+		return httpapi.Component{Status: "unused"}
+	}
+	err := s.verifier.Probe(ctx)
+	switch {
+	case err == nil:
+		return httpapi.Component{Status: httpapi.Healthy}
+	case errors.Is(err, identity.ErrNoKeys):
+		return httpapi.Component{Status: httpapi.Unhealthy, Detail: "the identity service has not given its keys yet"}
+	default:
+		return httpapi.Component{Status: httpapi.Degraded, Detail: "the identity service does not answer; its known keys are used"}
+	}
+}
+
+// worse is the component in the worse state.
+func worse(a, b httpapi.Component) httpapi.Component {
+	rank := map[string]int{httpapi.Degraded: 1, httpapi.Unhealthy: 2}
+	if rank[b.Status] > rank[a.Status] || a.Status == "" {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/reactdjango-hub/backend/internal/config"
+	"github.com/reactdjango-hub/backend/internal/httpapi"
+)
+
+// listen opens every address before it serves any, so that a port that is taken is
+// one clear error and nothing else.
+func (s *system) listen() error {
+	type front struct {
+		addr    string
+		handler http.Handler
+	}
+	var fronts []front
+	if s.runs(config.CommandAPI) {
+		fronts = append(fronts, front{s.cfg.HTTPAddr, s.api.Handler()})
+	}
+	if s.runs(config.QueryAPI) {
+		fronts = append(fronts, front{s.cfg.QueryAddr, s.api.QueryHandler()})
+	}
+	if s.cfg.OpsAddr != "" {
+		fronts = append(fronts, front{s.cfg.OpsAddr, s.api.ProbeHandler()})
+	}
+	var listeners []net.Listener
+	for _, f := range fronts {
+		listener, err := net.Listen("tcp", f.addr)
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return fmt.Errorf("listening on %s: %w", f.addr, err)
+		}
+		listeners = append(listeners, listener)
+	}
+	for i, f := range fronts {
+		s.serve(httpapi.NewServer(f.addr, f.handler), listeners[i])
+	}
+	return nil
+}
+
+func (s *system) serve(server *http.Server, listener net.Listener) {
+	s.servers = append(s.servers, server)
+	s.background.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(fmt.Errorf("serving %s: %w", server.Addr, err))
+		}
+	})
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/internal/identity"
+)
+
+func TestMain(m *testing.M) { hubtest.Main(m) }
+
+// startTimeout only ends a test that has failed: a cold start under the race
+// detector's other tests can take tens of seconds.
+const startTimeout = 2 * time.Minute
+
+// hub is a real hub process, used from outside.
+type hub struct {
+	t       testing.TB
+	env     []string
+	args    []string
+	base    string
+	issuer  string
+	process *exec.Cmd
+	// done is closed when the process has ended; exit is its code then.
+	done chan struct{}
+	exit int
+}
+
+// newDevHub prepares `hub dev` on a data directory and ports of its own.
+func newDevHub(t testing.TB) *hub {
+	t.Helper()
+	h := &hub{t: t, args: []string{"dev"}}
+	h.base = fmt.Sprintf("http://127.0.0.1:%d", hubtest.FreePort(t))
+	h.issuer = fmt.Sprintf("http://127.0.0.1:%d", hubtest.FreePort(t))
+	h.env = []string{
+		"HUB_DATA_DIR=" + hubtest.TempDir(t), "HUB_HTTP_ADDR=" + strings.TrimPrefix(h.base, "http://"),
+		"HUB_DEV_IDENTITY_ADDR=" + strings.TrimPrefix(h.issuer, "http://"),
+		fmt.Sprintf("HUB_QUERY_ADDR=127.0.0.1:%d", hubtest.FreePort(t)),
+	}
+	return h
+}
+
+// start runs the process and waits until it is healthy.
+func (h *hub) start() *hub {
+	h.t.Helper()
+	h.launch()
+	var health struct{ Status string }
+	require.Equal(h.t, http.StatusOK, h.get("/api/health/", "", nil, &health))
+	require.Equal(h.t, "healthy", health.Status)
+	return h
+}
+
+// launch runs the process and waits until it says that it runs.
+func (h *hub) launch() {
+	h.t.Helper()
+	h.process = exec.Command(hubtest.Binary(h.t), h.args...) //nolint:noctx // ended by the test
+	h.process.Env = append(os.Environ(), h.env...)
+	output, err := h.process.StdoutPipe()
+	require.NoError(h.t, err)
+	h.process.Stderr = testWriter{h.t}
+	require.NoError(h.t, h.process.Start())
+	h.done = make(chan struct{})
+	ready := make(chan struct{})
+	go func(done chan struct{}, process *exec.Cmd) {
+		lines := bufio.NewScanner(output)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), "is running") {
+				close(ready)
+			}
+		}
+		_ = process.Wait() // the exit code says it
+		h.exit = process.ProcessState.ExitCode()
+		close(done)
+	}(h.done, h.process)
+	h.t.Cleanup(func() {
+		h.process.Process.Kill() //nolint:errcheck // it may have ended
+		<-h.done
+	})
+	hubtest.Wait(h.t, startTimeout, "hub to start", ready)
+}
+
+// kill is kill -9.
+func (h *hub) kill() {
+	h.t.Helper()
+	require.NoError(h.t, h.process.Process.Kill())
+	hubtest.Wait(h.t, startTimeout, "hub to end", h.done)
+}
+
+func (h *hub) terminate() {
+	h.t.Helper()
+	require.NoError(h.t, h.process.Process.Signal(syscall.SIGTERM))
+	hubtest.Wait(h.t, startTimeout, "hub to stop", h.done)
+}
+
+func (h *hub) token(org string, roles ...string) string {
+	h.t.Helper()
+	token, err := identity.RequestToken(h.t.Context(), h.issuer, identity.TokenRequest{Sub: "ana", Org: org, Roles: roles})
+	require.NoError(h.t, err)
+	return token
+}
+
+// do sends a request and returns the answer, or an error when there was none.
+func (h *hub) do(ctx context.Context, method, path, token string, header map[string]string, body any) (*http.Response, []byte, error) {
+	var sent io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, nil, err
+		}
+		sent = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, h.base+path, sent)
+	if err != nil {
+		return nil, nil, err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range header {
+		request.Header.Set(name, value)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	return response, answer, err
+}
+
+func (h *hub) get(path, token string, header map[string]string, into any) int {
+	h.t.Helper()
+	response, body, err := h.do(h.t.Context(), http.MethodGet, path, token, header, nil)
+	require.NoError(h.t, err)
+	if into != nil {
+		require.NoError(h.t, json.Unmarshal(body, into), "%s", body)
+	}
+	return response.StatusCode
+}
+
+type receipt struct {
+	ID       string `json:"id"`
+	Version  int64  `json:"version"`
+	Position int64  `json:"position"`
+}
+
+// send is a command that must be accepted.
+func (h *hub) send(method, path, token string, header map[string]string, body any) (receipt, *http.Response) {
+	h.t.Helper()
+	response, answer, err := h.do(h.t.Context(), method, path, token, header, body)
+	require.NoError(h.t, err)
+	require.Less(h.t, response.StatusCode, 300, "%s", answer)
+	var r receipt
+	require.NoError(h.t, json.Unmarshal(answer, &r))
+	return r, response
+}
+
+// command runs another hub command on the same environment.
+func (h *hub) command(args ...string) string {
+	h.t.Helper()
+	cmd := exec.CommandContext(h.t.Context(), hubtest.Binary(h.t), args...)
+	cmd.Env = append(os.Environ(), h.env...)
+	cmd.Stderr = testWriter{h.t}
+	output, err := cmd.Output()
+	require.NoError(h.t, err)
+	return string(output)
+}
+
+func (h *hub) defineType(token, name string) {
+	h.t.Helper()
+	h.send(http.MethodPut, "/api/v1/entity-types/"+name, token, nil, map[string]any{
+		"title": name, "schema": map[string]any{"type": "object"},
+	})
+}
+
+func after(position int64) map[string]string {
+	return map[string]string{"Hub-Min-Position": strconv.FormatInt(position, 10), "Prefer": "wait=30"}
+}
+
+// testWriter shows a process's log with the test's.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSuffix(string(p), "\n"))
+	return len(p), nil
+}
+
+// airports are the rows of the airports file as bodies of POST /entities.
+func airports(t testing.TB) []map[string]any {
+	t.Helper()
+	file, err := os.Open("../../testdata/airports.csv")
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	rows, err := csv.NewReader(file).ReadAll()
+	require.NoError(t, err)
+	var bodies []map[string]any
+	for _, row := range rows[1:] {
+		attributes := map[string]any{}
+		for i, name := range rows[0] {
+			attributes[name] = row[i]
+		}
+		for _, name := range []string{"latitude", "longitude"} {
+			attributes[name] = json.Number(attributes[name].(string))
+		}
+		bodies = append(bodies, map[string]any{"type": "airport", "key": row[0], "attributes": attributes})
+	}
+	return bodies
+}
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		exit int
+	}{
+		{[]string{"version"}, 0},
+		{[]string{"--help"}, 0},
+		{[]string{"events", "tail", "--help"}, 0},
+		{[]string{"openapi"}, 0},
+		{[]string{}, 2},
+		{[]string{"nonsense"}, 2},
+		{[]string{"serve"}, 2},
+		{[]string{"serve", "nonsense"}, 2},
+		{[]string{"token", "--sub", "ana"}, 2},
+		{[]string{"events", "replay", "--output", "xml"}, 2},
+		{[]string{"migrate", "up", "now"}, 2},
+		{[]string{"migrate", "up"}, 1},                                // no database named
+		{[]string{"token", "--sub=a", "--org=b", "--role=viewer"}, 1}, // no issuer there
+	} {
+		cmd := exec.CommandContext(t.Context(), hubtest.Binary(t), c.args...)
+		cmd.Env = []string{"HUB_DEV_IDENTITY_ADDR=127.0.0.1:1"}
+		output, _ := cmd.CombinedOutput() // the exit code is looked at below
+		assert.Equal(t, c.exit, cmd.ProcessState.ExitCode(), "hub %v\n%s", c.args, output)
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/local"
+)
+
+// newServeHub prepares one process of `hub serve roles…` on shared servers.
+func newServeHub(t testing.TB, shared []string, roles ...string) *hub {
+	t.Helper()
+	h := &hub{t: t, args: append([]string{"serve"}, roles...)}
+	h.base = fmt.Sprintf("http://127.0.0.1:%d", hubtest.FreePort(t))
+	h.env = append([]string{"HUB_HTTP_ADDR=" + strings.TrimPrefix(h.base, "http://")}, shared...)
+	return h
+}
+
+// newIssuer runs the development issuer for processes of `hub serve`.
+func newIssuer(t testing.TB) string {
+	t.Helper()
+	var handler http.Handler
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	issuer, err := identity.NewDevIssuer(t.TempDir(), server.URL)
+	require.NoError(t, err)
+	handler = issuer.Handler()
+	return server.URL
+}
+
+// Every role in a process of its own: a command through the front door comes back
+// through it from the query API, and hub events and hub projections see it.
+func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
+	t.Parallel()
+	broker, err := local.StartNATS(local.NATSOptions{StoreDir: t.TempDir(), ListenAddr: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(broker.Stop)
+	issuer := newIssuer(t)
+	query := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
+	shared := []string{
+		"DATABASE_URL=" + hubtest.Database(t, hubtest.Migration{}), "NATS_URL=" + broker.URL(),
+		"IDENTITY_SERVICE_URL=" + issuer, "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
+		"HUB_QUERY_ADDR=" + query, "QUERY_API_URL=http://" + query, "HUB_DATA_DIR=" + t.TempDir(),
+	}
+	front := newServeHub(t, shared, "command-api")
+	front.issuer = issuer
+	assert.Contains(t, front.command("migrate", "up"), "")
+	for _, role := range []string{"relay", "projector", "query-api", "reactor"} {
+		newServeHub(t, shared, role).launch()
+	}
+	front.start()
+
+	token := front.token("acme", "admin")
+	front.defineType(token, "thing")
+	for n := range 20 {
+		created, response := front.send(http.MethodPost, "/api/v1/entities", token, nil,
+			map[string]any{"type": "thing", "attributes": map[string]any{"n": n}})
+		require.Equal(t, http.StatusCreated, response.StatusCode)
+		var found struct {
+			Attributes struct{ N int }
+		}
+		require.Equal(t, http.StatusOK, front.get("/api/v1/entities/"+created.ID, token, after(created.Position), &found))
+		require.Equal(t, n, found.Attributes.N)
+	}
+	assert.Len(t, front.replay(), 21)
+	assert.Contains(t, front.command("projections", "list"), "entities_v1")
+	assert.Contains(t, front.command("migrate", "status", "--output", "json"), `"version": 1`)
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/relay"
+	"github.com/reactdjango-hub/backend/internal/config"
+	"github.com/reactdjango-hub/backend/internal/httpapi"
+	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/projections"
+	"github.com/reactdjango-hub/backend/readmodels"
+)
+
+// Pool sizes. More back-ends than cores only slow PostgreSQL down; the loop, the
+// relay and each projection use one connection at a time.
+const (
+	commandConnections   = 4
+	relayConnections     = 2
+	projectorConnections = 4
+	queryConnections     = 8
+)
+
+const (
+	// partitionInterval is how often room ahead in the log is looked after; two
+	// partitions ahead last for hours at any rate that was measured.
+	partitionInterval = time.Minute
+	// drainTimeout bounds how long a stopping process lets requests finish.
+	drainTimeout = 15 * time.Second
+)
+
+// system is all that runs in one process: some roles and what they share.
+type system struct {
+	cfg    config.Config
+	roles  []config.Role
+	secret []byte
+	nats   *nats.Conn
+	log    *slog.Logger
+
+	api    *httpapi.API
+	relay  *relay.Relay
+	engine *projections.Engine
+	// store is any store of this process, for probing the database.
+	store    *eventstore.Store
+	verifier *identity.Verifier
+	servers  []*http.Server
+	draining atomic.Bool
+
+	pools []*pgxpool.Pool
+	// background are the parts that work until stop; they get the context that stop ends.
+	background sync.WaitGroup
+	stop       context.CancelFunc
+	// failed gets the first fault that ends the process.
+	failed chan error
+}
+
+func newSystem(cfg config.Config, log *slog.Logger, roles ...config.Role) *system {
+	return &system{cfg: cfg, roles: roles, log: log, failed: make(chan error, 1)}
+}
+
+// codec knows every event of every area.
+func codec() *eventstore.Codec { return eventstore.NewCodec(entity.Kinds()...) }
+
+func (s *system) runs(role config.Role) bool { return slices.Contains(s.roles, role) }
+
+// start brings up the roles of s.roles. On an error the caller still calls close.
+func (s *system) start(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	appended, viewed := eventstore.NewSignal(), func() {}
+
+	options := httpapi.Options{
+		QueryAPIURL:    s.cfg.QueryAPIURL,
+		Verifier:       s.newVerifier(),
+		Health:         s.health,
+		Ready:          s.ready,
+		RequestHashKey: config.DeriveKey(s.secret, "request hashes"),
+		AllowedHosts:   s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
+		Version: version, Log: s.log, Probes: true,
+	}
+	if s.runs(config.QueryAPI) {
+		reads, err := s.startReads(ctx, background)
+		if err != nil {
+			return err
+		}
+		options.Reads, viewed = reads, reads.Notify
+	}
+	if s.runs(config.Projector) {
+		if err := s.startProjector(ctx, background, viewed); err != nil {
+			return err
+		}
+	}
+	if s.runs(config.Relay) {
+		if err := s.startRelay(ctx, background, appended); err != nil {
+			return err
+		}
+	}
+	if s.runs(config.CommandAPI) {
+		loop, err := s.startLoop(ctx, background, appended)
+		if err != nil {
+			return err
+		}
+		options.Loop = loop
+	}
+	var err error
+	if s.api, err = httpapi.New(options); err != nil {
+		return err
+	}
+	return s.listen()
+}
+
+func (s *system) newVerifier() *identity.Verifier {
+	s.verifier = identity.NewVerifier(identity.Options{
+		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Log: s.log,
+	})
+	return s.verifier
+}
+
+// pool opens a pool that close closes.
+func (s *system) pool(ctx context.Context, url config.Secret, role eventstore.Role, connections int32) (*pgxpool.Pool, error) {
+	pool, err := eventstore.OpenPool(ctx, url.Reveal(), role, connections)
+	if err == nil {
+		s.pools = append(s.pools, pool)
+	}
+	return pool, err
+}
+
+// work runs do beside everything else until the process stops.
+func (s *system) work(ctx context.Context, name string, do func(context.Context) error) {
+	s.background.Go(func() {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			s.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+// fail ends the process: a part that cannot go on must not be missing unseen.
+func (s *system) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+func (s *system) startLoop(ctx, background context.Context, appended *eventstore.Signal) (*commands.Loop, error) {
+	pool, err := s.pool(ctx, s.cfg.DatabaseURL, eventstore.RoleCommand, commandConnections)
+	if err != nil {
+		return nil, err
+	}
+	store := eventstore.New(pool)
+	s.store = store
+	if err := store.EnsurePartitions(ctx); err != nil {
+		return nil, fmt.Errorf("%w (has `hub migrate up` been run?)", err)
+	}
+	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
+	loop := commands.New(commands.Options{
+		Store: store, Codec: codec(), Folds: entity.Folds(), Log: s.log, Appended: s.announce(appended),
+	})
+	s.work(background, "command loop", func(ctx context.Context) error {
+		loop.Run(ctx)
+		return nil
+	})
+	return loop, nil
+}
+
+// announce tells the relay that the log has grown, here or in its own process. A
+// lost word costs a fraction of a second: the relay also looks by itself.
+func (s *system) announce(appended *eventstore.Signal) func(int64) {
+	if s.runs(config.Relay) {
+		return func(int64) { appended.Wake() }
+	}
+	return func(position int64) {
+		// An error means that NATS is down, which the relay and health show.
+		_ = s.nats.Publish(relay.NudgeSubject, strconv.AppendInt(nil, position, 10))
+	}
+}
+
+func (s *system) keepPartitions(ctx context.Context, store *eventstore.Store) error {
+	ticker := time.NewTicker(partitionInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := store.EnsurePartitions(ctx); err != nil {
+				s.log.Error("the log's next partitions could not be made", slog.Any("error", err))
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *system) startRelay(ctx, background context.Context, appended *eventstore.Signal) error {
+	pool, err := s.pool(ctx, s.cfg.DatabaseURL, eventstore.RoleRelay, relayConnections)
+	if err != nil {
+		return err
+	}
+	store := eventstore.New(pool)
+	s.store = store
+	s.relay, err = relay.New(s.nats, store, appended, relay.Options{
+		Stream: relay.StreamConfig{Replicas: s.cfg.NATSReplicas, MaxAge: s.cfg.StreamMaxAge, MaxBytes: s.cfg.StreamMaxBytes},
+		Log:    s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.work(background, "relay", s.relay.Run)
+	return nil
+}
+
+func (s *system) startProjector(ctx, background context.Context, viewed func()) error {
+	options, err := s.projectionOptions(ctx)
+	if err != nil {
+		return err
+	}
+	if options.NATS, err = jetstream.New(s.nats); err != nil {
+		return fmt.Errorf("preparing JetStream for the projector: %w", err)
+	}
+	options.Notify = viewed
+	if !s.runs(config.QueryAPI) {
+		// As with announce: the query API also looks by itself.
+		options.Notify = func() { _ = s.nats.Publish(projections.NudgeSubject, nil) }
+	}
+	s.engine = projections.New(options)
+	s.work(background, "projector", s.engine.Run)
+	return nil
+}
+
+// projectionOptions are what a projector and its tools have in common.
+func (s *system) projectionOptions(ctx context.Context) (projections.Options, error) {
+	views, err := s.pool(ctx, s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, projectorConnections)
+	if err != nil {
+		return projections.Options{}, err
+	}
+	log, err := s.pool(ctx, s.cfg.DatabaseURL, eventstore.RoleProjector, projectorConnections)
+	if err != nil {
+		return projections.Options{}, err
+	}
+	s.store = eventstore.New(log)
+	return projections.Options{Pool: views, Store: s.store, Codec: codec(), Log: s.log}, nil
+}
+
+func (s *system) startReads(ctx, background context.Context) (*readmodels.Store, error) {
+	pool, err := s.pool(ctx, s.cfg.QueryDatabaseURL, eventstore.RoleQuery, queryConnections)
+	if err != nil {
+		return nil, err
+	}
+	if s.store == nil {
+		s.store = eventstore.New(pool)
+	}
+	reads := readmodels.New(pool, config.DeriveKey(s.secret, "cursors"), s.log)
+	s.work(background, "view watcher", reads.Run)
+	if !s.runs(config.Projector) {
+		if _, err := s.nats.Subscribe(projections.NudgeSubject, func(*nats.Msg) { reads.Notify() }); err != nil {
+			return nil, fmt.Errorf("subscribing to the projector's nudges: %w", err)
+		}
+	}
+	return reads, nil
+}
+
+// close stops what start started, in the order in which work flows: no new
+// requests, running ones finish, the queue is decided, then everything behind it.
+func (s *system) close() error {
+	s.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var errs []error
+	for _, server := range s.servers {
+		if err := server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("requests on %s did not finish: %w", server.Addr, err))
+		}
+	}
+	if s.stop != nil {
+		s.stop()
+	}
+	s.background.Wait()
+	for _, pool := range s.pools {
+		pool.Close()
+	}
+	return errors.Join(errs...)
+}
