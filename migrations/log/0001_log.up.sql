@@ -242,6 +242,10 @@ $$;
 
 -- Reading ----------------------------------------------------------------------
 
+-- The functions below are PL/pgSQL, even where one query is all they do, because
+-- that keeps its plan, and forbid what a planner tends to choose for a table that
+-- was empty a moment ago: a scan of all of it, every time, until the next ANALYZE.
+
 -- The bytes that are hashed: PostgreSQL's binary form of the row, which frames
 -- every column with its type and length. docs/leaf.md spells it out.
 CREATE FUNCTION event_leaf(e events) RETURNS bytea LANGUAGE sql STABLE
@@ -253,10 +257,13 @@ RETURN record_send(ROW(
   (extract(epoch FROM e.recorded_at) * 1000000)::bigint));
 
 CREATE FUNCTION log_head(OUT head bigint, OUT epoch uuid)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
-AS $$
-  SELECT coalesce((SELECT e.position FROM events e ORDER BY e.position DESC LIMIT 1), 0),
-         (SELECT l.epoch FROM log_epochs l ORDER BY l.started_at DESC LIMIT 1)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  head := coalesce((SELECT e.position FROM events e ORDER BY e.position DESC LIMIT 1), 0);
+  epoch := (SELECT l.epoch FROM log_epochs l ORDER BY l.started_at DESC LIMIT 1);
+END
 $$;
 
 -- The whole log after a position, in order, with the receipt beside the last event
@@ -271,12 +278,17 @@ RETURNS TABLE (
   recorded_at timestamptz, leaf_hash bytea,
   receipt_caller text, receipt_key text, receipt_hash bytea, receipt_resource text, receipt_created boolean,
   receipt_version bigint, receipt_first bigint, receipt_position bigint)
-LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog, public, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
   SELECT e.*, r.caller, r.idempotency_key, r.request_hash, r.resource_id, r.created, r.version, r.first_position, r.position
     FROM (SELECT * FROM events WHERE events.position > after ORDER BY events.position LIMIT least(max_rows, 4096)) e
     LEFT JOIN LATERAL (SELECT * FROM receipts WHERE receipts.command_id = e.command_id AND receipts.position = e.position) r ON true
-   ORDER BY e.position
+   ORDER BY e.position;
+END
 $$;
 
 -- All events of the given boundaries after the position each was read at, with the
@@ -284,8 +296,12 @@ $$;
 CREATE FUNCTION load_boundaries(orgs text[], tags text[], afters bigint[], max_rows integer)
 RETURNS TABLE (boundary integer, "position" bigint, stream text, type text, schema_version integer,
                event_tags text[], subjects text[], data bytea)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
   SELECT b.n::integer, e.position, e.stream, e.type, e.schema_version, e.tags, e.subjects, e.data
     FROM unnest(orgs, tags, afters) WITH ORDINALITY AS b(org, tag, after, n)
    CROSS JOIN LATERAL (
@@ -294,7 +310,8 @@ AS $$
       ORDER BY t.position LIMIT max_rows) t
     JOIN events e ON e.position = t.position
    ORDER BY e.position
-   LIMIT max_rows
+   LIMIT max_rows;
+END
 $$;
 
 -- Appending --------------------------------------------------------------------
@@ -335,7 +352,9 @@ CREATE FUNCTION append_events(
   e_command integer[], e_id uuid[], e_stream text[], e_version bigint[], e_type text[],
   e_schema_version integer[], e_tags text[], e_subjects text[], e_data bytea[],
   OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   log_epoch uuid;
   wrong     integer;
@@ -344,14 +363,14 @@ BEGIN
 
   SELECT array_agg(b.n) INTO moved
     FROM unnest(b_org, b_tag, b_head) WITH ORDINALITY AS b(org, tag, head, n)
-   WHERE EXISTS (SELECT FROM event_tags t WHERE t.org = b.org AND t.tag = b.tag AND t.position > b.head);
+   WHERE (SELECT true FROM event_tags t WHERE t.org = b.org AND t.tag = b.tag AND t.position > b.head LIMIT 1);
   SELECT array_agg(c.n) INTO known_commands
     FROM unnest(c_id) WITH ORDINALITY AS c(id, n)
-   WHERE EXISTS (SELECT FROM receipts r WHERE r.command_id = c.id);
+   WHERE (SELECT true FROM receipts r WHERE r.command_id = c.id);
   SELECT array_agg(c.n) INTO known_keys
     FROM unnest(c_org, c_caller, c_key) WITH ORDINALITY AS c(org, caller, key, n)
    WHERE c.key IS NOT NULL
-     AND EXISTS (SELECT FROM receipts r WHERE r.org = c.org AND r.caller = c.caller AND r.idempotency_key = c.key);
+     AND (SELECT true FROM receipts r WHERE r.org = c.org AND r.caller = c.caller AND r.idempotency_key = c.key);
 
   SELECT e.position, e.recorded_at INTO base, recorded FROM events e ORDER BY e.position DESC LIMIT 1;
   base := coalesce(base, 0);
@@ -423,13 +442,18 @@ $$;
 -- Stored outcomes by command or by idempotency key, with the types of their events.
 CREATE FUNCTION find_receipts(ids uuid[], orgs text[], callers text[], keys text[])
 RETURNS TABLE (receipt receipts, event_types text[])
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
   SELECT r, ARRAY(SELECT e.type FROM events e
                    WHERE e.position BETWEEN r.first_position AND r.position ORDER BY e.position)
     FROM unnest(ids, orgs, callers, keys) AS k(id, org, caller, key)
     JOIN receipts r ON r.command_id = k.id
-                    OR (r.org = k.org AND r.caller = k.caller AND r.idempotency_key = k.key)
+                    OR (r.org = k.org AND r.caller = k.caller AND r.idempotency_key = k.key);
+END
 $$;
 
 -- Functions are open to everybody unless this says otherwise.

@@ -1,0 +1,300 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/relay"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
+)
+
+func TestViewFollowsTheLogWithoutNATS(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.append(t, newEntities(3)...)
+	engine := New(h.options)
+	h.run(t, engine)
+	h.reaches(t, 3)
+	h.reaches(t, h.append(t, newEntities(2)...))
+	require.Len(t, h.rows(t, "entities_v1"), 5)
+	h.until(t, "the status tells", func() bool { return engine.Status()[0].Position == 5 })
+	require.Equal(t, []Status{{Name: "entities", Schema: "entities_v1", Position: 5}}, engine.Status())
+	h.checkAgainstRebuild(t)
+}
+
+func TestPositionPassesEventsOfOtherViews(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	_, err := h.command.Append(t.Context(), eventstore.Turn{Outcomes: []eventstore.Outcome{{
+		Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, CommandID: uuid.New()}, ResourceID: "1", Version: 1,
+		Events: []eventstore.NewEvent{{ID: uuid.New(), Stream: "other:1", Version: 1, Type: "other.happened", SchemaVersion: 9, Tags: []domain.Tag{"other:1"}, Data: []byte(`{}`)}},
+	}}})
+	require.NoError(t, err)
+	h.run(t, New(h.options))
+	h.reaches(t, 1)
+}
+
+func TestViewFollowsJetStream(t *testing.T) {
+	t.Parallel()
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.append(t, newEntities(10)...)
+	h.stream(t, broker.JetStream, 1)
+	h.options.NATS = broker.JetStream
+	h.run(t, New(h.options))
+	h.reaches(t, 10)
+	for range 20 {
+		last := h.append(t, newEntities(3)...)
+		h.publish(t, broker.JetStream, last-3)
+		h.reaches(t, last)
+	}
+	h.checkAgainstRebuild(t)
+}
+
+func TestHoleInTheStreamHealsFromTheStore(t *testing.T) {
+	t.Parallel()
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.append(t, newEntities(30)...)
+	stream := h.stream(t, broker.JetStream, 1)
+	for _, gone := range []uint64{1, 7, 8, 9, 20, 30} {
+		require.NoError(t, stream.DeleteMsg(t.Context(), gone))
+	}
+	h.options.NATS = broker.JetStream
+	h.run(t, New(h.options))
+	h.reaches(t, 30)
+	h.checkAgainstRebuild(t)
+}
+
+func TestStreamThatStartsLaterIsPrecededByTheStore(t *testing.T) {
+	t.Parallel()
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.append(t, newEntities(30)...)
+	h.stream(t, broker.JetStream, 20)
+	h.options.NATS = broker.JetStream
+	h.run(t, New(h.options))
+	h.reaches(t, 30)
+	h.publish(t, broker.JetStream, h.append(t, newEntities(1)...)-1)
+	h.reaches(t, 31)
+	h.checkAgainstRebuild(t)
+}
+
+// A JetStream store that outlived its log must not fill the view of the next one.
+func TestStreamOfAnotherLogIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	former, h, broker := newHub(t), newHub(t), hubtest.NATS(t)
+	// Clones of one template have one epoch; logs that were set up on their own do not.
+	_, err := former.admin.Exec(t.Context(), `INSERT INTO log_epochs (after_position) VALUES (0)`)
+	require.NoError(t, err)
+	former.append(t, newEntities(40)...)
+	former.stream(t, broker.JetStream, 1)
+	h.append(t, newEntities(10)...)
+	h.options.NATS = broker.JetStream
+	h.run(t, New(h.options))
+	h.reaches(t, 10)
+	require.EqualValues(t, 10, h.view(t).Position)
+	h.checkAgainstRebuild(t)
+}
+
+func TestViewGoesOnWithoutAndWithJetStreamAgain(t *testing.T) {
+	t.Parallel()
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.append(t, newEntities(5)...)
+	h.stream(t, broker.JetStream, 1)
+	h.options.NATS = broker.JetStream
+	h.run(t, New(h.options))
+	h.reaches(t, 5)
+
+	// The stream disappears, as with a wiped store, and comes back at a later start.
+	require.NoError(t, broker.JetStream.DeleteStream(t.Context(), relay.StreamName))
+	h.reaches(t, h.append(t, newEntities(5)...))
+	h.append(t, newEntities(5)...)
+	h.stream(t, broker.JetStream, 11)
+	h.reaches(t, 15)
+
+	broker.Stop()
+	h.reaches(t, h.append(t, newEntities(5)...))
+	h.checkAgainstRebuild(t)
+}
+
+// The feed comes back by itself: JetStream alone moves the view again once the store
+// is not asked any more.
+func TestFeedIsOpenedAgainAfterTheStreamWasGone(t *testing.T) {
+	t.Parallel()
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.append(t, newEntities(3)...)
+	_, epoch, err := h.options.Store.Head(t.Context())
+	require.NoError(t, err)
+	h.options.NATS = broker.JetStream
+	s := newSource(h.options)
+	defer s.close()
+	at := checkpoint{epoch: epoch}
+	next := func() []domain.Event {
+		events, err := s.next(t.Context(), at)
+		require.NoError(t, err)
+		at = positionOf("", events)
+		return events
+	}
+	require.Equal(t, []int64{1, 2, 3}, positions(next()), "from the store")
+	h.stream(t, broker.JetStream, 2)
+	h.until(t, "the feed is open", func() bool {
+		s.nextOpen = s.nextOpen.Add(-openInterval)
+		s.open(t.Context(), at.position)
+		require.NoError(t, s.wait(t.Context()))
+		return s.feed != nil
+	})
+	s.behind = false
+	h.publish(t, broker.JetStream, h.append(t, newEntities(1)...)-1)
+	require.Equal(t, []int64{4}, positions(next()))
+	require.False(t, s.behind, "the store was not asked")
+}
+
+// Engines are killed again and again, their connections too, while events come in:
+// each event has its effect once.
+func TestEveryEventCountsOnceWhateverBreaks(t *testing.T) {
+	t.Parallel()
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.options.NATS = broker.JetStream
+	h.stream(t, broker.JetStream, 1)
+	stream := entity.Stream(uuid.New())
+	last := h.append(t, happening{"acme", stream, entity.Created{Type: "thing"}})
+	for round := range 15 {
+		stop := h.run(t, New(h.options))
+		for i := range 4 {
+			h.append(t, newEntities(2)...)
+			last = h.append(t, happening{"acme", stream, entity.Updated{Attributes: map[string]json.RawMessage{"n": json.RawMessage(`1`)}}})
+			if i%2 == 0 {
+				h.publish(t, broker.JetStream, streamEnd(t, broker.JetStream))
+			}
+		}
+		if round%3 == 1 {
+			_, err := h.admin.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+				WHERE datname = current_database() AND application_name = 'hub_projector'`)
+			require.NoError(t, err)
+		}
+		if round%3 == 2 {
+			h.reaches(t, last)
+		}
+		stop()
+	}
+	h.run(t, New(h.options))
+	h.reaches(t, last)
+	h.checkAgainstRebuild(t)
+}
+
+func streamEnd(t *testing.T, js jetstream.JetStream) int64 {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), relay.StreamName)
+	require.NoError(t, err)
+	return int64(stream.CachedInfo().State.LastSeq)
+}
+
+func TestSeveralEnginesOnOneViewDoNoHarm(t *testing.T) {
+	t.Parallel()
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.options.NATS = broker.JetStream
+	h.stream(t, broker.JetStream, 1)
+	engines := []*Engine{New(h.options), New(h.options), New(h.options)}
+	for _, engine := range engines {
+		h.run(t, engine)
+	}
+	var last int64
+	for range 40 {
+		last = h.append(t, newEntities(5)...)
+		h.publish(t, broker.JetStream, last-5)
+	}
+	h.reaches(t, last)
+	for _, engine := range engines {
+		require.Empty(t, engine.Status()[0].Err)
+	}
+	h.checkAgainstRebuild(t)
+}
+
+// The slower of two writers of one batch leaves nothing behind.
+func TestBatchOnAMovedCheckpointIsAbandoned(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.append(t, newEntities(4)...)
+	v, err := ensureView(t.Context(), h.options, Entities())
+	require.NoError(t, err)
+	log := newLogReader(h.options.Store)
+	events, err := log.read(t.Context(), 0, 4)
+	require.NoError(t, err)
+	_, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events[:3])
+	require.NoError(t, err)
+	_, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events)
+	require.ErrorIs(t, err, errMoved)
+	require.EqualValues(t, 3, h.view(t).Position)
+	require.Len(t, h.rows(t, v.schema), 3)
+
+	// Of many at once one wins.
+	v, err = loadView(t.Context(), h.options.Pool, "entities")
+	require.NoError(t, err)
+	var wait sync.WaitGroup
+	results := make(chan error, 8)
+	for range 8 {
+		wait.Go(func() {
+			_, err := apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events[3:])
+			results <- err
+		})
+	}
+	wait.Wait()
+	won := 0
+	for range 8 {
+		if err := <-results; err == nil {
+			won++
+		} else {
+			require.ErrorIs(t, err, errMoved)
+		}
+	}
+	require.Equal(t, 1, won)
+	require.Len(t, h.rows(t, v.schema), 4)
+}
+
+func TestUnreadableEventStopsTheViewAndShows(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.append(t, newEntities(2)...)
+	stream := entity.Stream(uuid.New())
+	_, err := h.command.Append(t.Context(), eventstore.Turn{Outcomes: []eventstore.Outcome{{
+		Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, CommandID: uuid.New()}, ResourceID: "1", Version: 1,
+		Events: []eventstore.NewEvent{{ID: uuid.New(), Stream: stream, Version: 1, Type: "entity.created", SchemaVersion: 7, Tags: []domain.Tag{stream}, Data: []byte(`{}`)}},
+	}}})
+	require.NoError(t, err)
+	engine := New(h.options)
+	h.run(t, engine)
+	h.until(t, "the failure shows", func() bool { return engine.Status()[0].Err != "" })
+	require.Equal(t, "the event at position 3 cannot be read by this program", engine.Status()[0].Err)
+}
+
+func TestLogThatIsAwayShowsAndHeals(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	stop := h.run(t, New(h.options))
+	h.reaches(t, h.append(t, newEntities(1)...))
+	stop()
+	_, err := h.admin.Exec(t.Context(), `REVOKE EXECUTE ON FUNCTION read_log FROM hub_projector`)
+	require.NoError(t, err)
+	engine := New(h.options)
+	h.run(t, engine)
+	h.until(t, "the failure shows", func() bool { return engine.Status()[0].Err == "the event log cannot be read" })
+	_, err = h.admin.Exec(t.Context(), `GRANT EXECUTE ON FUNCTION read_log TO hub_projector`)
+	require.NoError(t, err)
+	h.reaches(t, h.append(t, newEntities(1)...))
+	h.until(t, "the failure is over", func() bool { return engine.Status()[0].Err == "" })
+}
+
+func TestEngineStopsWithItsContext(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, New(h.options).Run(ctx))
+}

@@ -1,0 +1,148 @@
+package projections
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+// Entities is the view of entities and their types as they are now.
+func Entities() Projection {
+	return Projection{
+		Name: "entities", Version: 1,
+		Types: []string{
+			entity.TypeDefined{}.EventType(), entity.Created{}.EventType(), entity.Updated{}.EventType(),
+			entity.Archived{}.EventType(), entity.Restored{}.EventType(),
+		},
+		Tables: []string{"entities", "entity_types"},
+		DDL:    entitiesDDL,
+		Apply:  applyEntities,
+	}
+}
+
+// entitiesDDL: what lists sort by compares byte for byte (collation C), so that
+// cursors mean the same on every server. Each index is one order of the lists.
+func entitiesDDL(schema string) string {
+	return `
+		CREATE TABLE ` + schema + `.entities (
+			org        text COLLATE "C" NOT NULL,
+			id         uuid             NOT NULL,
+			type       text COLLATE "C" NOT NULL,
+			key        text COLLATE "C",
+			status     text             NOT NULL,
+			attributes jsonb            NOT NULL,
+			tags       text[]           NOT NULL,
+			version    bigint           NOT NULL,
+			created_at timestamptz      NOT NULL,
+			created_by text             NOT NULL,
+			updated_at timestamptz      NOT NULL,
+			updated_by text             NOT NULL,
+			position   bigint           NOT NULL,
+			event_id   uuid             NOT NULL,
+			PRIMARY KEY (org, id)
+		);
+		CREATE INDEX entities_key             ON ` + schema + `.entities (org, type, key, id);
+		CREATE INDEX entities_created_at      ON ` + schema + `.entities (org, created_at, id);
+		CREATE INDEX entities_type_created_at ON ` + schema + `.entities (org, type, created_at, id);
+		CREATE INDEX entities_updated_at      ON ` + schema + `.entities (org, updated_at, id);
+		CREATE INDEX entities_type_updated_at ON ` + schema + `.entities (org, type, updated_at, id);
+		CREATE TABLE ` + schema + `.entity_types (
+			org        text COLLATE "C" NOT NULL,
+			name       text COLLATE "C" NOT NULL,
+			title      text             NOT NULL,
+			schema     json             NOT NULL, -- json, not jsonb, keeps the text as it was written
+			version    bigint           NOT NULL,
+			created_at timestamptz      NOT NULL,
+			created_by text             NOT NULL,
+			updated_at timestamptz      NOT NULL,
+			updated_by text             NOT NULL,
+			PRIMARY KEY (org, name)
+		);`
+}
+
+// applyEntities folds the events of a batch to one change a row, and queues at most
+// one statement for all new entities, one for all others and one for all types.
+func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
+	fold := newEntityFold()
+	for _, e := range events {
+		if err := fold.add(e); err != nil {
+			return fmt.Errorf("folding position %d: %w", e.Position, err)
+		}
+	}
+	var created, changed entityRows
+	for _, c := range fold.entities {
+		rows := &changed
+		if c.created {
+			rows = &created
+		}
+		if err := rows.add(c); err != nil {
+			return err
+		}
+	}
+	if len(created.id) > 0 {
+		batch.Queue(insertEntities(schema), created.forInsert()...)
+	}
+	if len(changed.id) > 0 {
+		batch.Queue(updateEntities(schema), changed.forUpdate()...)
+	}
+	if len(fold.types) > 0 {
+		batch.Queue(upsertTypes(schema), typeArrays(fold.types)...)
+	}
+	return nil
+}
+
+func insertEntities(schema string) string {
+	return `
+		INSERT INTO ` + schema + `.entities (org, id, type, key, status, attributes, tags, version,
+		                                     created_at, created_by, updated_at, updated_by, position, event_id)
+		SELECT u.org, u.id, u.type, u.key, u.status, u.attributes::jsonb, u.tags::text[], u.version,
+		       u.created_at, u.created_by, u.updated_at, u.updated_by, u.position, u.event_id
+		  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+		              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[])
+		       AS u(org, id, type, key, status, attributes, tags, version,
+		            created_at, created_by, updated_at, updated_by, position, event_id)`
+}
+
+// updateEntities leaves alone what is null in the arrays.
+func updateEntities(schema string) string {
+	return `
+		UPDATE ` + schema + `.entities e
+		   SET status     = coalesce(u.status, e.status),
+		       attributes = CASE WHEN u.attributes IS NULL THEN e.attributes
+		                         ELSE (e.attributes || u.attributes::jsonb) - u.removed::text[] END,
+		       tags       = coalesce(u.tags::text[], e.tags),
+		       version    = u.version,
+		       updated_at = u.updated_at,
+		       updated_by = u.updated_by,
+		       position   = u.position,
+		       event_id   = u.event_id
+		  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+		              $8::timestamptz[], $9::text[], $10::bigint[], $11::uuid[])
+		       AS u(org, id, status, attributes, removed, tags, version, updated_at, updated_by, position, event_id)
+		 WHERE e.org = u.org AND e.id = u.id`
+}
+
+// upsertTypes: one event both makes a type and changes it, so the table decides.
+func upsertTypes(schema string) string {
+	return `
+		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by)
+		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by
+		  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::text[],
+		              $8::timestamptz[], $9::text[])
+		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by)
+		ON CONFLICT (org, name) DO UPDATE
+		   SET title = excluded.title, schema = excluded.schema, version = excluded.version,
+		       updated_at = excluded.updated_at, updated_by = excluded.updated_by`
+}
+
+// encodeAttributes gives the text of a jsonb object.
+func encodeAttributes(attributes map[string]json.RawMessage) (string, error) {
+	if len(attributes) == 0 {
+		return "{}", nil
+	}
+	text, err := json.Marshal(attributes)
+	return string(text), err
+}

@@ -1,0 +1,242 @@
+package projections
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+const (
+	statusActive   = "active"
+	statusArchived = "archived"
+)
+
+// entityFold is what a batch of events does to entities and types, each of them once
+// and in the order in which they first appear: the same batch always gives the same
+// statements.
+type entityFold struct {
+	entities      []*entityChange
+	types         []*typeChange
+	entityByID    map[entityID]*entityChange
+	typeChangeFor map[typeID]*typeChange
+}
+
+type entityID struct {
+	org string
+	id  uuid.UUID
+}
+
+type typeID struct{ org, name string }
+
+func newEntityFold() *entityFold {
+	return &entityFold{entityByID: map[entityID]*entityChange{}, typeChangeFor: map[typeID]*typeChange{}}
+}
+
+// entityChange is the sum of an entity's events in a batch. For one created in it,
+// set holds all attributes; for others only the new ones. Zero means unchanged for
+// status, set and tags.
+type entityChange struct {
+	entityID
+	created   bool
+	typeName  string
+	key       string
+	status    string
+	set       map[string]json.RawMessage
+	removed   map[string]struct{}
+	tags      []string
+	version   int64
+	createdAt time.Time
+	createdBy string
+	updatedAt time.Time
+	updatedBy string
+	position  int64
+	eventID   uuid.UUID
+}
+
+type typeChange struct {
+	typeID
+	title     string
+	schema    json.RawMessage
+	version   int64
+	createdAt time.Time
+	createdBy string
+	updatedAt time.Time
+	updatedBy string
+}
+
+func (f *entityFold) add(e Event) error {
+	if defined, ok := e.Payload.(entity.TypeDefined); ok {
+		f.define(e, defined)
+		return nil
+	}
+	id, err := uuid.Parse(e.Stream.Name())
+	if err != nil {
+		return fmt.Errorf("stream of %s is not named by an id", e.Type)
+	}
+	c := f.change(entityID{e.Org, id})
+	switch p := e.Payload.(type) {
+	case entity.Created:
+		c.created, c.typeName, c.key, c.status = true, p.Type, p.Key, statusActive
+		// A copy: later events of the batch change it, and the payload is not ours.
+		c.set, c.tags = maps.Clone(p.Attributes), p.Tags
+		c.createdAt, c.createdBy = e.RecordedAt, e.Actor.Sub
+	case entity.Updated:
+		c.update(p)
+	case entity.Archived:
+		c.status = statusArchived
+	case entity.Restored:
+		c.status = statusActive
+	default:
+		return fmt.Errorf("event type %s is not part of this view", e.Type)
+	}
+	c.version, c.position, c.eventID = e.Version, e.Position, e.ID
+	c.updatedAt, c.updatedBy = e.RecordedAt, e.Actor.Sub
+	return nil
+}
+
+func (f *entityFold) change(id entityID) *entityChange {
+	c, found := f.entityByID[id]
+	if !found {
+		c = &entityChange{entityID: id}
+		f.entityByID[id] = c
+		f.entities = append(f.entities, c)
+	}
+	return c
+}
+
+// update composes: the last word on each attribute counts.
+func (c *entityChange) update(p entity.Updated) {
+	for name, value := range p.Attributes {
+		if string(value) == "null" {
+			delete(c.set, name)
+			c.removed = with(c.removed, name, struct{}{})
+		} else {
+			delete(c.removed, name)
+			c.set = with(c.set, name, value)
+		}
+	}
+	if p.Tags != nil {
+		c.tags = p.Tags
+	}
+}
+
+// with is an assignment that makes the map when there is none.
+func with[V any](m map[string]V, name string, value V) map[string]V {
+	if m == nil {
+		m = map[string]V{}
+	}
+	m[name] = value
+	return m
+}
+
+func (f *entityFold) define(e Event, p entity.TypeDefined) {
+	id := typeID{e.Org, p.Name}
+	c, found := f.typeChangeFor[id]
+	if !found {
+		c = &typeChange{typeID: id, createdAt: e.RecordedAt, createdBy: e.Actor.Sub}
+		f.typeChangeFor[id] = c
+		f.types = append(f.types, c)
+	}
+	c.title, c.schema, c.version = p.Title, p.Schema, e.Version
+	c.updatedAt, c.updatedBy = e.RecordedAt, e.Actor.Sub
+}
+
+// entityRows are the columns of many changes, for unnest. Arrays of differing length
+// do not fit a two-dimensional one, so tags and removed are array literals.
+type entityRows struct {
+	org, typeName, createdBy, updatedBy    []string
+	key, status, attributes, removed, tags []*string
+	id, eventID                            [][16]byte
+	version, position                      []int64
+	createdAt, updatedAt                   []time.Time
+}
+
+func (r *entityRows) add(c *entityChange) error {
+	r.org, r.id = append(r.org, c.org), append(r.id, c.id)
+	r.typeName, r.key = append(r.typeName, c.typeName), append(r.key, orNull(c.key))
+	r.status = append(r.status, orNull(c.status))
+	var attributes, removed, tags *string
+	if c.created || len(c.set) > 0 || len(c.removed) > 0 {
+		text, err := encodeAttributes(c.set)
+		if err != nil {
+			return fmt.Errorf("encoding the attributes at position %d: %w", c.position, err)
+		}
+		gone := arrayLiteral(slices.Sorted(maps.Keys(c.removed)))
+		attributes, removed = &text, &gone
+	}
+	if c.created || c.tags != nil {
+		text := arrayLiteral(c.tags)
+		tags = &text
+	}
+	r.attributes, r.removed, r.tags = append(r.attributes, attributes), append(r.removed, removed), append(r.tags, tags)
+	r.version, r.position = append(r.version, c.version), append(r.position, c.position)
+	r.createdAt, r.createdBy = append(r.createdAt, c.createdAt), append(r.createdBy, c.createdBy)
+	r.updatedAt, r.updatedBy = append(r.updatedAt, c.updatedAt), append(r.updatedBy, c.updatedBy)
+	r.eventID = append(r.eventID, c.eventID)
+	return nil
+}
+
+// forInsert and forUpdate are in the order of the statements' parameters.
+func (r *entityRows) forInsert() []any {
+	return []any{
+		r.org, r.id, r.typeName, r.key, r.status, r.attributes, r.tags, r.version,
+		r.createdAt, r.createdBy, r.updatedAt, r.updatedBy, r.position, r.eventID,
+	}
+}
+
+func (r *entityRows) forUpdate() []any {
+	return []any{
+		r.org, r.id, r.status, r.attributes, r.removed, r.tags, r.version,
+		r.updatedAt, r.updatedBy, r.position, r.eventID,
+	}
+}
+
+func typeArrays(changes []*typeChange) []any {
+	var (
+		org, name, title, schema, createdBy, updatedBy []string
+		version                                        []int64
+		createdAt, updatedAt                           []time.Time
+	)
+	for _, c := range changes {
+		org, name, title, schema = append(org, c.org), append(name, c.name), append(title, c.title), append(schema, string(c.schema))
+		version = append(version, c.version)
+		createdAt, createdBy = append(createdAt, c.createdAt), append(createdBy, c.createdBy)
+		updatedAt, updatedBy = append(updatedAt, c.updatedAt), append(updatedBy, c.updatedBy)
+	}
+	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy}
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// arrayLiteral is PostgreSQL's text form of a text[].
+func arrayLiteral(items []string) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, item := range items {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		for j := range len(item) {
+			if item[j] == '"' || item[j] == '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(item[j])
+		}
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String()
+}

@@ -1,0 +1,236 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/eventstore"
+)
+
+// emptySchema makes one more schema of the view at position 0.
+func (h *hub) emptySchema(t testing.TB, name string) checkpoint {
+	t.Helper()
+	at := checkpoint{schema: name, epoch: thisLog}
+	require.NoError(t, changeViews(context.Background(), h.options.Pool, func(tx pgx.Tx) error {
+		return createSchema(context.Background(), tx, Entities(), at)
+	}))
+	return at
+}
+
+// history draws events that the domain could have decided.
+type history struct {
+	codec    *eventstore.Codec
+	org      string
+	before   int64 // the position that it goes on from
+	states   map[domain.Tag]domain.State
+	versions map[domain.Tag]int64
+	events   []domain.Event
+}
+
+var attributeNames = []string{"a", "b", `q"{},\x`, "ü b"}
+
+var attributeValues = []string{
+	`1`, `2.50`, `-0.1e3`, `"text"`, `"q\"\\ü<&>"`, `true`, `{"x":{"y":[1,"{}"]}}`, `[]`, `""`, `{"$sealed":"zzz","subject":"s"}`,
+}
+
+func (h *history) add(stream domain.Tag, payload domain.Payload) {
+	kind, schemaVersion, data, err := h.codec.Encode(payload)
+	if err != nil {
+		panic(err)
+	}
+	h.versions[stream]++
+	n := h.before + int64(len(h.events)) + 1
+	e := domain.Event{
+		Position: n, Epoch: thisLog, ID: uuid.New(), Org: h.org, Stream: stream, Version: h.versions[stream],
+		Type: kind, SchemaVersion: schemaVersion, Data: data,
+		Actor:      domain.Actor{Sub: fmt.Sprint("user", n%3)},
+		RecordedAt: time.Date(2026, 3, 1, 0, 0, 0, int(n)*1000, time.UTC),
+	}
+	h.events = append(h.events, e)
+	fact, err := h.codec.Fact(e)
+	if err != nil {
+		panic(err)
+	}
+	state, known := h.states[stream]
+	if !known {
+		state = entity.Folds()[stream.Kind()]
+	}
+	h.states[stream] = state.Evolve(fact)
+}
+
+func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) *history {
+	h := &history{codec: codec, org: org, before: before, states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}}
+	tags := rapid.SliceOfN(rapid.SampledFrom([]string{"vip", `a"b\c{}`, "NULL", "ü"}), 0, 3)
+	values := rapid.MapOfN(rapid.SampledFrom(attributeNames), rapid.SampledFrom(attributeValues), 0, 4)
+	raw := func(label string) map[string]json.RawMessage {
+		drawn := map[string]json.RawMessage{}
+		for name, value := range values.Draw(t, label) {
+			drawn[name] = json.RawMessage(value)
+		}
+		return drawn
+	}
+	var streams []domain.Tag
+	for range rapid.IntRange(1, 40).Draw(t, "events") {
+		choice := rapid.IntRange(0, 9).Draw(t, "choice")
+		switch {
+		case choice == 0:
+			name := rapid.SampledFrom([]string{"customer", "airport"}).Draw(t, "type")
+			h.add(entity.TypeStream(name), entity.TypeDefined{
+				Name: name, Title: rapid.SampledFrom([]string{"", "T ü"}).Draw(t, "title"),
+				Schema: json.RawMessage(rapid.SampledFrom([]string{`{}`, `{"b":1.0,"a":[]}`}).Draw(t, "schema")),
+			})
+		case choice <= 3 || len(streams) == 0:
+			stream := entity.Stream(uuid.New())
+			streams = append(streams, stream)
+			h.add(stream, entity.Created{
+				Type: "customer", Key: rapid.SampledFrom([]string{"", "K-1", `"\{`}).Draw(t, "key"),
+				Attributes: raw("attributes"), Tags: tags.Draw(t, "tags"),
+			})
+		default:
+			stream := rapid.SampledFrom(streams).Draw(t, "stream")
+			switch {
+			case h.states[stream].(entity.Entity).Archived:
+				h.add(stream, entity.Restored{})
+			case choice == 4:
+				h.add(stream, entity.Archived{})
+			default:
+				updated := entity.Updated{Attributes: raw("changes")}
+				for _, name := range rapid.SliceOf(rapid.SampledFrom(attributeNames)).Draw(t, "removed") {
+					updated.Attributes[name] = json.RawMessage("null")
+				}
+				if rapid.Bool().Draw(t, "retag") {
+					updated.Tags = tags.Draw(t, "tags")
+				}
+				h.add(stream, updated)
+			}
+		}
+	}
+	return h
+}
+
+// However a history is cut into batches, the rows are the same, and they are what the
+// domain folds it to.
+func TestRowsDoNotDependOnBatchesAndEqualTheFold(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	one, cut := h.emptySchema(t, "entities_v1_91"), h.emptySchema(t, "entities_v1_92")
+	n := 0
+	rapid.Check(t, func(r *rapid.T) {
+		n++
+		history := drawHistory(r, h.options.Codec, fmt.Sprint("org", n), one.position)
+		var err error
+		for rest := history.events; len(rest) > 0; {
+			size := rapid.IntRange(1, len(rest)).Draw(r, "batch")
+			cut, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), cut, rest[:size])
+			require.NoError(r, err)
+			rest = rest[size:]
+		}
+		for _, e := range history.events {
+			one, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), one, []domain.Event{e})
+			require.NoError(r, err)
+		}
+		require.Equal(r, h.rowsOf(r, one.schema, history.org), h.rowsOf(r, cut.schema, history.org))
+		for stream, state := range history.states {
+			if folded, ok := state.(entity.Entity); ok {
+				h.checkRow(t, r, cut.schema, stream, folded, history.versions[stream])
+			}
+		}
+	})
+}
+
+func (h *hub) checkRow(t *testing.T, r *rapid.T, schema string, stream domain.Tag, want entity.Entity, version int64) {
+	t.Helper()
+	var (
+		key, status string
+		attributes  []byte
+		tags        []string
+		got         int64
+	)
+	err := h.admin.QueryRow(t.Context(), `SELECT coalesce(key, ''), status, attributes, tags, version FROM `+quoted(schema)+`.entities WHERE id = $1`,
+		uuid.MustParse(stream.Name())).Scan(&key, &status, &attributes, &tags, &got)
+	require.NoError(r, err)
+	require.Equal(r, version, got)
+	require.Equal(r, want.Key, key)
+	require.Equal(r, map[bool]string{false: "active", true: "archived"}[want.Archived], status)
+	require.ElementsMatch(r, want.Tags, tags)
+	var found map[string]json.RawMessage
+	require.NoError(r, json.Unmarshal(attributes, &found))
+	require.ElementsMatch(r, slices.Collect(maps.Keys(want.Attributes)), slices.Collect(maps.Keys(found)))
+	for name, value := range want.Attributes {
+		require.JSONEq(r, string(value), string(found[name]), name)
+	}
+}
+
+func TestTypeSchemaKeepsItsText(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.append(t, happening{"acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Title: "Customer", Schema: json.RawMessage(`{"b":1.0,"a":1e2}`)}})
+	require.NoError(t, Rebuild(t.Context(), h.options, "entities", nil))
+	var text string
+	require.NoError(t, h.admin.QueryRow(t.Context(), `SELECT schema::text FROM `+h.view(t).Schema+`.entity_types`).Scan(&text))
+	require.Equal(t, `{"b":1.0,"a":1e2}`, text)
+}
+
+// counter counts round trips.
+type counter struct{ batches, queries, prepares int }
+
+func (c *counter) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	c.batches++
+	return ctx
+}
+func (c *counter) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+func (c *counter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	c.queries++
+	return ctx
+}
+func (c *counter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (c *counter) TracePrepareStart(ctx context.Context, _ *pgx.Conn, _ pgx.TracePrepareStartData) context.Context {
+	c.prepares++
+	return ctx
+}
+func (c *counter) TracePrepareEnd(context.Context, *pgx.Conn, pgx.TracePrepareEndData) {}
+
+func TestABatchIsOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	stream, other := entity.Stream(uuid.New()), entity.Stream(uuid.New())
+	defined := entity.TypeDefined{Name: "thing", Schema: json.RawMessage(`{}`)}
+	h.append(t, happening{"acme", stream, entity.Created{Type: "thing"}}, happening{"acme", entity.TypeStream("thing"), defined},
+		happening{"acme", stream, entity.Archived{}}, happening{"acme", other, entity.Created{Type: "thing"}},
+		happening{"acme", other, entity.Archived{}}, happening{"acme", stream, entity.Restored{}}, happening{"acme", entity.TypeStream("thing"), defined},
+		happening{"acme", entity.Stream(uuid.New()), entity.Created{Type: "thing"}}, happening{"acme", entity.TypeStream("thing"), defined},
+		happening{"acme", other, entity.Restored{}})
+	v, err := ensureView(t.Context(), h.options, Entities())
+	require.NoError(t, err)
+	log := newLogReader(h.options.Store)
+	events, err := log.read(t.Context(), 0, 100)
+	require.NoError(t, err)
+
+	config, err := pgx.ParseConfig(h.url)
+	require.NoError(t, err)
+	trips := &counter{}
+	config.Tracer = trips
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	at := v.checkpoint
+	for _, batch := range [][]domain.Event{events[:1], events[1:7], events[7:]} {
+		*trips = counter{}
+		at, err = apply(t.Context(), conn, h.options.Codec, Entities(), at, batch)
+		require.NoError(t, err)
+	}
+	require.Equal(t, counter{batches: 1}, *trips, "prepared before, the third batch needs nothing but itself")
+}

@@ -1,0 +1,122 @@
+package readmodels
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// entitiesView is the view that holds entities and their types.
+const entitiesView = "entities"
+
+// Entity is an entity as it is now.
+type Entity struct {
+	ID         uuid.UUID       `json:"id" doc:"The entity's id." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Type       string          `json:"type" doc:"Name of its type." example:"customer"`
+	Key        *string         `json:"key" nullable:"true" doc:"The organisation's own identifier, unique within the type; null when it has none." example:"C-17"`
+	Status     string          `json:"status" enum:"active,archived" doc:"Archived entities are out of use and can be restored."`
+	Attributes json.RawMessage `json:"attributes" doc:"Values by name."`
+	Tags       []string        `json:"tags" doc:"Labels for finding." example:"[\"vip\"]"`
+	Version    int64           `json:"version" doc:"Counts the entity's events; also its ETag." example:"3"`
+	CreatedAt  time.Time       `json:"created_at" doc:"When it was created."`
+	CreatedBy  string          `json:"created_by" doc:"Who created it." example:"ana"`
+	UpdatedAt  time.Time       `json:"updated_at" doc:"When it was last changed."`
+	UpdatedBy  string          `json:"updated_by" doc:"Who changed it last." example:"ana"`
+}
+
+// entityColumns are what scanEntity reads, of the alias e.
+const entityColumns = `e.id, e.type, e.key, e.status, e.attributes, e.tags, e.version, e.created_at, e.created_by, e.updated_at, e.updated_by`
+
+// scanEntity reads a row. It reports false for the row of nulls that a statement has
+// when it finds nothing. before are columns that come first.
+func scanEntity(scan func(...any) error, e *Entity, before ...any) (bool, error) {
+	var (
+		id                   *uuid.UUID
+		kind, status         *string
+		version              *int64
+		createdBy, updatedBy *string
+		createdAt, updatedAt *time.Time
+	)
+	err := scan(append(before, &id, &kind, &e.Key, &status, (*[]byte)(&e.Attributes), &e.Tags, &version,
+		&createdAt, &createdBy, &updatedAt, &updatedBy)...)
+	if err != nil || id == nil {
+		return false, err
+	}
+	e.ID, e.Type, e.Status, e.Version = *id, *kind, *status, *version
+	e.CreatedAt, e.CreatedBy = createdAt.UTC(), *createdBy
+	e.UpdatedAt, e.UpdatedBy = updatedAt.UTC(), *updatedBy
+	return true, nil
+}
+
+// Entity gives one entity of an organisation, archived or not. Problem: NotFound
+// not_found, together with the snapshot in which it was not there.
+func (s *Store) Entity(ctx context.Context, org string, id uuid.UUID) (Entity, Snapshot, error) {
+	var (
+		e     Entity
+		found bool
+	)
+	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+		e, found = Entity{}, false
+		return statement{
+			sql: `SELECT ` + heads + `, ` + entityColumns + `
+				FROM ` + pointed + ` LEFT JOIN ` + schema + `.entities e ON e.org = $2 AND e.id = $3`,
+			args: []any{entitiesView, org, id},
+			row: func(scan func(...any) error) (err error) {
+				found, err = scanEntity(scan, &e)
+				return err
+			},
+		}
+	})
+	if err == nil && !found {
+		err = problem.New(problem.NotFound, "not_found", "There is no entity with this id.")
+	}
+	return e, at, err
+}
+
+// EntityPage is a page of entities.
+type EntityPage struct {
+	Items      []Entity `json:"items" doc:"The entities of this page."`
+	NextCursor *string  `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64   `json:"count,omitempty" doc:"How many match in all, when asked for."`
+}
+
+// Entities lists entities of an organisation. Problems: invalid_sort, invalid_filter,
+// invalid_limit (Invalid), invalid_cursor (Malformed), epoch_changed (Conflict).
+func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (EntityPage, Snapshot, error) {
+	plan, err := s.plan(org, q)
+	if err != nil {
+		return EntityPage{}, Snapshot{}, err
+	}
+	var page EntityPage
+	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+		page = EntityPage{Items: []Entity{}}
+		sql, args := plan.sql(schema)
+		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
+			var e Entity
+			found, err := scanEntity(scan, &e, &page.Count)
+			if found {
+				page.Items = append(page.Items, e)
+			}
+			return err
+		}}
+	})
+	if err == nil && plan.after != nil {
+		err = plan.after.sameLog(at)
+	}
+	if err != nil {
+		return EntityPage{}, at, err
+	}
+	if len(page.Items) > plan.limit {
+		page.Items = page.Items[:plan.limit]
+		next, err := s.seal(plan.cursorAt(page.Items[plan.limit-1], at), plan.scope)
+		if err != nil {
+			return EntityPage{}, at, err
+		}
+		page.NextCursor = &next
+	}
+	return page, at, nil
+}

@@ -1,0 +1,131 @@
+package readmodels
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// EntityType is an entity type as it is now.
+type EntityType struct {
+	Name      string          `json:"name" doc:"The type's name." example:"customer"`
+	Title     string          `json:"title" doc:"What people call such entities." example:"Customer"`
+	Schema    json.RawMessage `json:"schema" doc:"JSON Schema (draft 2020-12) of the attributes, as it was written."`
+	Version   int64           `json:"version" doc:"Counts the type's events; also its ETag." example:"1"`
+	CreatedAt time.Time       `json:"created_at" doc:"When it was first defined."`
+	CreatedBy string          `json:"created_by" doc:"Who defined it." example:"ana"`
+	UpdatedAt time.Time       `json:"updated_at" doc:"When it was last changed."`
+	UpdatedBy string          `json:"updated_by" doc:"Who changed it last." example:"ana"`
+}
+
+// entityTypeColumns are what scanEntityType reads, of the alias t.
+const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by`
+
+// scanEntityType reads a row; false for a row of nulls.
+func scanEntityType(scan func(...any) error, t *EntityType) (bool, error) {
+	var (
+		name, title, createdBy, updatedBy *string
+		version                           *int64
+		createdAt, updatedAt              *time.Time
+	)
+	err := scan(&name, &title, (*[]byte)(&t.Schema), &version, &createdAt, &createdBy, &updatedAt, &updatedBy)
+	if err != nil || name == nil {
+		return false, err
+	}
+	t.Name, t.Title, t.Version = *name, *title, *version
+	t.CreatedAt, t.CreatedBy = createdAt.UTC(), *createdBy
+	t.UpdatedAt, t.UpdatedBy = updatedAt.UTC(), *updatedBy
+	return true, nil
+}
+
+// EntityType gives one type of an organisation. Problem: NotFound not_found, together
+// with the snapshot in which it was not there.
+func (s *Store) EntityType(ctx context.Context, org, name string) (EntityType, Snapshot, error) {
+	var (
+		t     EntityType
+		found bool
+	)
+	notFound := problem.New(problem.NotFound, "not_found", "There is no entity type with this name.")
+	if !storable(name) {
+		return t, Snapshot{}, notFound
+	}
+	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+		t, found = EntityType{}, false
+		return statement{
+			sql: `SELECT ` + heads + `, ` + entityTypeColumns + `
+				FROM ` + pointed + ` LEFT JOIN ` + schema + `.entity_types t ON t.org = $2 AND t.name = $3`,
+			args: []any{entitiesView, org, name},
+			row: func(scan func(...any) error) (err error) {
+				found, err = scanEntityType(scan, &t)
+				return err
+			},
+		}
+	})
+	if err == nil && !found {
+		return t, at, notFound
+	}
+	return t, at, err
+}
+
+// EntityTypePage is a page of types.
+type EntityTypePage struct {
+	Items      []EntityType `json:"items" doc:"The types of this page, by name."`
+	NextCursor *string      `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+}
+
+// EntityTypes lists the types of an organisation by name. Problems: invalid_limit
+// (Invalid), invalid_cursor (Malformed), epoch_changed (Conflict).
+func (s *Store) EntityTypes(ctx context.Context, org string, p Page) (EntityTypePage, Snapshot, error) {
+	limit, err := p.limit()
+	if err != nil {
+		return EntityTypePage{}, Snapshot{}, err
+	}
+	scope := cursorScope{org: org, route: "entity_types", sort: "name"}
+	after, from := "", cursor{} // no name is empty, so all come after that
+	if p.Cursor != "" {
+		if from, err = s.open(p.Cursor, scope); err != nil {
+			return EntityTypePage{}, Snapshot{}, err
+		}
+		if from.Value == nil {
+			return EntityTypePage{}, Snapshot{}, invalidCursor()
+		}
+		after = *from.Value
+	}
+	var page EntityTypePage
+	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+		page = EntityTypePage{Items: []EntityType{}}
+		return statement{
+			sql: `SELECT ` + heads + `, ` + entityTypeColumns + `
+				FROM ` + pointed + ` LEFT JOIN LATERAL (
+					SELECT ` + entityTypeColumns + ` FROM ` + schema + `.entity_types t
+					 WHERE t.org = $2 AND t.name > $3 ORDER BY t.name LIMIT $4
+				) t ON true ORDER BY t.name`,
+			args: []any{entitiesView, org, after, limit + 1},
+			row: func(scan func(...any) error) error {
+				var t EntityType
+				found, err := scanEntityType(scan, &t)
+				if found {
+					page.Items = append(page.Items, t)
+				}
+				return err
+			},
+		}
+	})
+	if err == nil && p.Cursor != "" {
+		err = from.sameLog(at)
+	}
+	if err != nil {
+		return EntityTypePage{}, at, err
+	}
+	if len(page.Items) > limit {
+		page.Items = page.Items[:limit]
+		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &page.Items[limit-1].Name}, scope)
+		if err != nil {
+			return EntityTypePage{}, at, err
+		}
+		page.NextCursor = &next
+	}
+	return page, at, nil
+}

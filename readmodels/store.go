@@ -1,0 +1,179 @@
+// Package readmodels answers queries from the tables that projections keep: SQL on
+// rows of one organisation, no domain logic, no access to the log.
+//
+//	caller ──▶ WaitFor (read your own write) ──▶ Entity, Entities, … ──▶ rows + Snapshot
+//
+// Every query is one round trip: the organisation for row-level security and the
+// statement travel together. The statement reads the rows, the position they are at
+// and the pointer to the schema that holds them from one snapshot, so an answer never
+// mixes two states, and a rebuild of the view goes unnoticed.
+package readmodels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// Snapshot says which state of the log an answer shows.
+type Snapshot struct {
+	Position int64
+	Epoch    uuid.UUID
+}
+
+// Store answers queries. It is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+	// cursorKey signs cursors; the same in every process that answers queries.
+	cursorKey []byte
+	log       *slog.Logger
+	waiting   *waiting
+
+	mu sync.Mutex
+	// schemas are the pointers as seen last, by view.
+	schemas map[string]string
+}
+
+// New makes a store over a pool of eventstore.RoleQuery. cursorKey must be the same
+// in all processes that answer queries, at least 16 bytes; nil log is silent.
+func New(pool *pgxpool.Pool, cursorKey []byte, log *slog.Logger) *Store {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Store{pool: pool, cursorKey: cursorKey, log: log, waiting: newWaiting(), schemas: map[string]string{}}
+}
+
+// maxSwitches bounds how often one query follows a pointer that has moved. Between
+// two swaps lies a whole rebuild.
+const maxSwitches = 3
+
+// retryLagging is what callers are told to wait before they ask a view again.
+const retryLagging = time.Second
+
+// statement is a query on a view's schema. Its first three columns are heads; row is
+// called for each row with the scanner of the others.
+type statement struct {
+	sql  string
+	args []any
+	row  func(scan func(destinations ...any) error) error
+}
+
+// heads are the first columns of every statement, and pointed what they are read
+// from: $1 is the view's name. The statement's own tables are joined to it from the
+// left, so that there is a row even when they have none.
+const (
+	heads   = `p.schema, c.position, c.epoch`
+	pointed = `view_pointers p JOIN view_checkpoints c ON c.schema = p.schema AND p.name = $1`
+)
+
+// read runs a statement on the schema that the view's pointer names. build is called
+// again when that has changed; it must begin with an empty result each time.
+func (s *Store) read(ctx context.Context, org, view string, build func(schema string) statement) (Snapshot, error) { //nolint:unparam // the first view of several
+	for range maxSwitches {
+		schema, err := s.schema(ctx, view)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		answered, at, err := s.send(ctx, org, build(pgx.Identifier{schema}.Sanitize()))
+		switch {
+		case err == nil && answered == schema:
+			return at, nil
+		case err == nil, schemaGone(err):
+			s.forget(view, schema)
+		default:
+			return Snapshot{}, databaseError("reading view "+view, err)
+		}
+	}
+	return Snapshot{}, noView()
+}
+
+// send makes one round trip. It returns the schema that the pointer names, empty
+// when there is none.
+func (s *Store) send(ctx context.Context, org string, st statement) (answered string, at Snapshot, err error) {
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT set_config('hub.org', $1, true)`, org)
+	batch.Queue(st.sql, st.args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			err := st.row(func(destinations ...any) error {
+				return rows.Scan(append([]any{&answered, &at.Position, &at.Epoch}, destinations...)...)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+	err = s.pool.SendBatch(ctx, batch).Close()
+	return answered, at, err
+}
+
+// schema is the view's schema as seen last; read from the database the first time.
+func (s *Store) schema(ctx context.Context, view string) (string, error) {
+	s.mu.Lock()
+	schema, known := s.schemas[view]
+	s.mu.Unlock()
+	if known {
+		return schema, nil
+	}
+	err := s.pool.QueryRow(ctx, `SELECT schema FROM view_pointers WHERE name = $1`, view).Scan(&schema)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", noView()
+	}
+	if err != nil {
+		return "", databaseError("reading the pointer of view "+view, err)
+	}
+	s.mu.Lock()
+	s.schemas[view] = schema
+	s.mu.Unlock()
+	return schema, nil
+}
+
+// forget makes the next query read the pointer, unless another has done so.
+func (s *Store) forget(view, schema string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.schemas[view] == schema {
+		delete(s.schemas, view)
+	}
+}
+
+// schemaGone reports that the schema or a table of it does not exist (any more).
+func schemaGone(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (refused.Code == "42P01" || refused.Code == "3F000")
+}
+
+// noView is the answer while no projector has made the view.
+func noView() error {
+	return problem.New(problem.Unavailable, "projection_lagging",
+		"The view is not there yet: no projector has run. Try again in a moment.").Retry(retryLagging)
+}
+
+// databaseError keeps the cause for the log and tells callers apart a database that
+// cannot be reached from a fault of ours.
+func databaseError(doing string, err error) error {
+	var (
+		connecting *pgconn.ConnectError
+		network    net.Error
+		refused    *pgconn.PgError
+	)
+	away := errors.As(err, &connecting) || pgconn.SafeToRetry(err) || (errors.As(err, &network) && !errors.Is(err, context.DeadlineExceeded))
+	// Class 57P: the server is starting or stopping.
+	away = away || (errors.As(err, &refused) && len(refused.Code) == 5 && refused.Code[:3] == "57P")
+	if !away || errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	p := problem.New(problem.Unavailable, "views_unavailable", "The read database does not answer. Try again in a moment.").Retry(retryLagging)
+	return fmt.Errorf("%w (%s: %w)", p, doing, err)
+}
