@@ -1,0 +1,138 @@
+// Package httpapi is the HTTP edge: it turns requests into commands for the loop
+// and queries on the read tables, and what those say into answers. It knows HTTP,
+// and no business rule.
+//
+// A request passes, from the outside in: the front (front.go: request id, host,
+// CORS, paths), the adapter (adapter.go: gorilla/mux finds the route), the stages
+// (stages.go, body.go: caller, permission, query, body), huma (schema of the
+// input), and the handler of its line in routes.go. Whatever goes wrong anywhere
+// becomes an answer in errors.go.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/readmodels"
+)
+
+// noDeadline takes a deadline away.
+var noDeadline time.Time
+
+// Options are what the API is made of.
+type Options struct {
+	// Loop takes the commands; nil where another process does, and then there are
+	// no routes for them.
+	Loop *commands.Loop
+	// Reads answers the queries; nil where another process does, and then they are
+	// forwarded to QueryAPIURL.
+	Reads       *readmodels.Store
+	QueryAPIURL string
+	Verifier    *identity.Verifier
+	// Health makes the report of /api/health/; it is called at most every 5 s while
+	// the system is healthy. Nil reports nothing but that the process answers.
+	Health func(context.Context) Health
+	// Ready returns nil while the process can serve. Nil means always.
+	Ready func() error
+	// RequestHashKey keys the hashes of idempotent requests; the same in every
+	// process that takes commands.
+	RequestHashKey []byte
+	// AllowedHosts has Django's meaning, see hosts. Empty allows none.
+	AllowedHosts       []string
+	CORSAllowedOrigins []string
+	// Version is the build's, shown by the health report.
+	Version string
+	Log     *slog.Logger
+	// Probes adds /livez and /readyz.
+	Probes bool
+}
+
+// API makes the handlers of a process.
+type API struct {
+	// send is the loop's Submit; nil where another process takes the commands.
+	send           func(context.Context, commands.Submission) (commands.Receipt, error)
+	reads          *readmodels.Store
+	verifier       *identity.Verifier
+	health         *healthCache
+	ready          func() error
+	requestHashKey []byte
+	hosts          hosts
+	origins        []string
+	version        string
+	log            *slog.Logger
+	probes         bool
+	queryAPI       http.Handler
+	spec           []byte
+}
+
+// New checks the options and makes the API.
+func New(o Options) (*API, error) {
+	if o.Verifier == nil {
+		return nil, errors.New("httpapi: a verifier is needed")
+	}
+	if o.Loop != nil && len(o.RequestHashKey) == 0 {
+		return nil, errors.New("httpapi: taking commands needs a key for request hashes")
+	}
+	a := &API{
+		reads: o.Reads, verifier: o.Verifier, ready: o.Ready, requestHashKey: o.RequestHashKey,
+		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
+		health: &healthCache{probe: o.Health},
+	}
+	if o.Loop != nil {
+		a.send = o.Loop.Submit
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.ready == nil {
+		a.ready = func() error { return nil }
+	}
+	if a.health.probe == nil {
+		a.health.probe = func(context.Context) Health { return Health{Status: Healthy, Database: "unknown"} }
+	}
+	var err error
+	if a.spec, err = Spec(); err != nil {
+		return nil, err
+	}
+	target, err := url.Parse(o.QueryAPIURL)
+	if err != nil || o.QueryAPIURL != "" && (target.Host == "" || target.Scheme != "http" && target.Scheme != "https") {
+		return nil, errors.New("httpapi: the query API's address is not an http or https URL")
+	}
+	a.queryAPI = newQueryProxy(target)
+	return a, nil
+}
+
+// Handler is the front door: commands, reads or reads forwarded, health, docs.
+func (a *API) Handler() http.Handler {
+	return a.handler(func(k kind) bool { return (k != command || a.send != nil) && (k != probe || a.probes) }, a.pages())
+}
+
+// QueryHandler is the query API alone: reads, health, docs.
+func (a *API) QueryHandler() http.Handler {
+	return a.handler(func(k kind) bool { return k != command && (k != probe || a.probes) }, a.pages())
+}
+
+// ProbeHandler is what operators' tools ask on an address of their own.
+func (a *API) ProbeHandler() http.Handler {
+	return a.handler(func(k kind) bool { return k == probe }, nil)
+}
+
+func (a *API) handler(has func(kind) bool, pages []page) http.Handler {
+	routes := newAdapter(a.stages)
+	api := newHuma(routes)
+	for _, line := range a.routes() {
+		if has(line.Kind) {
+			line.add(api)
+		}
+	}
+	for _, page := range pages {
+		routes.handle(&route{Method: http.MethodGet, Path: page.path, Kind: static}, page.handler)
+	}
+	return a.front(routes)
+}

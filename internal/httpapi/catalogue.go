@@ -1,0 +1,83 @@
+package httpapi
+
+import "github.com/reactdjango-hub/backend/domain/problem"
+
+// entry explains one code to whoever meets it.
+type entry struct {
+	code    string
+	kind    problem.Kind
+	meaning string
+	// kinds of routes that answer it; nil for all.
+	kinds map[kind]bool
+}
+
+var (
+	onCommands = map[kind]bool{command: true}
+	onQueries  = map[kind]bool{query: true}
+	onProbes   = map[kind]bool{probe: true}
+	nowhere    = map[kind]bool{} // before a route is found
+)
+
+// catalogue has every code that an answer of the product can carry; a test finds
+// those that were forgotten. Of several with one status the first is the example
+// in the OpenAPI document.
+var catalogue = []entry{
+	{"invalid_json", problem.Malformed, "The body is not one JSON document that can be read.", onCommands},
+	{"invalid_query", problem.Malformed, "The query of the URL cannot be read.", nil},
+	{"invalid_encoding", problem.Malformed, "The URL is not UTF-8, or holds NUL characters.", nil},
+	{"invalid_utf8", problem.Malformed, "The body is not UTF-8.", onCommands},
+	{"nul_byte", problem.Malformed, "The body holds a NUL character, which cannot be stored.", onCommands},
+	{"duplicate_name", problem.Malformed, "An object in the body holds a name twice.", onCommands},
+	{"too_deep", problem.Malformed, "The body is nested too deeply.", onCommands},
+	{"body_incomplete", problem.Malformed, "The body ended before all of it had arrived.", onCommands},
+	{"invalid_if_match", problem.Malformed, "If-Match is not one entity tag and not *.", onCommands},
+	{"invalid_idempotency_key", problem.Malformed, "Idempotency-Key is not 1 to 255 visible ASCII characters.", onCommands},
+	{"invalid_reason", problem.Malformed, "Hub-Reason is longer than 500 characters, not UTF-8, or holds control characters.", onCommands},
+	{"invalid_min_position", problem.Malformed, "Hub-Min-Position is not a position.", onQueries},
+	{"invalid_cursor", problem.Malformed, "The cursor is not one of this list.", onQueries},
+	{"host_not_allowed", problem.Malformed, "The server does not answer under this host name.", nowhere},
+	{"invalid_token", problem.Unauthenticated, "The access token is not valid, or not any more. Get a new one.", nil},
+	{missingToken, problem.Unauthenticated, "The request has no access token.", nil},
+	{"forbidden", problem.Forbidden, "Your roles do not allow this.", nil},
+	{"not_found", problem.NotFound, "There is no such thing, or it is not yours to see.", nil},
+	{"method_not_allowed", problem.MethodNotAllowed, "The path does not take this method; see the Allow header.", nowhere},
+	{"key_taken", problem.Conflict, "An entity of this type has this key already.", onCommands},
+	{"conflict", problem.Conflict, "The resource is in a state that forbids this.", onCommands},
+	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onQueries},
+	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},
+	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onCommands},
+	{"event_too_large", problem.TooLarge, "What would be recorded is larger than 256 KiB.", onCommands},
+	{"unsupported_media_type", problem.UnsupportedMedia, "The Content-Type is not one that this request takes.", onCommands},
+	{"invalid_request", problem.Invalid, "The request does not fit its description; errors says where.", nil},
+	{"invalid_limit", problem.Invalid, "A page has 1 to 500 items.", onQueries},
+	{"invalid_sort", problem.Invalid, "The list cannot be sorted like this.", onQueries},
+	{"invalid_filter", problem.Invalid, "A filter cannot be used; errors says which.", onQueries},
+	{"unknown_field", problem.Invalid, "The body has fields that do not exist. Names are case-sensitive.", onCommands},
+	{"unknown_parameter", problem.Invalid, "The URL has parameters that do not exist here.", nil},
+	{"repeated_parameter", problem.Invalid, "A parameter is given more than once.", nil},
+	{"unsupported", problem.Invalid, "The request uses something that this version does not offer yet.", onCommands},
+	{"wrong_type", problem.Invalid, "A field of the body has the wrong type.", onCommands},
+	{"number_out_of_range", problem.Invalid, "A number is beyond the range of a double.", onCommands},
+	{"idempotency_key_reused", problem.Invalid, "The Idempotency-Key was used for a different request.", onCommands},
+	{"unknown_type", problem.Invalid, "There is no entity type of this name.", onCommands},
+	{"invalid_attributes", problem.Invalid, "The attributes do not follow the type's schema; errors says where.", onCommands},
+	{"invalid_key", problem.Invalid, "The key cannot be used.", onCommands},
+	{"invalid_tags", problem.Invalid, "The tags cannot be used.", onCommands},
+	{"invalid_patch", problem.Invalid, "The merge patch cannot be used.", onCommands},
+	{"invalid_schema", problem.Invalid, "The schema is not a JSON Schema that can be used.", onCommands},
+	{"invalid_title", problem.Invalid, "The title cannot be used.", onCommands},
+	{"invalid_type_name", problem.Invalid, "The name cannot be that of a type.", onCommands},
+	{"internal", problem.Internal, "Something went wrong on our side. Name the request id when you report it.", nil},
+	{"overloaded", problem.Unavailable, "Too many commands are waiting. Nothing was done; send it again later.", onCommands},
+	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onQueries},
+	{"not_ready", problem.Unavailable, "The process cannot serve now.", onProbes},
+	{"query_api_unavailable", problem.Unavailable, "Reads cannot be answered now; writes can.", onQueries},
+	{"views_unavailable", problem.Unavailable, "The read database does not answer. Try again in a moment.", onQueries},
+	{"identity_unavailable", problem.Unavailable, "Tokens cannot be checked now.", nil},
+	{"log_unavailable", problem.Unavailable, "The event log does not answer. Nothing was done.", onCommands},
+	{"shutting_down", problem.Unavailable, "The process is stopping. Nothing was done; send it again.", onCommands},
+	{"unknown_event", problem.Unavailable, "The log holds events newer than this process; it must be upgraded.", onCommands},
+	{"timeout", problem.Unavailable, "The answer took too long. Try again.", nil},
+	{"cancelled", problem.Unavailable, "The request was cancelled.", nil},
+	{"outcome_unknown", problem.OutcomeUnknown, "The command may or may not have been done. Send it again with the same Idempotency-Key to learn which.", onCommands},
+}

@@ -1,0 +1,188 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/readmodels"
+)
+
+const (
+	// defaultWait and maxWait are the contract's, for Prefer: wait=SECONDS.
+	defaultWait = 5 * time.Second
+	maxWait     = 30 * time.Second
+	// maxQuery bounds one query apart from its wait; a read that takes longer is
+	// holding a connection that others need.
+	maxQuery = 10 * time.Second
+)
+
+// freshness is what a read asks of the view that answers it.
+type freshness struct {
+	// minPosition is 0 when any position will do.
+	minPosition int64
+	// epoch is the log that minPosition belongs to, "" when not said.
+	epoch string
+	wait  time.Duration
+}
+
+// freshnessOf reads Hub-Min-Position, Hub-Epoch and Prefer: wait.
+// Problems: invalid_min_position.
+func freshnessOf(header http.Header) (freshness, error) {
+	asked := freshness{epoch: header.Get("Hub-Epoch"), wait: preferredWait(header["Prefer"])}
+	text := header.Get("Hub-Min-Position")
+	if text == "" {
+		return asked, nil
+	}
+	position, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || position < 0 {
+		return freshness{}, problem.New(problem.Malformed, "invalid_min_position", "The Hub-Min-Position header cannot be read.").
+			With(problem.Field{Location: "header.Hub-Min-Position", Message: "must be a position: an integer of at least 0"})
+	}
+	asked.minPosition = position
+	return asked, nil
+}
+
+// preferredWait reads wait=SECONDS from the lines of Prefer (RFC 7240 §4.3). A
+// preference that cannot be read is ignored, as that RFC asks.
+func preferredWait(lines []string) time.Duration {
+	for _, line := range lines {
+		for preference := range strings.SplitSeq(line, ",") {
+			name, value, found := strings.Cut(preference, "=")
+			if !found || !strings.EqualFold(strings.TrimSpace(name), "wait") {
+				continue
+			}
+			value, _, _ = strings.Cut(value, ";")
+			seconds, err := strconv.ParseUint(strings.Trim(value, " \t\""), 10, 32)
+			if err == nil {
+				return min(time.Duration(seconds)*time.Second, maxWait)
+			}
+		}
+	}
+	return defaultWait
+}
+
+// observe runs a query on a view that is as new as the request asks for. A caller
+// who says which log its position is from is told when that log is gone (409
+// epoch_changed) instead of waiting for a position that will never come.
+func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
+	var none T
+	e := exchangeOf(ctx)
+	asked, err := freshnessOf(e.request.Header)
+	if err != nil {
+		return none, readmodels.Snapshot{}, err
+	}
+	if asked.minPosition == 0 {
+		return bounded(ctx, run)
+	}
+	// The wait may be longer than the time a client has for sending its request.
+	_ = http.NewResponseController(e).SetReadDeadline(noDeadline)
+	if asked.epoch != "" {
+		value, at, err := bounded(ctx, run)
+		switch {
+		case at.Position >= asked.minPosition:
+			return value, at, err
+		case at.Epoch != uuid.Nil && at.Epoch.String() != asked.epoch:
+			return none, at, problem.New(problem.Conflict, "epoch_changed", "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.")
+		}
+	}
+	if err := a.reads.WaitFor(ctx, asked.minPosition, asked.wait); err != nil {
+		return none, readmodels.Snapshot{}, err
+	}
+	return bounded(ctx, run)
+}
+
+// bounded runs a query with a limit on its time. That something is not there is an
+// answer of the snapshot too, so its position goes with the refusal.
+func bounded[T any](ctx context.Context, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
+	limited, cancel := context.WithTimeout(ctx, maxQuery)
+	defer cancel()
+	value, at, err := run(limited)
+	if err != nil && at.Epoch != uuid.Nil {
+		header := exchangeOf(ctx).Header()
+		header.Set("Hub-Position", strconv.FormatInt(at.Position, 10))
+		header.Set("Hub-Epoch", at.Epoch.String())
+	}
+	return value, at, err
+}
+
+// view is the answer to every read.
+type view[T any] struct {
+	Status       int
+	Position     int64  `header:"Hub-Position" doc:"Position of the snapshot that answered." example:"4711"`
+	Epoch        string `header:"Hub-Epoch" doc:"The log that positions belong to." example:"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11"`
+	ETag         string `header:"ETag" doc:"Send it as If-None-Match to be answered 304 while nothing has changed; that of a single resource is its version, for If-Match." example:"\"3\""`
+	CacheControl string `header:"Cache-Control" hidden:"true"`
+	Body         rendered[T]
+}
+
+// answer makes the answer of a read, 304 when the caller has it already. tag is
+// the resource's entity tag; a list has none of its own and gets a hash of what it
+// shows and of the epoch.
+func answer[T any](ctx context.Context, value T, at readmodels.Snapshot, tag string) (*view[T], error) {
+	e := exchangeOf(ctx)
+	out := &view[T]{
+		Status: http.StatusOK, Position: at.Position, Epoch: at.Epoch.String(), ETag: tag,
+		// A browser may keep it but must ask each time, which If-None-Match makes cheap.
+		CacheControl: "private, no-cache",
+	}
+	e.Header().Add("Vary", "Authorization")
+	if tag == "" {
+		if err := out.Body.render(value); err != nil {
+			return nil, err
+		}
+		out.ETag = contentTag(at, out.Body.bytes)
+	}
+	if !matchesNone(e.request.Header["If-None-Match"], out.ETag) {
+		out.Status = http.StatusNotModified
+		return out, nil
+	}
+	if out.Body.bytes == nil {
+		if err := out.Body.render(value); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// contentTag is an entity tag made of the bytes of an answer. It leaves out the
+// position, which moves when others write.
+func contentTag(at readmodels.Snapshot, body []byte) string {
+	hash := sha256.New()
+	hash.Write(at.Epoch[:])
+	hash.Write(body)
+	return `"` + hex.EncodeToString(hash.Sum(nil)[:16]) + `"`
+}
+
+// rendered is a T already written as JSON, because its hash is sent before it.
+type rendered[T any] struct{ bytes []byte }
+
+func (r *rendered[T]) render(value T) error {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	r.bytes = buffer.Bytes()
+	return nil
+}
+
+// written returns the bytes; see marshal in openapi.go.
+func (r rendered[T]) written() []byte { return r.bytes }
+
+// Schema describes a rendered T as a T. Part of huma.SchemaProvider.
+func (rendered[T]) Schema(registry huma.Registry) *huma.Schema {
+	return registry.Schema(reflect.TypeFor[T](), true, "")
+}

@@ -1,0 +1,76 @@
+package httpapi
+
+import "github.com/danielgtaylor/huma/v2"
+
+// bearerScheme names the security scheme of the OpenAPI document.
+const bearerScheme = "bearer"
+
+// description is the start page of the OpenAPI document.
+const description = `Commands and queries of Hub Backend.
+
+A write answers a receipt; when it arrives, the events are on disk. Views follow a
+moment later: send the receipt's position as Hub-Min-Position with a read to be sure
+to see your own write. Paths work without the version and with a slash at the end.
+Errors are application/problem+json; branch on code, which is stable.`
+
+// The parameters that every command and every query takes; the edge reads them
+// itself, so huma does not know of them.
+var (
+	commandHeaders = []*huma.Param{
+		headerParameter("Idempotency-Key", "Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.", "5c1fd3f0-import-row-17"),
+		headerParameter("If-Match", "Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.", `"3"`),
+		headerParameter("Hub-Reason", "Why; kept with the events. At most 500 characters.", "Customer called"),
+		requestIDHeader,
+	}
+	queryHeaders = []*huma.Param{
+		headerParameter("Hub-Min-Position", "Wait until the answer includes this position.", "4711"),
+		headerParameter("Prefer", "wait=SECONDS: how long to wait for Hub-Min-Position, 30 at most.", "wait=5"),
+		headerParameter("Hub-Epoch", "The log that Hub-Min-Position belongs to, as a read answered it.", "0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11"),
+		headerParameter("If-None-Match", "Answer 304 while the entity tag is still one of these.", `"3"`),
+		requestIDHeader,
+	}
+	requestIDHeader = headerParameter("X-Request-Id", "Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.", "web-4f1a")
+	attributeFilter = &huma.Param{
+		Name: attributePrefix + "{attribute}", In: "query", Example: "Paris",
+		Description: "Only entities whose attribute has this value, as in attr.city=Paris. May be given for several attributes.",
+		Schema:      &huma.Schema{Type: huma.TypeString},
+	}
+)
+
+func headerParameter(name, description, example string) *huma.Param {
+	return &huma.Param{Name: name, In: "header", Description: description, Example: example, Schema: &huma.Schema{Type: huma.TypeString}}
+}
+
+// requestExamples are bodies that work, by operationId.
+var requestExamples = map[string]string{
+	"defineEntityType": `{"title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1},"city":{"type":"string"}},"required":["name"]}}`,
+	"createEntity":     `{"type":"customer","key":"C-17","attributes":{"name":"Ana","city":"Paris"},"tags":["vip"]}`,
+	"patchEntity":      `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
+}
+
+const (
+	exampleEntity     = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
+	exampleEntityType = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana"}`
+)
+
+// answerExamples are answers of success, by operationId.
+var answerExamples = map[string]string{
+	"defineEntityType": exampleReceipt("customer", "1", "entity_type.defined", "4710"),
+	"createEntity":     exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "1", "entity.created", "4711"),
+	"patchEntity":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "2", "entity.updated", "4712"),
+	"deleteEntity":     exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "entity.archived", "4713"),
+	"archiveEntity":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "entity.archived", "4713"),
+	"restoreEntity":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "4", "entity.restored", "4714"),
+	"getEntity":        exampleEntity,
+	"listEntities":     `{"items":[` + exampleEntity + `],"next_cursor":null}`,
+	"getEntityType":    exampleEntityType,
+	"listEntityTypes":  `{"items":[` + exampleEntityType + `],"next_cursor":null}`,
+	"getHealth":        `{"status":"healthy","service":"backend","version":"1.0.0","timestamp":"2026-11-22T09:30:00Z","epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","database":"connected","features":["entities"],"components":{"database":{"status":"healthy"},"nats":{"status":"healthy"}}}`,
+	"isLive":           `{"status":"ok"}`,
+	"isReady":          `{"status":"ok"}`,
+}
+
+func exampleReceipt(id, version, event, position string) string {
+	return `{"id":"` + id + `","version":` + version + `,"position":` + position +
+		`,"events":[{"type":"` + event + `","position":` + position + `}]}`
+}

@@ -1,0 +1,140 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/commands/entities"
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/readmodels"
+)
+
+const (
+	entitiesPath = basePath + "/entities"
+	// attributePrefix starts the names of query parameters that filter by attribute.
+	attributePrefix = "attr."
+)
+
+// NewEntity is the body that creates an entity.
+type NewEntity struct {
+	Type       string                     `json:"type" doc:"Name of an entity type." example:"customer"`
+	Key        string                     `json:"key,omitempty" minLength:"1" doc:"Your own identifier, unique within the type, for ever." example:"C-17"`
+	Attributes map[string]json.RawMessage `json:"attributes" doc:"Values by name; they must follow the type's schema." example:"{\"name\":\"Ana\",\"city\":\"Paris\"}"`
+	Tags       []string                   `json:"tags,omitempty" doc:"Labels for finding." example:"[\"vip\"]"`
+}
+
+type createEntityInput struct{ Body NewEntity }
+
+func (a *API) createEntity(ctx context.Context, in *createEntityInput) (*receiptOutput, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	return a.submit(ctx, entities.CreateEntity{
+		ID: id, Type: in.Body.Type, Key: in.Body.Key, Attributes: in.Body.Attributes, Tags: in.Body.Tags,
+	}, entitiesPath)
+}
+
+type entityInput struct {
+	ID string `path:"id" doc:"The entity's id, a UUID." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+}
+
+// EntityPatch is the body that changes an entity.
+type EntityPatch struct {
+	Attributes map[string]json.RawMessage `json:"attributes,omitempty" nullable:"true" doc:"New values by name; null removes one, and null instead of the object all." example:"{\"city\":\"Lyon\",\"nickname\":null}"`
+	Tags       []string                   `json:"tags,omitempty" nullable:"true" doc:"The new labels, all of them; null removes them." example:"[\"vip\",\"eu\"]"`
+}
+
+type patchEntityInput struct {
+	ID   string `path:"id" doc:"The entity's id, a UUID." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Body EntityPatch
+}
+
+// patchEntity hands the body on as it came: in a merge patch null and absence
+// differ, which a Go struct cannot say.
+func (a *API) patchEntity(ctx context.Context, in *patchEntityInput) (*receiptOutput, error) {
+	id, err := entityID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.submit(ctx, entities.PatchEntity{ID: id, Patch: exchangeOf(ctx).body}, entitiesPath)
+}
+
+func (a *API) archiveEntity(ctx context.Context, in *entityInput) (*receiptOutput, error) {
+	id, err := entityID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.submit(ctx, entities.ArchiveEntity{ID: id}, entitiesPath)
+}
+
+func (a *API) restoreEntity(ctx context.Context, in *entityInput) (*receiptOutput, error) {
+	id, err := entityID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.submit(ctx, entities.RestoreEntity{ID: id}, entitiesPath)
+}
+
+func (a *API) getEntity(ctx context.Context, in *entityInput) (*view[readmodels.Entity], error) {
+	id, err := entityID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	org := exchangeOf(ctx).caller.Org
+	found, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.Entity, readmodels.Snapshot, error) {
+		return a.reads.Entity(ctx, org, id)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer(ctx, found, at, entityTag(found.Version))
+}
+
+type listEntitiesInput struct {
+	Type   string `query:"type" doc:"Only entities of this type." example:"customer"`
+	Key    string `query:"key" doc:"Only the entity with this key; usually with type."`
+	Tag    string `query:"tag" doc:"Only entities with this label."`
+	Status string `query:"status" enum:"active,archived,all" default:"active" doc:"Only entities of this status."`
+	Sort   string `query:"sort" enum:"created_at,-created_at,updated_at,-updated_at,key,-key" default:"-created_at" doc:"Order; - for descending."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
+}
+
+func (a *API) listEntities(ctx context.Context, in *listEntitiesInput) (*view[readmodels.EntityPage], error) {
+	e := exchangeOf(ctx)
+	attributes := map[string]string{}
+	for name, values := range e.query {
+		if attribute, ok := strings.CutPrefix(name, attributePrefix); ok {
+			attributes[attribute] = values[0]
+		}
+	}
+	asked := readmodels.EntityQuery{
+		Type: in.Type, Key: in.Key, Tag: in.Tag, Status: in.Status, Attributes: attributes,
+		Sort: in.Sort, Limit: in.Limit, Cursor: in.Cursor, Count: in.Count,
+	}
+	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityPage, readmodels.Snapshot, error) {
+		return a.reads.Entities(ctx, e.caller.Org, asked)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer(ctx, page, at, "")
+}
+
+// entityID reads an id in a path. What is no id names nothing.
+func entityID(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != len(uuid.Nil.String()) {
+		return uuid.Nil, noSuch("entity", "id")
+	}
+	return id, nil
+}
+
+func noSuch(what, by string) error {
+	return problem.New(problem.NotFound, "not_found", "There is no %s with this %s.", what, by)
+}

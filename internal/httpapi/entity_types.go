@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/reactdjango-hub/backend/commands/entities"
+	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/readmodels"
+)
+
+const entityTypesPath = basePath + "/entity-types"
+
+// EntityTypeDefinition is the body that defines an entity type.
+type EntityTypeDefinition struct {
+	Title  string          `json:"title,omitempty" doc:"What people call such entities." example:"Customer"`
+	Schema json.RawMessage `json:"schema,omitempty" doc:"JSON Schema (draft 2020-12) that attributes must follow; any attributes without one."`
+}
+
+type defineEntityTypeInput struct {
+	Name string `path:"name" doc:"Name of the type: a lower-case letter, then up to 62 lower-case letters, digits or underscores." example:"customer"`
+	Body EntityTypeDefinition
+}
+
+func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*receiptOutput, error) {
+	return a.submit(ctx, entities.DefineEntityType{Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema}, entityTypesPath)
+}
+
+type entityTypeInput struct {
+	Name string `path:"name" doc:"Name of the type." example:"customer"`
+}
+
+func (a *API) getEntityType(ctx context.Context, in *entityTypeInput) (*view[readmodels.EntityType], error) {
+	if !entity.ValidTypeName(in.Name) {
+		return nil, noSuch("entity type", "name")
+	}
+	org := exchangeOf(ctx).caller.Org
+	found, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityType, readmodels.Snapshot, error) {
+		return a.reads.EntityType(ctx, org, in.Name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer(ctx, found, at, entityTag(found.Version))
+}
+
+type listEntityTypesInput struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Cursor string `query:"cursor" doc:"next_cursor of the page before."`
+}
+
+func (a *API) listEntityTypes(ctx context.Context, in *listEntityTypesInput) (*view[readmodels.EntityTypePage], error) {
+	org := exchangeOf(ctx).caller.Org
+	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityTypePage, readmodels.Snapshot, error) {
+		return a.reads.EntityTypes(ctx, org, readmodels.Page{Limit: in.Limit, Cursor: in.Cursor})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer(ctx, page, at, "")
+}

@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/rs/cors"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// front is the outermost part of the edge, the same for every request.
+func (a *API) front(routes http.Handler) http.Handler {
+	inner := a.crossOrigin(currentVersion(routes))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := begin(w, r, a.log)
+		defer e.recover()
+		probed := r.URL.Path == livePath || r.URL.Path == readyPath
+		if !probed && !a.hosts.allow(r.Host) {
+			e.fail(problem.New(problem.Malformed, "host_not_allowed", "This server does not answer under the host name of the request."))
+			return
+		}
+		inner.ServeHTTP(e, e.request)
+	})
+}
+
+// corsMaxAge is how long a browser may remember a preflight, in seconds; ten
+// minutes is what most browsers allow at least.
+const corsMaxAge = 600
+
+// crossOrigin lets the allowed origins' scripts call the API.
+func (a *API) crossOrigin(next http.Handler) http.Handler {
+	if len(a.origins) == 0 {
+		return next // to rs/cors an empty list would mean every origin
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: a.origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowedHeaders: []string{
+			"Authorization", "Content-Type", "Accept", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer",
+			"Hub-Reason", "Hub-Min-Position", "Hub-Epoch", "X-Request-Id", "Last-Event-ID",
+		},
+		ExposedHeaders: []string{
+			"ETag", "Location", "Hub-Position", "Hub-Epoch", "Idempotency-Replayed", "Retry-After", "RateLimit",
+			"RateLimit-Policy", "Deprecation", "Sunset", "WWW-Authenticate", "X-Request-Id",
+		},
+		MaxAge: corsMaxAge,
+	}).Handler(next)
+}
+
+// currentVersion rewrites the paths of clients older than /api/v1: a resource
+// without a version is the current one's, and a slash at the end means nothing.
+func currentVersion(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := canonicalPath(r.URL.Path)
+		if path != r.URL.Path {
+			// The exchange logs and hashes what the route sees, so it gets the copy, too.
+			rewritten := *r
+			rewritten.URL = new(url.URL)
+			*rewritten.URL = *r.URL
+			rewritten.URL.Path, rewritten.URL.RawPath = path, ""
+			r = &rewritten
+			exchangeOf(r.Context()).request = r
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unversioned are the paths below /api that belong to no version.
+var unversioned = map[string]struct{}{"v1": {}, "docs": {}, "openapi.json": {}}
+
+func canonicalPath(path string) string {
+	if len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
+	}
+	resource, found := strings.CutPrefix(path, "/api/")
+	if !found {
+		return path
+	}
+	first, _, _ := strings.Cut(resource, "/")
+	if _, found := unversioned[first]; found {
+		return path
+	}
+	return basePath + "/" + resource
+}

@@ -1,0 +1,225 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// apiVersion is the version of the API, not of the build: the document must be the
+// same for everyone who has this source.
+const apiVersion = "1.0.0"
+
+// setHuma sets what huma keeps in variables of its package: names in bodies are
+// matched exactly, and a list is never null.
+var setHuma = sync.OnceFunc(func() {
+	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false
+})
+
+// newHuma makes a huma API without what huma would add by itself: links to schemas
+// made from the Host header, docs pages that load scripts from elsewhere, routes of
+// its own.
+func newHuma(routes huma.Adapter) huma.API {
+	setHuma()
+	config := huma.DefaultConfig("Hub Backend", apiVersion)
+	config.CreateHooks = nil
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.Transformers = []huma.Transformer{ownErrors}
+	// Numbers become doubles only where huma compares a body with its schema;
+	// strictjson.Check has made sure that they fit, and handlers get the raw text.
+	format := huma.Format{Marshal: marshal, Unmarshal: json.Unmarshal}
+	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
+	config.Info.Description = description
+	config.Security = []map[string][]string{{bearerScheme: {}}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		bearerScheme: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Access token of the identity service, for the audience hub-backend."},
+	}
+	config.Tags = []*huma.Tag{
+		{Name: "Entity types", Description: "What kinds of things there are, and which attributes they may have."},
+		{Name: "Entities", Description: "The things themselves."},
+		{Name: "Operation", Description: "For whoever runs the system."},
+	}
+	return huma.NewAPI(config, routes)
+}
+
+// marshal writes an answer; one that was rendered for its hash is not written twice.
+func marshal(w io.Writer, value any) error {
+	if done, ok := value.(interface{ written() []byte }); ok {
+		_, err := w.Write(done.written())
+		return err
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
+// Spec is the OpenAPI 3.1 document of the whole API, whichever routes a process
+// serves: indented JSON, the same bytes each time.
+func Spec() ([]byte, error) {
+	described := &API{}
+	api := newHuma(describing{})
+	for _, line := range described.routes() {
+		line.add(api)
+	}
+	// huma adds its own error model even where every error is described otherwise.
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+	document, err := json.Marshal(api.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, document, "", "  "); err != nil {
+		return nil, err
+	}
+	indented.WriteByte('\n')
+	return indented.Bytes(), nil
+}
+
+// describing is an adapter for an API that is only described.
+type describing struct{}
+
+// Handle finishes the description. Part of huma.Adapter.
+func (describing) Handle(op *huma.Operation, _ func(huma.Context)) {
+	op.Metadata[routeMember].(*route).finish(op)
+}
+
+// ServeHTTP does nothing. Part of huma.Adapter.
+func (describing) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// describe adds to an operation what huma cannot see in the types of its input and
+// output, before huma adds the rest.
+func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
+	op.Responses = map[string]*huma.Response{}
+	for _, status := range r.refusals() {
+		op.Responses[strconv.Itoa(status)] = r.refusal(api.Components, status)
+	}
+	switch r.Kind {
+	case command:
+		op.Parameters = append(op.Parameters, shared(api.Components, commandHeaders)...)
+		if r.Creates {
+			op.Responses["201"] = &huma.Response{Description: "Created; the answer is as for 200, with a Location."}
+		}
+	case query:
+		op.Parameters = append(op.Parameters, shared(api.Components, queryHeaders)...)
+		op.Responses["304"] = &huma.Response{Description: "Not changed since the entity tag in If-None-Match."}
+		if r.AttributeFilters {
+			op.Parameters = append(op.Parameters, attributeFilter)
+		}
+	case open, probe, static:
+		op.Security = []map[string][]string{}
+		if r.Path == healthPath {
+			op.Responses["503"] = &huma.Response{Description: "Unhealthy; the report says why."}
+		}
+	}
+}
+
+// finish adds to an operation what depends on what huma has added.
+func (r *route) finish(op *huma.Operation) {
+	r.body = op.RequestBody != nil
+	success := op.Responses[strconv.Itoa(r.Status)]
+	if created := op.Responses["201"]; r.Creates && created != nil {
+		created.Content, created.Headers = success.Content, success.Headers
+	}
+	if example, found := answerExamples[r.ID]; found {
+		success.Content["application/json"].Example = json.RawMessage(example)
+	}
+	if r.Path == healthPath {
+		op.Responses["503"].Content = success.Content
+	}
+	if !r.body {
+		return
+	}
+	content := op.RequestBody.Content["application/json"]
+	if example, found := requestExamples[r.ID]; found {
+		content.Example = json.RawMessage(example)
+	}
+	for _, media := range r.Media {
+		op.RequestBody.Content[media] = content
+	}
+}
+
+// refusals are the statuses other than of success that a route can answer.
+func (r *route) refusals() []int {
+	found := []int{400, 401, 403, 409, 422, 500, 503}
+	switch r.Kind {
+	case open, static:
+		return nil
+	case probe:
+		return []int{http.StatusServiceUnavailable}
+	case command:
+		found = append(found, 412, 413, 415, 504)
+	case query:
+	}
+	if strings.Contains(r.Path, "{") && !r.Creates {
+		found = append(found, 404)
+	}
+	return found
+}
+
+// refusal refers to the description of a refusal, which all routes of one kind share.
+func (r *route) refusal(components *huma.Components, status int) *huma.Response {
+	name := strings.ReplaceAll(http.StatusText(status), " ", "") + kindNames[r.Kind]
+	if components.Responses == nil {
+		components.Responses = map[string]*huma.Response{}
+	}
+	if _, described := components.Responses[name]; !described {
+		schema := components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+		components.Responses[name] = &huma.Response{
+			Description: http.StatusText(status),
+			Headers:     refusalHeaders(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema, Example: problemExample(r.Kind, status)}},
+		}
+	}
+	return &huma.Response{Ref: "#/components/responses/" + name}
+}
+
+// kindNames end the names of shared descriptions.
+var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", open: "", probe: "OfProbe"}
+
+// shared refers to parameters that many routes have.
+func shared(components *huma.Components, parameters []*huma.Param) []*huma.Param {
+	if components.Parameters == nil {
+		components.Parameters = map[string]*huma.Param{}
+	}
+	references := make([]*huma.Param, len(parameters))
+	for i, parameter := range parameters {
+		components.Parameters[parameter.Name] = parameter
+		references[i] = &huma.Param{Ref: "#/components/parameters/" + parameter.Name}
+	}
+	return references
+}
+
+func refusalHeaders(status int) map[string]*huma.Param {
+	text := &huma.Schema{Type: huma.TypeString}
+	switch status {
+	case http.StatusUnauthorized:
+		return map[string]*huma.Param{"WWW-Authenticate": {Description: "How to authenticate (RFC 6750).", Schema: text}}
+	case http.StatusServiceUnavailable:
+		return map[string]*huma.Param{"Retry-After": {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+	}
+	return nil
+}
+
+// problemExample is the first catalogued problem of a status that a kind of route has.
+func problemExample(of kind, status int) any {
+	for _, entry := range catalogue {
+		kind := statuses[entry.kind]
+		if kind.status != status || entry.kinds != nil && !entry.kinds[of] {
+			continue
+		}
+		return Problem{
+			Type: problemType + entry.code, Title: kind.title, Status: status, Detail: entry.meaning,
+			Code: entry.code, RequestID: "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+		}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+const (
+	// proxyDialTimeout is short: the query API is next door or down.
+	proxyDialTimeout = 2 * time.Second
+	// proxyAnswerTimeout is longer than the longest wait and query together.
+	proxyAnswerTimeout = maxWait + maxQuery + 5*time.Second
+	// proxyIdleConnections is what a busy front door keeps open to the query API.
+	proxyIdleConnections = 64
+)
+
+// newQueryProxy forwards reads to the query API as they came: Host (its allowed
+// hosts are the same) and Authorization are kept.
+func newQueryProxy(target *url.URL) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(target)
+			p.SetXForwarded()
+			p.Out.Host = p.In.Host
+			// A read has no body; what comes as one would be sent on without a limit.
+			p.Out.Body, p.Out.ContentLength = http.NoBody, 0
+			p.Out.Header.Set("X-Request-Id", exchangeOf(p.In.Context()).requestID)
+			// CORS is answered here; twice would be refused by browsers.
+			p.Out.Header.Del("Origin")
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			// The front has set these for its own answer already.
+			for _, name := range []string{"X-Request-Id", "X-Content-Type-Options", "Referrer-Policy"} {
+				answer.Header.Del(name)
+			}
+			// But what may be cached is for the query API to say.
+			exchangeOf(answer.Request.Context()).Header().Del("Cache-Control")
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
+			e := exchangeOf(r.Context())
+			if errors.Is(err, context.Canceled) {
+				e.fail(err)
+				return
+			}
+			e.log.WarnContext(r.Context(), "query API not reached", "request_id", e.requestID, "error", err)
+			e.fail(problem.New(problem.Unavailable, "query_api_unavailable", "Reads cannot be answered now. Writes can; try the read again later.").Retry(time.Second))
+		},
+		Transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: proxyDialTimeout}).DialContext,
+			ResponseHeaderTimeout: proxyAnswerTimeout,
+			MaxIdleConnsPerHost:   proxyIdleConnections,
+			IdleConnTimeout:       time.Minute,
+			// The body goes through as it is, compressed or not.
+			DisableCompression: true,
+		},
+	}
+}

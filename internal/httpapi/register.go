@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"context"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reactdjango-hub/backend/commands"
+)
+
+// basePath is where the current version of the API is.
+const basePath = "/api/v1"
+
+// kind says what a route does, and so which process answers it and which stages
+// it passes.
+type kind int
+
+const (
+	// command routes change something, through the loop.
+	command kind = iota + 1
+	// query routes read the read tables; a front door without them forwards these.
+	query
+	// open routes need no token and say nothing about an organisation.
+	open
+	// probe routes are open ones for whoever runs the process; they answer any host.
+	probe
+	// static routes are pages that huma knows nothing of.
+	static
+)
+
+// route is one line of the route table.
+type route struct {
+	Method string
+	Path   string
+	// ID is the operationId of the OpenAPI document.
+	ID         string
+	Kind       kind
+	Permission commands.Permission
+	// Status is that of success; see also Creates.
+	Status  int
+	Summary string
+	Tag     string
+	// Description explains more than Summary where there is more to know.
+	Description string
+	// Creates says that the answer is 201 with a Location when the command made
+	// something, even where Status is another.
+	Creates bool
+	// Media are the content types a body may have; application/json when empty.
+	Media []string
+	// AttributeFilters allows query parameters named attr.<attribute>.
+	AttributeFilters bool
+	// Unsupported are body fields of the contract that a later step brings. They
+	// are told apart from fields that nobody knows.
+	Unsupported []string
+
+	register registration
+	// parameters are the names of the query parameters that the operation declares.
+	parameters map[string]struct{}
+	// body says that the request has one.
+	body bool
+}
+
+// registration adds a route's operation to huma; the types of its input and
+// output are fixed inside.
+type registration func(huma.API, huma.Operation)
+
+// handle makes a registration of a handler. Every error a handler returns passes
+// through problemFor here: huma would send the text of a plain error to the caller.
+func handle[I, O any](handler func(context.Context, *I) (*O, error)) registration {
+	return func(api huma.API, op huma.Operation) {
+		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+			out, err := handler(ctx, in)
+			if err != nil {
+				return nil, exchangeOf(ctx).problemFor(err)
+			}
+			return out, nil
+		})
+	}
+}
+
+// add registers a route with huma, described in full.
+func (r *route) add(api huma.API) {
+	op := huma.Operation{
+		Method: r.Method, Path: r.Path, OperationID: r.ID, DefaultStatus: r.Status,
+		Summary: r.Summary, Description: r.Description, Tags: []string{r.Tag},
+		Metadata: map[string]any{routeMember: r},
+		// The body was read, bounded and checked before huma sees it (body.go), and
+		// huma's own deadline would outlive the reading and cancel slow commands.
+		MaxBodyBytes: -1, BodyReadTimeout: -1,
+	}
+	r.describe(api.OpenAPI(), &op)
+	r.register(api, op)
+}
+
+// allowParameters notes which query parameters an operation has declared.
+func (r *route) allowParameters(declared []*huma.Param) {
+	r.parameters = map[string]struct{}{}
+	for _, parameter := range declared {
+		if parameter.In == "query" && !strings.Contains(parameter.Name, "{") {
+			r.parameters[parameter.Name] = struct{}{}
+		}
+	}
+}
+
+// takes reports whether a query parameter belongs to the route.
+func (r *route) takes(parameter string) bool {
+	if _, declared := r.parameters[parameter]; declared {
+		return true
+	}
+	return r.AttributeFilters && strings.HasPrefix(parameter, attributePrefix) && len(parameter) > len(attributePrefix)
+}

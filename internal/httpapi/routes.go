@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/reactdjango-hub/backend/commands"
+)
+
+// routes is the whole API: what is not listed here does not exist. The two pages
+// for people and the document for programs are in pages.
+func (a *API) routes() []*route {
+	return []*route{
+		{
+			Method: http.MethodPut, Path: "/api/v1/entity-types/{name}", ID: "defineEntityType",
+			Kind: command, Permission: commands.EntityTypesWrite, Status: http.StatusOK, Creates: true,
+			Tag: "Entity types", Summary: "Define an entity type, or change its definition",
+			Unsupported: []string{"sensitive", "data_subject", "search", "relationships", "audit_reads"},
+			register:    handle(a.defineEntityType),
+		},
+		{
+			Method: http.MethodGet, Path: "/api/v1/entity-types/{name}", ID: "getEntityType",
+			Kind: query, Permission: commands.EntityTypesRead, Status: http.StatusOK,
+			Tag: "Entity types", Summary: "Read an entity type",
+			register: handle(a.getEntityType),
+		},
+		{
+			Method: http.MethodGet, Path: "/api/v1/entity-types", ID: "listEntityTypes",
+			Kind: query, Permission: commands.EntityTypesRead, Status: http.StatusOK,
+			Tag: "Entity types", Summary: "List entity types",
+			register: handle(a.listEntityTypes),
+		},
+		{
+			Method: http.MethodPost, Path: "/api/v1/entities", ID: "createEntity",
+			Kind: command, Permission: commands.EntitiesWrite, Status: http.StatusCreated,
+			Tag: "Entities", Summary: "Create an entity",
+			register: handle(a.createEntity),
+		},
+		{
+			Method: http.MethodGet, Path: "/api/v1/entities", ID: "listEntities",
+			Kind: query, Permission: commands.EntitiesRead, Status: http.StatusOK,
+			Tag: "Entities", Summary: "List entities",
+			Description:      "All filters must match. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once.",
+			AttributeFilters: true,
+			register:         handle(a.listEntities),
+		},
+		{
+			Method: http.MethodGet, Path: "/api/v1/entities/{id}", ID: "getEntity",
+			Kind: query, Permission: commands.EntitiesRead, Status: http.StatusOK,
+			Tag: "Entities", Summary: "Read an entity",
+			register: handle(a.getEntity),
+		},
+		{
+			Method: http.MethodPatch, Path: "/api/v1/entities/{id}", ID: "patchEntity",
+			Kind: command, Permission: commands.EntitiesWrite, Status: http.StatusOK,
+			Tag: "Entities", Summary: "Change attributes and tags of an entity",
+			Description: "A JSON merge patch (RFC 7396) of attributes and tags. The result as a whole must follow the type's schema.",
+			Media:       []string{"application/merge-patch+json", "application/json"},
+			register:    handle(a.patchEntity),
+		},
+		{
+			Method: http.MethodDelete, Path: "/api/v1/entities/{id}", ID: "deleteEntity",
+			Kind: command, Permission: commands.EntitiesWrite, Status: http.StatusOK,
+			Tag: "Entities", Summary: "Archive an entity",
+			Description: "The same as POST on the entity's archive: it is taken out of use, nothing is destroyed, and its key stays taken.",
+			register:    handle(a.archiveEntity),
+		},
+		{
+			Method: http.MethodPost, Path: "/api/v1/entities/{id}/archive", ID: "archiveEntity",
+			Kind: command, Permission: commands.EntitiesWrite, Status: http.StatusOK,
+			Tag: "Entities", Summary: "Archive an entity",
+			register: handle(a.archiveEntity),
+		},
+		{
+			Method: http.MethodPost, Path: "/api/v1/entities/{id}/restore", ID: "restoreEntity",
+			Kind: command, Permission: commands.EntitiesWrite, Status: http.StatusOK,
+			Tag: "Entities", Summary: "Restore an archived entity",
+			register: handle(a.restoreEntity),
+		},
+		{
+			Method: http.MethodGet, Path: healthPath, ID: "getHealth",
+			Kind: open, Status: http.StatusOK,
+			Tag: "Operation", Summary: "Health of the system and of what it depends on",
+			register: handle(a.getHealth),
+		},
+		{
+			Method: http.MethodGet, Path: livePath, ID: "isLive",
+			Kind: probe, Status: http.StatusOK,
+			Tag: "Operation", Summary: "Whether the process runs",
+			register: handle(a.isLive),
+		},
+		{
+			Method: http.MethodGet, Path: readyPath, ID: "isReady",
+			Kind: probe, Status: http.StatusOK,
+			Tag: "Operation", Summary: "Whether the process can serve",
+			register: handle(a.isReady),
+		},
+	}
+}
+
+// pages are the routes outside the API itself: its description, and pages for
+// people. They take any process and no token.
+func (a *API) pages() []page {
+	return []page{
+		{"/api/openapi.json", a.serveSpec},
+		{"/api/docs", serveDocs},
+		{"/api/docs/problems", serveProblems},
+		{"/api/docs/assets/{name}", serveAsset},
+	}
+}
+
+// page is a route that huma knows nothing of.
+type page struct {
+	path    string
+	handler http.HandlerFunc
+}

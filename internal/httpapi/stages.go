@@ -1,0 +1,124 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// missingToken is the code for a request without credentials, to which RFC 6750
+// §3.1 answers no error code.
+const missingToken = "missing_token"
+
+// stages puts in front of a route's handler what all routes have in common, in the
+// order that gives away least: who calls, whether they may, and only then whether
+// the request is well formed.
+func (a *API) stages(line *route, handler http.HandlerFunc) http.HandlerFunc {
+	if line.Kind == query && a.reads == nil {
+		return a.forward(line)
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		e := exchangeOf(r.Context())
+		e.route = line
+		if err := a.admit(e, r); err != nil {
+			e.fail(err)
+			return
+		}
+		if err := e.readBody(r); err != nil {
+			e.fail(err)
+			return
+		}
+		handler(w, r)
+	}
+}
+
+// forward sends a read to the query API, which does all the checking.
+func (a *API) forward(line *route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		e := exchangeOf(r.Context())
+		e.route = line
+		// It may wait there for longer than a client has for sending its request.
+		_ = http.NewResponseController(e).SetReadDeadline(noDeadline)
+		a.queryAPI.ServeHTTP(w, r)
+	}
+}
+
+// admit checks caller, permission, path and query of a request.
+func (a *API) admit(e *exchange, r *http.Request) error {
+	if e.route.Kind == static {
+		return nil
+	}
+	if e.route.Kind == command || e.route.Kind == query {
+		if err := a.authenticate(e, r); err != nil {
+			return err
+		}
+		if !commands.Allowed(e.route.Permission, e.caller.Roles) {
+			return problem.New(problem.Forbidden, "forbidden", "Your roles do not allow this; it needs the permission %s.", e.route.Permission)
+		}
+	}
+	if !plainText(r.URL.Path) {
+		return problem.New(problem.Malformed, "invalid_encoding", "The path is not UTF-8, or holds NUL characters.")
+	}
+	return e.readQuery(r)
+}
+
+// authenticate finds out who calls.
+// Problems: missing_token, invalid_token, identity_unavailable.
+func (a *API) authenticate(e *exchange, r *http.Request) error {
+	lines := r.Header["Authorization"]
+	if len(lines) == 0 {
+		return problem.New(problem.Unauthenticated, missingToken, "Send an access token: Authorization: Bearer <token>.")
+	}
+	scheme, token, _ := strings.Cut(lines[0], " ")
+	if len(lines) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return problem.New(problem.Unauthenticated, "invalid_token", "The Authorization header is not one Bearer token.")
+	}
+	caller, err := a.verifier.Verify(r.Context(), strings.TrimLeft(token, " "))
+	if err != nil {
+		return err
+	}
+	e.caller = caller
+	return nil
+}
+
+// readQuery parses the query and refuses parameters that the route does not have:
+// one that was silently left out would answer another question than was asked.
+// Problems: invalid_query, invalid_encoding, unknown_parameter, repeated_parameter.
+func (e *exchange) readQuery(r *http.Request) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return problem.New(problem.Malformed, "invalid_query", "The query of the URL cannot be read: separate parameters by & and percent-encode their values.")
+	}
+	var unknown, repeated []problem.Field
+	for name, given := range values {
+		location := clip("query." + name)
+		switch {
+		case !plainText(name) || slices.ContainsFunc(given, func(value string) bool { return !plainText(value) }):
+			return problem.New(problem.Malformed, "invalid_encoding", "The query of the URL is not UTF-8, or holds NUL characters.")
+		case !e.route.takes(name):
+			unknown = append(unknown, problem.Field{Location: location, Message: "is not a parameter of this request"})
+		case len(given) > 1:
+			repeated = append(repeated, problem.Field{Location: location, Message: "is given more than once"})
+		}
+	}
+	if len(unknown) > 0 {
+		return problem.New(problem.Invalid, "unknown_parameter", "The URL has parameters that do not exist here. Remove them or check their spelling.").With(sorted(unknown)...)
+	}
+	if len(repeated) > 0 {
+		return problem.New(problem.Invalid, "repeated_parameter", "Each parameter may be given once.").With(sorted(repeated)...)
+	}
+	e.query = values
+	return nil
+}
+
+// plainText reports whether a text can be stored: PostgreSQL takes neither broken
+// UTF-8 nor NUL.
+func plainText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }

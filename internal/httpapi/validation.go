@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+const (
+	// maxFaults bounds errors[]: a body with a hundred thousand unknown fields must
+	// not lead to an answer larger than itself.
+	maxFaults = 20
+	// maxLocationBytes bounds one location, which can hold a field name of the
+	// caller's making.
+	maxLocationBytes = 200
+)
+
+// ownErrors is a huma transformer: what huma itself finds wrong becomes a Problem
+// with a code of ours. huma repeats rejected values and texts of Go errors; neither
+// passes here.
+func ownErrors(ctx huma.Context, _ string, body any) (any, error) {
+	model, ok := body.(*huma.ErrorModel)
+	if !ok {
+		return body, nil
+	}
+	return exchangeOf(ctx.Context()).problemOfHuma(model), nil
+}
+
+func (e *exchange) problemOfHuma(model *huma.ErrorModel) *Problem {
+	switch model.Status {
+	case http.StatusUnprocessableEntity:
+		return e.problemFor(e.invalidRequest(model.Errors))
+	case http.StatusBadRequest:
+		return e.problemFor(problem.New(problem.Malformed, "invalid_json", "The body is not a JSON document that can be read."))
+	default:
+		answer := e.problemFor(model)
+		answer.Status = model.Status // what huma has already decided to send
+		return answer
+	}
+}
+
+// pointers writes places in a body as the domain does: body.tags/0.
+var pointers = strings.NewReplacer("[", "/", "]", "")
+
+// invalidRequest is the problem for faults found by schema, the most telling code
+// first: a field of the contract that is not built yet, a field that nobody knows,
+// anything else.
+func (e *exchange) invalidRequest(details []*huma.ErrorDetail) *problem.Problem {
+	var unsupported, unknown, other []problem.Field
+	for _, detail := range details {
+		name, inBody := strings.CutPrefix(detail.Location, "body.")
+		switch {
+		case detail.Message != validation.MsgUnexpectedProperty:
+			other = append(other, problem.Field{Location: clip(pointers.Replace(detail.Location)), Message: detail.Message})
+		case inBody && e.route != nil && slices.Contains(e.route.Unsupported, name):
+			unsupported = append(unsupported, problem.Field{Location: clip(detail.Location), Message: "is not supported yet"})
+		default:
+			unknown = append(unknown, problem.Field{Location: clip(detail.Location), Message: "is not a field of this request"})
+		}
+	}
+	switch {
+	case len(unsupported) > 0:
+		return problem.New(problem.Invalid, "unsupported", "The request uses fields that this version does not offer yet. Leave them out.").With(sorted(unsupported)...)
+	case len(unknown) > 0:
+		return problem.New(problem.Invalid, "unknown_field", "The request has fields that do not exist. Remove them or check their spelling.").With(sorted(append(unknown, other...))...)
+	default:
+		return problem.New(problem.Invalid, "invalid_request", "The request does not fit its description. See errors for what to change.").With(sorted(other)...)
+	}
+}
+
+// sorted gives faults a stable order, which huma's walk over maps does not, and
+// keeps the first ones.
+func sorted(fields []problem.Field) []problem.Field {
+	slices.SortStableFunc(fields, func(a, b problem.Field) int { return cmp.Compare(a.Location, b.Location) })
+	return fields[:min(len(fields), maxFaults)]
+}
+
+// clip shortens a location to what an answer may hold, at a character's edge.
+func clip(location string) string {
+	if len(location) <= maxLocationBytes {
+		return location
+	}
+	end := maxLocationBytes
+	for !utf8.RuneStart(location[end]) {
+		end--
+	}
+	return location[:end] + "…"
+}
