@@ -60,7 +60,7 @@ func TestScenario(t *testing.T) {
 			return []domain.Tag{"counter:a", "counter:b"}
 		},
 		func(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-			got := fmt.Sprint(r.State("counter:a"), r.Version("counter:a"), r.State("counter:b"), r.Version("counter:b"), m.Now == domaintest.Now)
+			got := fmt.Sprint(r.State("counter:a"), r.Version("counter:a"), r.State("counter:b"), r.Version("counter:b"), m.Now.Equal(domaintest.Now))
 			if got != "2 2 1 0 true" {
 				t.Errorf("read %s", got)
 			}

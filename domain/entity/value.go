@@ -56,7 +56,7 @@ type shape struct {
 // resolved there. Of several faults it always finds the same.
 func (s *shape) fault(value any) (pointer, message string) {
 	again := *s
-	if pointer, message = s.faultAt(value, 0); message != "" {
+	if _, message = s.faultAt(value, 0); message != "" {
 		again.ordered = true
 		return again.faultAt(value, 0)
 	}

@@ -50,7 +50,7 @@ func Read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	content, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
@@ -72,7 +72,7 @@ func write(path string, content []byte, publish func(temporary, final string) er
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // after a rename there is nothing left to remove
+	defer func() { _ = os.Remove(f.Name()) }() // after a rename there is nothing left to remove
 	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -86,7 +86,7 @@ func write(path string, content []byte, publish func(temporary, final string) er
 // makeFolder closes only the last folder to others: those above it may hold what
 // another user must reach, as the private PostgreSQL when started as root.
 func makeFolder(folder string) error {
-	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil { //nolint:gosec // see above
 		return err
 	}
 	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
