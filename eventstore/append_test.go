@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -200,6 +201,66 @@ func TestOneWinnerPerBoundary(t *testing.T) {
 		}
 		require.Equal(t, 1, winners, "round %d", round)
 	}
+}
+
+// Appends and loads cost the same on a log that has grown since their plans were
+// made, for new streams and keys and for an organisation that was silent for long.
+// Rows read are counted, since time says nothing on a busy machine.
+func TestAppendsAndLoadsReadFewRowsHoweverLongTheLog(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	// The session that is looked at; its plans are made now, while the log is empty.
+	session := l.admin(t)
+	_, err := session.Exec(t.Context(), `BEGIN; SET ROLE hub_command`)
+	require.NoError(t, err)
+	for range 10 { // PL/pgSQL settles on a general plan after five
+		rowsRead(t, session, "acme")
+	}
+	_, err = session.Exec(t.Context(), `ROLLBACK; BEGIN; SET ROLE hub_command`)
+	require.NoError(t, err)
+
+	silent := one(nil, event("a:1", 1))
+	silent.Outcomes[0].Meta.Org = "silent"
+	l.append(t, silent)
+	const turns, events = 20, 100
+	for turn := range turns {
+		var marks []eventstore.Mark
+		var all []eventstore.NewEvent
+		for n := range events {
+			stream := domain.NewTag("a", fmt.Sprintf("%d-%d", turn, n))
+			key := domain.NewTag("key", string(stream))
+			marks = append(marks, mark(stream, 0), mark(key, 0))
+			all = append(all, event(stream, 1, key))
+		}
+		l.append(t, one(marks, all...))
+	}
+	for _, org := range []string{"acme", "silent", "new"} {
+		rows := rowsRead(t, session, org)
+		assert.Positive(t, rows)
+		assert.Less(t, rows, int64(30), "rows read for %q", org)
+	}
+}
+
+// rowsRead appends a first event and loads a boundary of one event, and returns how
+// many rows of the log that read.
+func rowsRead(t *testing.T, session *pgx.Conn, org string) int64 {
+	t.Helper()
+	read := func() (rows int64) {
+		require.NoError(t, session.QueryRow(t.Context(), `SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0)
+			FROM pg_stat_xact_user_tables WHERE schemaname = 'public'`).Scan(&rows))
+		return rows
+	}
+	before := read()
+	_, err := session.Exec(t.Context(), `SELECT append_events(
+		ARRAY[$1], ARRAY['a:' || $2], ARRAY[0]::bigint[],
+		ARRAY[gen_random_uuid()], ARRAY[$1], ARRAY['ana'], ARRAY[$2], ARRAY[NULL]::bytea[], ARRAY[NULL], ARRAY['x'],
+		ARRAY[true], ARRAY[1]::bigint[], ARRAY[1], ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
+		ARRAY[now()], ARRAY[1], ARRAY[gen_random_uuid()], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
+		ARRAY['{a:x}'], ARRAY['{}'], ARRAY['{}'::bytea])`, org, uuid.NewString())
+	require.NoError(t, err)
+	_, err = session.Exec(t.Context(), `SELECT * FROM load_boundaries(ARRAY[$1], ARRAY['a:0-1'], ARRAY[0]::bigint[], 100000)`, org)
+	require.NoError(t, err)
+	return read() - before
 }
 
 func TestRecordedAtNeverDecreases(t *testing.T) {

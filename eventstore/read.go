@@ -122,8 +122,13 @@ func (q Query) sql() (string, []any) {
 	if limit <= 0 || limit > MaxReadLimit {
 		limit = MaxReadLimit
 	}
-	return fmt.Sprintf("SELECT %s FROM events WHERE %s ORDER BY position %s LIMIT %d",
-		columns, strings.Join(where, " AND "), order, limit), args
+	by := "position"
+	if q.Stream != "" {
+		// The same order, and the one that the stream's index has.
+		by = "version"
+	}
+	return fmt.Sprintf("SELECT %s FROM events WHERE %s ORDER BY %s %s LIMIT %d",
+		columns, strings.Join(where, " AND "), by, order, limit), args
 }
 
 func scanLogEntry(row pgx.CollectableRow) (LogEntry, error) {

@@ -130,11 +130,11 @@ CREATE TABLE events (
   CHECK (org <> '' AND octet_length(data) <= 262144 AND octet_length(leaf_hash) = 32)
 ) PARTITION BY RANGE (position);
 
--- (org, position) finds an organisation's head and its tail; the others serve
--- reads by stream and by type. Uniqueness of versions is append_events' work: a
--- unique index would have to contain the partition key.
+-- (org, position) finds an organisation's head and its tail, the others its streams
+-- and types. Uniqueness of versions is append_events' work: a unique index would have
+-- to contain the partition key.
 CREATE INDEX events_org_position ON events (org, position);
-CREATE INDEX events_org_stream_position ON events (org, stream, position);
+CREATE INDEX events_org_stream_version ON events (org, stream, version);
 CREATE INDEX events_org_type_position ON events (org, type, position);
 
 -- The heads of all boundaries, as an index that only grows. A head row per
@@ -244,7 +244,8 @@ $$;
 
 -- The functions below are PL/pgSQL, even where one query is all they do, because
 -- that keeps its plan, and forbid what a planner tends to choose for a table that
--- was empty a moment ago: a scan of all of it, every time, until the next ANALYZE.
+-- was empty a moment ago: a scan or a sort of all of it, every time, until the next
+-- ANALYZE. For the same reason each query is put so that one index alone fits it.
 
 -- The bytes that are hashed: PostgreSQL's binary form of the row, which frames
 -- every column with its type and length. docs/leaf.md spells it out.
@@ -259,7 +260,7 @@ RETURN record_send(ROW(
 CREATE FUNCTION log_head(OUT head bigint, OUT epoch uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off AS $$
 BEGIN
   head := coalesce((SELECT e.position FROM events e ORDER BY e.position DESC LIMIT 1), 0);
   epoch := (SELECT l.epoch FROM log_epochs l ORDER BY l.started_at DESC LIMIT 1);
@@ -279,7 +280,7 @@ RETURNS TABLE (
   receipt_caller text, receipt_key text, receipt_hash bytea, receipt_resource text, receipt_created boolean,
   receipt_version bigint, receipt_first bigint, receipt_position bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog, public, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -297,7 +298,7 @@ CREATE FUNCTION load_boundaries(orgs text[], tags text[], afters bigint[], max_r
 RETURNS TABLE (boundary integer, "position" bigint, stream text, type text, schema_version integer,
                event_tags text[], subjects text[], data bytea)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -308,7 +309,8 @@ BEGIN
      SELECT t.position FROM event_tags t
       WHERE t.org = b.org AND t.tag = b.tag AND t.position > b.after
       ORDER BY t.position LIMIT max_rows) t
-    JOIN events e ON e.position = t.position
+   -- OFFSET keeps this a look-up per tag; joined, all events would be walked in order.
+   CROSS JOIN LATERAL (SELECT * FROM events WHERE events.position = t.position OFFSET 0) e
    ORDER BY e.position
    LIMIT max_rows;
 END
@@ -354,7 +356,7 @@ CREATE FUNCTION append_events(
   OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off AS $$
 DECLARE
   log_epoch uuid;
   wrong     integer;
@@ -389,15 +391,16 @@ BEGIN
       FROM (SELECT c_org[e.command] AS org, e.stream, min(e.version) AS first, max(e.version) AS last, count(*) AS n
               FROM unnest(e_command, e_stream, e_version) AS e(command, stream, version) GROUP BY 1, 2) s
      WHERE s.last - s.first + 1 <> s.n
-        OR s.first <> 1 + coalesce((SELECT e.version FROM events e WHERE e.org = s.org AND e.stream = s.stream
-                                     ORDER BY e.position DESC LIMIT 1), 0);
+        OR s.first <> 1 + coalesce((SELECT max(e.version) FROM events e WHERE e.org = s.org AND e.stream = s.stream), 0);
     IF wrong > 0 THEN
       RAISE EXCEPTION 'versions of % streams do not continue the log', wrong USING ERRCODE = 'data_exception';
     END IF;
 
     WITH org_heads AS MATERIALIZED (
-      SELECT o.org, coalesce((SELECT e.org_position FROM events e WHERE e.org = o.org
-                               ORDER BY e.position DESC LIMIT 1), 0) AS head
+      -- As a range and sorted by both columns, so that no plan walks the primary key
+      -- back to the last event of an organisation that has been silent for long.
+      SELECT o.org, coalesce((SELECT e.org_position FROM events e WHERE e.org BETWEEN o.org AND o.org
+                               ORDER BY e.org DESC, e.position DESC LIMIT 1), 0) AS head
         FROM (SELECT DISTINCT c_org[command] AS org FROM unnest(e_command) AS command) o
     ), placed AS MATERIALIZED (
       SELECT append_events.base + e.n AS position,
@@ -443,7 +446,7 @@ $$;
 CREATE FUNCTION find_receipts(ids uuid[], orgs text[], callers text[], keys text[])
 RETURNS TABLE (receipt receipts, event_types text[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off
 AS $$
 #variable_conflict use_column
 BEGIN
