@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"testing"
@@ -21,9 +22,7 @@ func TestKilledUnderLoadNothingAcknowledgedIsLost(t *testing.T) {
 
 	acknowledged := make(map[string]int64) // key → position
 	for round := range 3 {
-		for key, position := range h.loadUntilKilled(token, round) {
-			acknowledged[key] = position
-		}
+		maps.Copy(acknowledged, h.loadUntilKilled(token, round))
 		h.start()
 		token = h.token("acme", "admin")
 	}

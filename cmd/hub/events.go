@@ -104,7 +104,7 @@ func tail(ctx context.Context, store *eventstore.Store, after int64, filter even
 	for {
 		next, err := printAfter(ctx, store, after, 0, filter, printer)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // interrupted, which is how a tail ends
+			return nil // interrupted, which is how a tail ends
 		}
 		if err != nil {
 			return err

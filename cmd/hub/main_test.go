@@ -70,7 +70,7 @@ func (h *hub) start() *hub {
 // launch runs the process and waits until it says that it runs.
 func (h *hub) launch() {
 	h.t.Helper()
-	h.process = exec.Command(hubtest.Binary(h.t), h.args...) //nolint:noctx // ended by the test
+	h.process = exec.Command(hubtest.Binary(h.t), h.args...)
 	h.process.Env = append(os.Environ(), h.env...)
 	output, err := h.process.StdoutPipe()
 	require.NoError(h.t, err)

@@ -52,7 +52,10 @@ func migration(fingerprint string, runs *atomic.Int32) hubtest.Migration {
 }
 
 // unique makes a migration of this run alone: the server may be a shared one.
-func unique(t *testing.T) string { return t.Name() + strconv.FormatInt(time.Now().UnixNano(), 36) }
+func unique(t *testing.T) string {
+	t.Helper()
+	return t.Name() + strconv.FormatInt(time.Now().UnixNano(), 36)
+}
 
 func value(t *testing.T, pool *pgxpool.Pool, sql string) string {
 	t.Helper()

@@ -58,7 +58,7 @@ func TestDataDirThatTheDatabaseCannotReach(t *testing.T) {
 // reachable is a folder whose parents any user can enter.
 func reachable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "local-test-")
+	dir, err := os.MkdirTemp("", "local-test-") //nolint:usetesting // other users cannot enter t.TempDir
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o711))

@@ -1,0 +1,61 @@
+# What can be done here; `make help` lists it. Nothing is needed but Go, make and a C
+# compiler for the race detector; tests and `make run` bring their own PostgreSQL.
+
+# Caches follow HOME. Where there is none that can be written, they stay in the tree.
+ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/.cache/home
+endif
+
+# The version is set below; the tree may belong to another user, whom git refuses.
+export GOFLAGS += -buildvcs=false
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+GOLANGCI_VERSION := v2.12.0
+GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# With a PostgreSQL that all packages share and that ends with them.
+WITH_SERVER := go run ./internal/hubtest/testserver
+# A whole run takes a few minutes on two cores; a test that hangs ends it here.
+TEST_TIMEOUT := 20m
+
+.DEFAULT_GOAL := help
+.PHONY: build run test cover lint bench docs help
+
+build: ## build bin/hub
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/hub ./cmd/hub
+
+run: build ## build and run the whole system in one process, with nothing else to start
+	@exec ./bin/hub dev
+
+test: ## run every test, those on real PostgreSQL and NATS included
+	$(WITH_SERVER) go test -race -timeout $(TEST_TIMEOUT) ./...
+
+cover: ## run the tests and hold the statements they run to the thresholds
+	$(WITH_SERVER) go test -timeout $(TEST_TIMEOUT) -covermode=atomic -coverpkg=./... -coverprofile=cover.out ./...
+	go run ./internal/tidy/cover cover.out
+
+lint: $(GOLANGCI) ## check formatting, vet, static analysis, go.mod and generated files
+	@unformatted=$$(find . -name '*.go' -not -path './.*' -exec gofmt -l {} +); \
+	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(GOLANGCI) run
+	go mod tidy -diff
+	@mkdir -p .cache && go run ./cmd/hub openapi > .cache/openapi.json
+	@diff -u docs/openapi.json .cache/openapi.json || { echo "docs/openapi.json is not current: run make docs"; exit 1; }
+
+$(GOLANGCI):
+	@mkdir -p .cache/bin
+	GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .cache/bin/golangci-lint $@
+
+bench: ## measure the program beside its yardsticks
+	go run ./internal/bench
+
+docs: ## regenerate docs/openapi.json and docs/events
+	@mkdir -p .cache
+	go run ./cmd/hub openapi > .cache/openapi.json
+	mv .cache/openapi.json docs/openapi.json
+	go run ./internal/tidy/events
+
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
