@@ -19,7 +19,6 @@ import (
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
-	"github.com/reactdjango-hub/backend/migrations"
 )
 
 func TestMain(m *testing.M) { hubtest.Main(m) }
@@ -93,7 +92,7 @@ type system struct {
 
 func newSystem(t *testing.T) system {
 	t.Helper()
-	url := hubtest.Database(t, hubtest.Migration{Fingerprint: migrations.Fingerprint(), Up: migrations.Log.Up})
+	url := hubtest.Database(t, hubtest.Log())
 	return system{url, eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand)))}
 }
 

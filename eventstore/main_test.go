@@ -12,14 +12,9 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
-	"github.com/reactdjango-hub/backend/migrations"
 )
 
 func TestMain(m *testing.M) { hubtest.Main(m) }
-
-func schema() hubtest.Migration {
-	return hubtest.Migration{Fingerprint: migrations.Fingerprint(), Up: migrations.Log.Up}
-}
 
 // log is a fresh log with a store for each role that tests act as.
 type log struct {
@@ -29,7 +24,7 @@ type log struct {
 
 func newLog(t *testing.T) log {
 	t.Helper()
-	url := hubtest.Database(t, schema())
+	url := hubtest.Database(t, hubtest.Log())
 	return log{
 		url:     url,
 		command: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))),

@@ -71,7 +71,7 @@ func TestLeafHashIsReproducibleInSQL(t *testing.T) {
 	var events []eventstore.NewEvent
 	rapid.Check(t, func(r *rapid.T) {
 		e := event("a:1", int64(len(events)+1))
-		for _, name := range rapid.SliceOfN(rapid.StringMatching(`[a-zü"\\{},. ]{1,9}`), 0, 4).Draw(r, "tags") {
+		for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-zü"\\{},. ]{1,9}`), 0, 4, rapid.ID).Draw(r, "tags") {
 			e.Tags = append(e.Tags, domain.NewTag("t", name))
 		}
 		e.Subjects = rapid.SliceOfN(rapid.StringMatching(`[a-z0-9-]{1,9}`), 0, 2).Draw(r, "subjects")

@@ -18,25 +18,12 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
-	"github.com/reactdjango-hub/backend/migrations"
 )
 
 func TestMain(m *testing.M) { hubtest.Main(m) }
 
 // patience ends a test that has failed; nothing that works takes this long.
 const patience = time.Minute
-
-func migrated() hubtest.Migration {
-	return hubtest.Migration{
-		Fingerprint: "log and views " + migrations.Fingerprint(),
-		Up: func(ctx context.Context, url string) error {
-			if err := migrations.Log.Up(ctx, url); err != nil {
-				return err
-			}
-			return migrations.Projections.Up(ctx, url)
-		},
-	}
-}
 
 // hub is a log and a read database (the same one here) with what works on them.
 type hub struct {
@@ -51,7 +38,7 @@ type hub struct {
 
 func newHub(t testing.TB) *hub {
 	t.Helper()
-	url := hubtest.Database(t, migrated())
+	url := hubtest.Database(t, hubtest.LogAndViews())
 	h := &hub{
 		url:      url,
 		command:  eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))),

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 
@@ -168,7 +169,8 @@ func TestNewVersionIsBuiltBesideTheOld(t *testing.T) {
 	h.until(t, "the former program says why it stopped", func() bool { return former.Status()[0].Err != "" })
 	require.Equal(t, "the view is at version 2 and this program writes version 1", former.Status()[0].Err)
 	require.ErrorAs(t, Rebuild(t.Context(), h.options, "entities", nil), new(*versionError))
-	require.Equal(t, []string{"entities_v2"}, h.schemas(t))
+	// The engine that came second may have begun to build, too, and drops that.
+	h.until(t, "only the live schema is left", func() bool { return slices.Equal(h.schemas(t), []string{"entities_v2"}) })
 }
 
 func TestTablesAreSecured(t *testing.T) {

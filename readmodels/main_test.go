@@ -18,7 +18,6 @@ import (
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
-	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -28,18 +27,6 @@ func TestMain(m *testing.M) { hubtest.Main(m) }
 const patience = time.Minute
 
 var cursorKey = []byte("a key for cursors in tests")
-
-func migrated() hubtest.Migration {
-	return hubtest.Migration{
-		Fingerprint: "log and views " + migrations.Fingerprint(),
-		Up: func(ctx context.Context, url string) error {
-			if err := migrations.Log.Up(ctx, url); err != nil {
-				return err
-			}
-			return migrations.Projections.Up(ctx, url)
-		},
-	}
-}
 
 // hub is a log, its views and a reader of them.
 type hub struct {
@@ -54,7 +41,7 @@ type hub struct {
 
 func newHub(t testing.TB) *hub {
 	t.Helper()
-	url := hubtest.Database(t, migrated())
+	url := hubtest.Database(t, hubtest.LogAndViews())
 	h := &hub{
 		url: url, command: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))),
 		projector: hubtest.Pool(t, url, string(eventstore.RoleProjector)), trips: &counter{}, versions: map[domain.Tag]int64{},

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,7 +72,7 @@ func (h *hub) start() *hub {
 func (h *hub) launch() {
 	h.t.Helper()
 	h.process = exec.Command(hubtest.Binary(h.t), h.args...)
-	h.process.Env = append(os.Environ(), h.env...)
+	h.process.Env = h.environ()
 	output, err := h.process.StdoutPipe()
 	require.NoError(h.t, err)
 	h.process.Stderr = testWriter{h.t}
@@ -94,6 +95,13 @@ func (h *hub) launch() {
 		<-h.done
 	})
 	hubtest.Wait(h.t, startTimeout, "hub to start", ready)
+}
+
+// environ is this process's environment without the tests' own variables, which hub
+// would refuse, and with those of h.
+func (h *hub) environ() []string {
+	all := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "HUB_") })
+	return append(all, h.env...)
 }
 
 // kill is kill -9.
@@ -179,7 +187,7 @@ func (h *hub) send(method, path, token string, header map[string]string, body an
 func (h *hub) command(args ...string) string {
 	h.t.Helper()
 	cmd := exec.CommandContext(h.t.Context(), hubtest.Binary(h.t), args...)
-	cmd.Env = append(os.Environ(), h.env...)
+	cmd.Env = h.environ()
 	cmd.Stderr = testWriter{h.t}
 	output, err := cmd.Output()
 	require.NoError(h.t, err)

@@ -19,7 +19,6 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/local"
-	"github.com/reactdjango-hub/backend/migrations"
 )
 
 // patience ends tests that have failed; the others never wait for it.
@@ -34,7 +33,7 @@ type eventLog struct {
 
 func newLog(t *testing.T) *eventLog {
 	t.Helper()
-	address := hubtest.Database(t, hubtest.Migration{Fingerprint: migrations.Fingerprint(), Up: migrations.Log.Up})
+	address := hubtest.Database(t, hubtest.Log())
 	return &eventLog{
 		appender: eventstore.New(hubtest.Pool(t, address, string(eventstore.RoleCommand))),
 		reader:   eventstore.New(hubtest.Pool(t, address, string(eventstore.RoleRelay))),

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
-	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -29,15 +27,9 @@ type system struct {
 	engine *projections.Engine
 }
 
-func schema() hubtest.Migration {
-	return hubtest.Migration{Fingerprint: migrations.Fingerprint(), Up: func(ctx context.Context, url string) error {
-		return errors.Join(migrations.Log.Up(ctx, url), migrations.Projections.Up(ctx, url))
-	}}
-}
-
 func startSystem(t testing.TB) *system {
 	t.Helper()
-	url := hubtest.Database(t, schema())
+	url := hubtest.Database(t, hubtest.LogAndViews())
 	codec := eventstore.NewCodec(entity.Kinds()...)
 	loop := commands.New(commands.Options{
 		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec, Folds: entity.Folds(),

@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"internal/secretfile": {},
 	"internal/strictjson": {"domain"},
 	"internal/local":      {},
-	"internal/hubtest":    {"internal/local"},
+	"internal/hubtest":    {"internal/local", "migrations"},
 	"internal/tidy":       {"domain"},
 
 	// Measures the program from outside, so it may use what tests use.
