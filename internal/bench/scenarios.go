@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// scenario is a row of the table.
+type scenario struct {
+	name  string
+	about string
+	// against is the scenario of the same round that the rate is divided by, and
+	// atLeast the goal for that; 0 is no goal.
+	against string
+	atLeast float64
+	// needsHub says that `hub dev` must run; the others need the yardsticks' database.
+	needsHub bool
+	run      func(context.Context, *bench) (sample, error)
+	// verdict judges what is not a ratio, over all rounds: a goal in words and
+	// whether it is met.
+	verdict func([]sample) (goal string, met bool)
+}
+
+// Goals that are times.
+const (
+	maxLagSeconds  = 1.0
+	maxVisibleP50  = 0.010
+	maxVisibleP99  = 0.050
+	maxColdSeconds = 10.0
+	maxWarmSeconds = 2.0
+	maxMegabytes   = 300.0
+	// quietShare is the part of the greatest rate at which visibility is measured.
+	quietShare = 0.25
+)
+
+// start is the name, for -only, of the figures that are not loads.
+const start = "start"
+
+func scenarios() []scenario {
+	return []scenario{
+		{name: "A16", about: "pgbench, one INSERT a transaction, 16 clients",
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.insert(ctx, 16) }},
+		{name: "A64", about: "the same, 64 clients",
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.insert(ctx, 64) }},
+		{name: "B", about: "bare server, one INSERT a request, pool of 12",
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.bare(ctx, "insert", "create") }},
+		{name: "C", about: "bare server, gathers requests into one INSERT",
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.bare(ctx, "gather", "create") }},
+		{name: "D", about: "bare server, one SELECT by key a request, pool of 8",
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.bare(ctx, "select", "read") }},
+		{name: "commands", about: "POST /entities, distinct entities", against: "B", atLeast: 1.5, needsHub: true,
+			run: runCommands, verdict: viewKeepsUp},
+		{name: "one-entity", about: "PATCH of one and the same entity", against: "commands", atLeast: 0.7, needsHub: true,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.onHub(ctx, "patch", nil) }},
+		{name: "read", about: "GET /entities/{id}", against: "D", atLeast: 0.6, needsHub: true,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.onHub(ctx, "read", nil) }},
+		{name: "visible", about: "from the receipt to an answer that shows it, at a quarter of commands", against: "commands", needsHub: true,
+			run: runVisible, verdict: soonVisible},
+	}
+}
+
+func runCommands(ctx context.Context, b *bench) (sample, error) {
+	s, err := b.onHub(ctx, "create", func(spec *loadSpec) { spec.Lag = true })
+	b.commandRate = s.rate()
+	return s, err
+}
+
+func runVisible(ctx context.Context, b *bench) (sample, error) {
+	return b.onHub(ctx, "visible", func(spec *loadSpec) { spec.Rate = quietShare * b.commandRate })
+}
+
+// viewKeepsUp judges by the worst round: "never more than" leaves out none.
+func viewKeepsUp(runs []sample) (string, bool) {
+	var longest time.Duration
+	for _, s := range runs {
+		longest = max(longest, s.MaxLag)
+	}
+	return fmt.Sprintf("view at most %.0f s behind (was %.2f)", maxLagSeconds, longest.Seconds()), longest.Seconds() <= maxLagSeconds
+}
+
+// soonVisible judges the round that the table shows.
+func soonVisible(runs []sample) (string, bool) {
+	s := median(runs, sample.rate)
+	met := s.P50.Seconds() <= maxVisibleP50 && s.P99.Seconds() <= maxVisibleP99
+	return fmt.Sprintf("p50 %.0f ms, p99 %.0f ms", maxVisibleP50*1000, maxVisibleP99*1000), met
+}
+
+// choose takes the scenarios that match and those they are set against.
+func choose(only *regexp.Regexp) (chosen []scenario) {
+	all := scenarios()
+	wanted := make(map[string]bool)
+	// From the end, because a yardstick stands before what is set against it.
+	for _, s := range slices.Backward(all) {
+		if only.MatchString(s.name) {
+			wanted[s.name] = true
+		}
+		if wanted[s.name] && s.against != "" {
+			wanted[s.against] = true
+		}
+	}
+	for _, s := range all {
+		if wanted[s.name] {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
+}
