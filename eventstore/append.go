@@ -140,7 +140,7 @@ func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
 		moved, knownCommands, knownKeys []int32
 	)
 	err = q.QueryRow(ctx, `SELECT base, recorded, moved, known_commands, known_keys
-		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)`,
+		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30)`,
 		args...).Scan(&a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys)
 	if err != nil {
 		return Appended{}, unknownUnlessRefused(err)
@@ -170,19 +170,24 @@ func (t Turn) args() ([]any, error) {
 	b.add(t.Marks)
 	var c outcomeArrays
 	var e eventArrays
-	for i, o := range t.Outcomes {
-		if err := c.add(o); err != nil {
+	for _, o := range t.Outcomes {
+		c.add(o)
+		if len(o.Events) == 0 {
+			continue
+		}
+		actor, onBehalfOf, err := encodeActors(o.Meta)
+		if err != nil {
 			return nil, err
 		}
 		for _, event := range o.Events {
-			e.add(i+1, event)
+			e.add(event, o.Meta, actor, onBehalfOf)
 		}
 	}
 	return []any{
 		b.org, b.tag, b.head,
 		c.id, c.org, c.caller, c.key, c.hash, c.refusal, c.resource, c.created, c.version, c.events,
-		c.actor, c.onBehalfOf, c.reason, c.request, c.correlation, c.causation, c.occurred,
-		e.command, e.id, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
+		e.id, e.org, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
+		e.actor, e.onBehalfOf, e.reason, e.request, e.correlation, e.causation, e.command, e.occurred,
 	}, nil
 }
 
@@ -200,34 +205,19 @@ func (a *boundaryArrays) add(marks []Mark) {
 }
 
 type outcomeArrays struct {
-	id                                       [][16]byte
-	org, caller, resource                    []string
-	key, refusal                             []*string
-	hash                                     [][]byte
-	created                                  []bool
-	version                                  []int64
-	events                                   []int32
-	actor                                    []string
-	onBehalfOf, reason, request, correlation []*string
-	causation                                []*string
-	occurred                                 []time.Time
+	id                    [][16]byte
+	org, caller, resource []string
+	key, refusal          []*string
+	hash                  [][]byte
+	created               []bool
+	version               []int64
+	events                []int32
 }
 
-func (a *outcomeArrays) add(o Outcome) error {
-	m := o.Meta
-	actor, err := json.Marshal(m.Actor)
-	if err != nil {
-		return fmt.Errorf("encoding the actor: %w", err)
-	}
-	var onBehalfOf []byte
-	if m.OnBehalfOf != nil {
-		if onBehalfOf, err = json.Marshal(m.OnBehalfOf); err != nil {
-			return fmt.Errorf("encoding on_behalf_of: %w", err)
-		}
-	}
-	a.id = append(a.id, m.CommandID)
-	a.org = append(a.org, m.Org)
-	a.caller = append(a.caller, m.Actor.Sub)
+func (a *outcomeArrays) add(o Outcome) {
+	a.id = append(a.id, o.Meta.CommandID)
+	a.org = append(a.org, o.Meta.Org)
+	a.caller = append(a.caller, o.Meta.Actor.Sub)
 	a.key = append(a.key, orNull(o.IdempotencyKey))
 	a.hash = append(a.hash, o.RequestHash)
 	a.refusal = append(a.refusal, orNull(string(o.Refusal)))
@@ -235,35 +225,28 @@ func (a *outcomeArrays) add(o Outcome) error {
 	a.created = append(a.created, o.Created)
 	a.version = append(a.version, o.Version)
 	a.events = append(a.events, int32(len(o.Events))) //nolint:gosec // bounded by the turn
-	a.actor = append(a.actor, string(actor))
-	a.onBehalfOf = append(a.onBehalfOf, orNull(string(onBehalfOf)))
-	a.reason = append(a.reason, orNull(m.Reason))
-	a.request = append(a.request, orNull(m.RequestID))
-	a.correlation = append(a.correlation, orNull(m.CorrelationID))
-	a.causation = append(a.causation, orNull(m.CausationID))
-	a.occurred = append(a.occurred, m.Now)
-	return nil
 }
 
 type eventArrays struct {
-	command       []int32
-	id            [][16]byte
-	stream        []string
-	version       []int64
-	kind          []string
-	schemaVersion []int32
-	tags          []string
-	subjects      []string
-	data          [][]byte
+	id                                                  [][16]byte
+	org, stream, kind                                   []string
+	version                                             []int64
+	schemaVersion                                       []int32
+	tags, subjects                                      []string
+	data                                                [][]byte
+	actor                                               []string
+	onBehalfOf, reason, request, correlation, causation []*string
+	command                                             [][16]byte
+	occurred                                            []time.Time
 }
 
-func (a *eventArrays) add(command int, e NewEvent) {
+func (a *eventArrays) add(e NewEvent, m domain.Meta, actor string, onBehalfOf *string) {
 	tags := make([]string, len(e.Tags))
 	for i, tag := range e.Tags {
 		tags[i] = string(tag)
 	}
-	a.command = append(a.command, int32(command)) //nolint:gosec // bounded by the turn
 	a.id = append(a.id, e.ID)
+	a.org = append(a.org, m.Org)
 	a.stream = append(a.stream, string(e.Stream))
 	a.version = append(a.version, e.Version)
 	a.kind = append(a.kind, e.Type)
@@ -271,6 +254,29 @@ func (a *eventArrays) add(command int, e NewEvent) {
 	a.tags = append(a.tags, arrayLiteral(tags))
 	a.subjects = append(a.subjects, arrayLiteral(e.Subjects))
 	a.data = append(a.data, e.Data)
+	a.actor = append(a.actor, actor)
+	a.onBehalfOf = append(a.onBehalfOf, onBehalfOf)
+	a.reason = append(a.reason, orNull(m.Reason))
+	a.request = append(a.request, orNull(m.RequestID))
+	a.correlation = append(a.correlation, orNull(m.CorrelationID))
+	a.causation = append(a.causation, orNull(m.CausationID))
+	a.command = append(a.command, m.CommandID)
+	a.occurred = append(a.occurred, m.Now)
+}
+
+func encodeActors(m domain.Meta) (actor string, onBehalfOf *string, err error) {
+	encoded, err := json.Marshal(m.Actor)
+	if err != nil {
+		return "", nil, fmt.Errorf("encoding the actor: %w", err)
+	}
+	if m.OnBehalfOf == nil {
+		return string(encoded), nil, nil
+	}
+	other, err := json.Marshal(m.OnBehalfOf)
+	if err != nil {
+		return "", nil, fmt.Errorf("encoding on_behalf_of: %w", err)
+	}
+	return string(encoded), orNull(string(other)), nil
 }
 
 // arrayLiteral is PostgreSQL's text form of a text[]: rows of differing length do

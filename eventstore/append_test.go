@@ -254,9 +254,10 @@ func rowsRead(t *testing.T, session *pgx.Conn, org string) int64 {
 	_, err := session.Exec(t.Context(), `SELECT append_events(
 		ARRAY[$1], ARRAY['a:' || $2], ARRAY[0]::bigint[],
 		ARRAY[gen_random_uuid()], ARRAY[$1], ARRAY['ana'], ARRAY[$2], ARRAY[NULL]::bytea[], ARRAY[NULL], ARRAY['x'],
-		ARRAY[true], ARRAY[1]::bigint[], ARRAY[1], ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
-		ARRAY[now()], ARRAY[1], ARRAY[gen_random_uuid()], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
-		ARRAY['{a:x}'], ARRAY['{}'], ARRAY['{}'::bytea])`, org, uuid.NewString())
+		ARRAY[true], ARRAY[1]::bigint[], ARRAY[1],
+		ARRAY[gen_random_uuid()], ARRAY[$1], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
+		ARRAY['{a:x}'], ARRAY['{}'], ARRAY['{}'::bytea], ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
+		ARRAY[gen_random_uuid()], ARRAY[now()])`, org, uuid.NewString())
 	require.NoError(t, err)
 	_, err = session.Exec(t.Context(), `SELECT * FROM load_boundaries(ARRAY[$1], ARRAY['a:0-1'], ARRAY[0]::bigint[], 100000)`, org)
 	require.NoError(t, err)

@@ -338,8 +338,9 @@ $$;
 -- b_*: every boundary that any outcome of the turn depends on, with the position it
 -- was read at. c_*: the commands whose outcome is kept, in the order of their
 -- decisions; c_events is how many of the events are each command's. e_*: the events,
--- in order; e_tags and e_subjects are array literals, e_version the version each was
--- decided at.
+-- in order, with what they have of their command, since looking that up in c_* takes
+-- longer than sending it; e_tags and e_subjects are array literals, e_version the
+-- version each was decided at.
 --
 -- When a boundary has moved, or a command or idempotency key is known already,
 -- nothing is written and the three arrays say which (numbers from 1); the caller
@@ -349,10 +350,9 @@ CREATE FUNCTION append_events(
   b_org text[], b_tag text[], b_head bigint[],
   c_id uuid[], c_org text[], c_caller text[], c_key text[], c_hash bytea[], c_refusal text[],
   c_resource text[], c_created boolean[], c_version bigint[], c_events integer[],
-  c_actor text[], c_on_behalf_of text[], c_reason text[], c_request text[],
-  c_correlation text[], c_causation text[], c_occurred timestamptz[],
-  e_command integer[], e_id uuid[], e_stream text[], e_version bigint[], e_type text[],
-  e_schema_version integer[], e_tags text[], e_subjects text[], e_data bytea[],
+  e_id uuid[], e_org text[], e_stream text[], e_version bigint[], e_type text[], e_schema_version integer[],
+  e_tags text[], e_subjects text[], e_data bytea[], e_actor text[], e_on_behalf_of text[], e_reason text[],
+  e_request text[], e_correlation text[], e_causation text[], e_command uuid[], e_occurred timestamptz[],
   OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
@@ -388,8 +388,8 @@ BEGIN
 
     -- A version decided on another state of the stream is a fault of the caller.
     SELECT count(*) INTO wrong
-      FROM (SELECT c_org[e.command] AS org, e.stream, min(e.version) AS first, max(e.version) AS last, count(*) AS n
-              FROM unnest(e_command, e_stream, e_version) AS e(command, stream, version) GROUP BY 1, 2) s
+      FROM (SELECT e.org, e.stream, min(e.version) AS first, max(e.version) AS last, count(*) AS n
+              FROM unnest(e_org, e_stream, e_version) AS e(org, stream, version) GROUP BY 1, 2) s
      WHERE s.last - s.first + 1 <> s.n
         OR s.first <> 1 + coalesce((SELECT max(e.version) FROM events e WHERE e.org = s.org AND e.stream = s.stream), 0);
     IF wrong > 0 THEN
@@ -401,19 +401,18 @@ BEGIN
       -- back to the last event of an organisation that has been silent for long.
       SELECT o.org, coalesce((SELECT e.org_position FROM events e WHERE e.org BETWEEN o.org AND o.org
                                ORDER BY e.org DESC, e.position DESC LIMIT 1), 0) AS head
-        FROM (SELECT DISTINCT c_org[command] AS org FROM unnest(e_command) AS command) o
+        FROM (SELECT DISTINCT u.org FROM unnest(e_org) AS u(org)) o
     ), placed AS MATERIALIZED (
       SELECT append_events.base + e.n AS position,
              h.head + row_number() OVER (PARTITION BY h.org ORDER BY e.n) AS org_position,
-             e.id, h.org, e.stream, e.version, e.type, e.schema_version,
-             e.tags::text[] AS tags, e.subjects::text[] AS subjects, e.data,
-             c_actor[e.command] AS actor, c_on_behalf_of[e.command] AS on_behalf_of,
-             c_reason[e.command] AS reason, c_request[e.command] AS request_id,
-             c_correlation[e.command] AS correlation_id, c_causation[e.command] AS causation_id,
-             c_id[e.command] AS command_id, c_occurred[e.command] AS occurred_at
-        FROM unnest(e_command, e_id, e_stream, e_version, e_type, e_schema_version, e_tags, e_subjects, e_data)
-             WITH ORDINALITY AS e(command, id, stream, version, type, schema_version, tags, subjects, data, n)
-        JOIN org_heads h ON h.org = c_org[e.command]
+             e.id, e.org, e.stream, e.version, e.type, e.schema_version,
+             e.tags::text[] AS tags, e.subjects::text[] AS subjects, e.data, e.actor, e.on_behalf_of,
+             e.reason, e.request_id, e.correlation_id, e.causation_id, e.command_id, e.occurred_at
+        FROM unnest(e_id, e_org, e_stream, e_version, e_type, e_schema_version, e_tags, e_subjects, e_data, e_actor,
+                    e_on_behalf_of, e_reason, e_request, e_correlation, e_causation, e_command, e_occurred)
+             WITH ORDINALITY AS e(id, org, stream, version, type, schema_version, tags, subjects, data, actor,
+                    on_behalf_of, reason, request_id, correlation_id, causation_id, command_id, occurred_at, n)
+        JOIN org_heads h ON h.org = e.org
     ), inserted AS (
       INSERT INTO events
       SELECT r.position, r.org_position, log_epoch, r.id, r.org, r.stream, r.version, r.type, r.schema_version,
