@@ -31,7 +31,10 @@ test: ## run every test, those on real PostgreSQL and NATS included
 	$(WITH_SERVER) go test -race -timeout $(TEST_TIMEOUT) ./...
 
 cover: ## run the tests and hold the statements they run to the thresholds
-	$(WITH_SERVER) go test -timeout $(TEST_TIMEOUT) -covermode=atomic -coverpkg=./... -coverprofile=cover.out ./...
+	@rm -rf .cache/cover && mkdir -p .cache/cover
+	COVERAGE_OF_PROCESSES=$(CURDIR)/.cache/cover $(WITH_SERVER) go test -timeout $(TEST_TIMEOUT) -covermode=atomic -coverpkg=./... -coverprofile=cover.out ./...
+	go tool covdata textfmt -i=.cache/cover -o=.cache/cover/processes.out
+	@tail -n +2 .cache/cover/processes.out >> cover.out
 	go run ./internal/tidy/cover cover.out
 
 lint: $(GOLANGCI) ## check formatting, vet, static analysis, go.mod and generated files

@@ -101,7 +101,8 @@ func (h *hub) launch() {
 // would refuse, and with those of h.
 func (h *hub) environ() []string {
 	all := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "HUB_") })
-	return append(all, h.env...)
+	// go test takes GOCOVERDIR for itself.
+	return append(append(all, "GOCOVERDIR="+os.Getenv("COVERAGE_OF_PROCESSES")), h.env...)
 }
 
 // kill is kill -9.

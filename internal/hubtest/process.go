@@ -42,7 +42,12 @@ func buildBinary() (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // any user can run it
 		return dir, err
 	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-race=false", "-o", filepath.Join(dir, "hub"), "./cmd/hub")
+	arguments := []string{"build", "-buildvcs=false", "-race=false", "-o", filepath.Join(dir, "hub")}
+	if mode := testing.CoverMode(); mode != "" {
+		// What the process runs is counted too, into its GOCOVERDIR.
+		arguments = append(arguments, "-covermode="+mode, "-coverpkg=./...")
+	}
+	build := exec.Command("go", append(arguments, "./cmd/hub")...)
 	build.Dir = root
 	if output, err := build.CombinedOutput(); err != nil {
 		return dir, errors.New(err.Error() + "\n" + string(output))
