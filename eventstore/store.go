@@ -38,6 +38,11 @@ func OpenPool(ctx context.Context, databaseURL string, role Role, maxConns int32
 	config.ConnConfig.RuntimeParams["application_name"] = string(role)
 	// A hub that hangs within a transaction must not hold the log's lock for ever.
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	if role == RoleProjector {
+		// Batches are large and few: planning each anew costs little, and a plan kept
+		// from when a table was empty would scan it as a whole long after it is not.
+		config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	}
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "SET ROLE "+pgx.Identifier{string(role)}.Sanitize())
 		return err
