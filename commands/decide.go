@@ -89,7 +89,7 @@ func (t *turn) named(c *call) (missing []eventstore.Boundary, err error) {
 		if _, loaded := t.states[boundary]; loaded {
 			continue
 		}
-		if cached, found := t.loop.cache.get(boundary); found {
+		if cached, found := t.loop.cache.get(boundary); found && !t.locked {
 			t.adopt(boundary, cached)
 			// Seeing it, the command may name more.
 			return t.named(c)
@@ -149,7 +149,7 @@ func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) er
 // decide runs the turn's commands in order, each on the effects of those before it.
 // Only a failure to read the log is an error.
 func (t *turn) decide(ctx context.Context) error {
-	t.decided = t.decided[:0]
+	t.decided, t.unread = t.decided[:0], make(map[eventstore.Boundary][]domain.Fact)
 	for _, c := range t.calls {
 		d := decided{call: c, outcome: eventstore.Outcome{Meta: c.Meta, IdempotencyKey: c.IdempotencyKey, RequestHash: c.RequestHash}}
 		fault, err := t.loadFor(ctx, c)
@@ -182,6 +182,11 @@ func (t *turn) loadFor(ctx context.Context, c *call) (fault, err error) {
 		if err := t.loadAll(ctx, missing); err != nil {
 			return nil, err
 		}
+		for _, boundary := range missing {
+			for _, fact := range t.unread[boundary] {
+				t.states[boundary] = t.states[boundary].apply(boundary.Tag, fact)
+			}
+		}
 	}
 	return fmt.Errorf("a command named further boundaries %d times", maxRounds), nil
 }
@@ -199,10 +204,10 @@ func (t *turn) decideOne(c *call, o *eventstore.Outcome) (err error) {
 	if err != nil {
 		return err
 	}
-	after := make(map[eventstore.Boundary]folded)
+	after, unread := make(map[eventstore.Boundary]folded), make(map[eventstore.Boundary][]domain.Fact)
 	var events []eventstore.NewEvent
 	for _, fact := range decision.Facts {
-		event, err := t.place(c, fact, after)
+		event, err := t.place(c, fact, after, unread)
 		if err != nil {
 			return err
 		}
@@ -214,19 +219,37 @@ func (t *turn) decideOne(c *call, o *eventstore.Outcome) (err error) {
 	}
 	o.ResourceID, o.Created, o.Version, o.Events = decision.ResourceID, decision.Created, resource.version, events
 	maps.Copy(t.states, after)
+	for boundary, facts := range unread {
+		t.unread[boundary] = append(t.unread[boundary], facts...)
+		// It moves now, and nobody checks from where: what is cached of it is over.
+		t.loop.cache.evict(boundary)
+	}
 	return nil
 }
 
-// place makes the event of a fact and folds the fact into after, on top of states.
-func (t *turn) place(c *call, fact domain.Fact, after map[eventstore.Boundary]folded) (eventstore.NewEvent, error) {
+// place makes the event of a fact and folds the fact into after, on top of states;
+// for boundaries that the turn has not read it notes it in unread.
+func (t *turn) place(
+	c *call, fact domain.Fact, after map[eventstore.Boundary]folded, unread map[eventstore.Boundary][]domain.Fact,
+) (eventstore.NewEvent, error) {
 	e := eventstore.NewEvent{Stream: fact.Stream, Subjects: fact.Subjects}
 	e.Tags = distinct(append([]domain.Tag{fact.Stream}, fact.Tags...))
 	for _, tag := range e.Tags {
 		if !tag.Boundary() {
 			return e, fmt.Errorf("a decider wrote the tag %q; subjects belong in Subjects", tag)
 		}
-		if err := t.fold(eventstore.Boundary{Org: c.Meta.Org, Tag: tag}, fact, after); err != nil {
-			return e, err
+		boundary := eventstore.Boundary{Org: c.Meta.Org, Tag: tag}
+		f, placed := after[boundary]
+		if !placed {
+			f, placed = t.states[boundary]
+		}
+		switch {
+		case placed:
+			after[boundary] = f.apply(tag, fact)
+		case tag == fact.Stream:
+			return e, fmt.Errorf("a decider wrote to the stream %q, which it did not name", fact.Stream)
+		default:
+			unread[boundary] = append(unread[boundary], fact)
 		}
 	}
 	for _, subject := range fact.Subjects {
@@ -262,24 +285,6 @@ func checkSize(e eventstore.NewEvent, m domain.Meta) error {
 		return problem.New(problem.TooLarge, "event_too_large",
 			"The change makes an event of %d bytes; the most is %d. Split it up.", size, eventstore.MaxEventBytes)
 	}
-	return nil
-}
-
-// fold applies a fact to a boundary it carries. One that the turn has not read is
-// dropped from the cache instead: it moves now, and nobody checks it from where to.
-func (t *turn) fold(boundary eventstore.Boundary, fact domain.Fact, after map[eventstore.Boundary]folded) error {
-	f, placed := after[boundary]
-	if !placed {
-		var loaded bool
-		if f, loaded = t.states[boundary]; !loaded {
-			if boundary.Tag == fact.Stream {
-				return fmt.Errorf("a decider wrote to the stream %q, which it did not name", fact.Stream)
-			}
-			t.loop.cache.evict(boundary)
-			return nil
-		}
-	}
-	after[boundary] = f.apply(boundary.Tag, fact)
 	return nil
 }
 

@@ -8,7 +8,6 @@ package commands
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -82,6 +81,18 @@ type call struct {
 	done    chan struct{}
 }
 
+func newCall(s Submission) *call {
+	if s.Meta.CommandID == uuid.Nil {
+		s.Meta.CommandID = uuid.Must(uuid.NewV7()) // fails only where crypto/rand does, which ends the process
+	}
+	if s.Meta.Now.IsZero() {
+		s.Meta.Now = time.Now()
+	}
+	// PostgreSQL keeps microseconds; a decision must not see more than is recorded.
+	s.Meta.Now = s.Meta.Now.UTC().Truncate(time.Microsecond)
+	return &call{Submission: s, done: make(chan struct{})}
+}
+
 func (c *call) answer(r Receipt, err error) {
 	c.receipt, c.err = r, err
 	close(c.done)
@@ -107,19 +118,7 @@ func (c *call) replayTo(hash []byte, r Receipt, err error) {
 // problems; so are Unavailable overloaded and shutting_down, before anything was
 // done, and OutcomeUnknown outcome_unknown when the log did not answer in time.
 func (l *Loop) Submit(ctx context.Context, s Submission) (Receipt, error) {
-	if s.Meta.CommandID == uuid.Nil {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return Receipt{}, fmt.Errorf("making a command id: %w", err)
-		}
-		s.Meta.CommandID = id
-	}
-	if s.Meta.Now.IsZero() {
-		s.Meta.Now = time.Now()
-	}
-	// PostgreSQL keeps microseconds; a decision must not see more than is recorded.
-	s.Meta.Now = s.Meta.Now.UTC().Truncate(time.Microsecond)
-	c := &call{Submission: s, done: make(chan struct{})}
+	c := newCall(s)
 	select {
 	case <-l.stopped:
 		return Receipt{}, shuttingDown()

@@ -46,8 +46,10 @@ type add struct {
 	counter domain.Tag
 	amount  int
 	linked  []domain.Tag
-	fresh   bool
-	panics  bool
+	// also are counters that the event adds to, without being read.
+	also   []domain.Tag
+	fresh  bool
+	panics bool
 }
 
 func (a add) Boundaries(r domain.Reader) []domain.Tag {
@@ -81,7 +83,7 @@ func (a add) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
 	case a.amount == 0:
 		return d, nil
 	}
-	d.Facts = []domain.Fact{{Stream: a.counter, Payload: added{a.amount}}}
+	d.Facts = []domain.Fact{{Stream: a.counter, Tags: a.also, Payload: added{a.amount}}}
 	return d, nil
 }
 
@@ -281,6 +283,83 @@ func TestContentionRefusesNobodyAndLosesNothing(t *testing.T) {
 	assert.Equal(t, limit, events)
 	assert.Equal(t, limit, accepted)
 	assert.Equal(t, 100, full)
+}
+
+// stopped is a loop that nobody runs, for turns put together by hand.
+func (s system) stopped() *commands.Loop {
+	return commands.New(commands.Options{
+		Store: s.store, Codec: eventstore.NewCodec(domain.Kind[added]()), Folds: domain.Folds{"counter": counter{}},
+		Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+func TestCommandsOfOneTurnSeeEachOther(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.stopped()
+	for range 2 { // with an empty cache and with a filled one
+		answers := l.Turn(t.Context(),
+			submission(add{counter: "counter:1", amount: limit - 1}),
+			submission(add{counter: "counter:1", amount: 2}),
+			submission(add{counter: "counter:1", amount: 1}),
+			submission(add{counter: "counter:1", amount: -limit}),
+		)
+		require.NoError(t, answers[0].Err)
+		require.Equal(t, "full", problem.Of(answers[1].Err).Code)
+		require.NoError(t, answers[2].Err)
+		require.NoError(t, answers[3].Err)
+		assert.Equal(t, answers[0].Receipt.Position+1, answers[2].Receipt.Position)
+		assert.Equal(t, answers[0].Receipt.Version+1, answers[2].Receipt.Version)
+	}
+}
+
+// A boundary that an event of the turn carries, and that is read only afterwards,
+// shows that event.
+func TestATurnSeesWhatItWroteToABoundaryItHadNotRead(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.stopped()
+	_, err := s.loop(t).Submit(t.Context(), submission(add{counter: "counter:other", amount: 1}))
+	require.NoError(t, err)
+	answers := l.Turn(t.Context(),
+		submission(add{counter: "counter:1", amount: limit, also: []domain.Tag{"counter:late"}}),
+		// This names counter:late only because of the effect of the first.
+		submission(late{after: "counter:1", counter: "counter:late"}),
+	)
+	require.NoError(t, answers[0].Err)
+	assert.Equal(t, "full", problem.Of(answers[1].Err).Code)
+	// And what is cached of it afterwards is right.
+	assert.Equal(t, "full", problem.Of(l.Turn(t.Context(), submission(add{counter: "counter:late", amount: 1}))[0].Err).Code)
+}
+
+// late adds one to a counter that it names when another is not empty.
+type late struct{ after, counter domain.Tag }
+
+func (c late) Boundaries(r domain.Reader) []domain.Tag {
+	if domain.Read[counter](r, c.after).total == 0 {
+		return []domain.Tag{c.after}
+	}
+	return []domain.Tag{c.after, c.counter}
+}
+
+func (c late) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	return add{counter: c.counter, amount: 1}.Decide(r, m)
+}
+
+// Under the lock a command may come to name a boundary that the cache has from long ago.
+func TestASecondAttemptDoesNotTrustTheCache(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l, other := s.stopped(), s.loop(t)
+	require.NoError(t, l.Turn(t.Context(), submission(add{counter: "counter:late", amount: 1}))[0].Err)
+	require.NoError(t, l.Turn(t.Context(), submission(add{counter: "counter:1"}))[0].Err)
+	for _, tag := range []domain.Tag{"counter:late", "counter:1"} {
+		_, err := other.Submit(t.Context(), submission(add{counter: tag, amount: 1}))
+		require.NoError(t, err)
+	}
+	answer := l.Turn(t.Context(), submission(late{after: "counter:1", counter: "counter:late"}))[0]
+	require.NoError(t, answer.Err)
+	assert.Equal(t, int64(3), answer.Receipt.Version)
 }
 
 func TestIfMatchWinsOnce(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 )
@@ -25,7 +26,13 @@ type turn struct {
 	states map[eventstore.Boundary]folded
 	// unreadable are boundaries with events that this program cannot decode.
 	unreadable map[eventstore.Boundary]error
-	decided    []decided
+	// unread are the facts decided so far for boundaries that nobody had read: should
+	// a later command read one, it must see them.
+	unread map[eventstore.Boundary][]domain.Fact
+	// locked says that nobody else can append: from then on the cache, which may be
+	// behind, is not asked.
+	locked  bool
+	decided []decided
 }
 
 // decided is what one call came to, before the log has confirmed it.
@@ -50,8 +57,11 @@ func (l *Loop) turn(ctx context.Context, calls []*call) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	leaders, followers := separate(calls)
-	t := &turn{loop: l, calls: leaders}
-	t.reset()
+	t := &turn{
+		loop: l, calls: leaders,
+		base: make(map[eventstore.Boundary]folded), states: make(map[eventstore.Boundary]folded),
+		unreadable: make(map[eventstore.Boundary]error),
+	}
 	t.settle(ctx)
 	for _, c := range followers {
 		leader := c.leader
@@ -83,12 +93,6 @@ func separate(calls []*call) (leaders []*call, followers []follower) {
 		leaders = append(leaders, c)
 	}
 	return leaders, followers
-}
-
-func (t *turn) reset() {
-	t.base = make(map[eventstore.Boundary]folded)
-	t.states = make(map[eventstore.Boundary]folded)
-	t.unreadable = make(map[eventstore.Boundary]error)
 }
 
 // settle tries until every call is answered: first on what the cache and one read
@@ -155,7 +159,7 @@ func (t *turn) attemptLocked(ctx context.Context) (appended eventstore.Appended,
 		if err := t.answerKnown(ctx, log); err != nil {
 			return err
 		}
-		t.load = log.Load
+		t.load, t.locked = log.Load, true
 		if err := t.catchUp(ctx); err != nil {
 			return err
 		}

@@ -1,0 +1,24 @@
+package commands
+
+import "context"
+
+// Answer is what Submit returns.
+type Answer struct {
+	Receipt Receipt
+	Err     error
+}
+
+// Turn decides submissions as one turn, in their order, without Run.
+func (l *Loop) Turn(ctx context.Context, submissions ...Submission) []Answer {
+	calls := make([]*call, len(submissions))
+	for i, s := range submissions {
+		calls[i] = newCall(s)
+	}
+	l.turn(ctx, calls)
+	answers := make([]Answer, len(calls))
+	for i, c := range calls {
+		<-c.done
+		answers[i] = Answer{c.receipt, c.err}
+	}
+	return answers
+}
