@@ -110,6 +110,30 @@ func TestAServiceSeesOneOrganisationOnly(t *testing.T) {
 	}
 }
 
+// The log goes on in its second partition, and the next ones are made under the
+// guard's eyes. A superuser's INSERT stands in for the 16 million events before.
+func TestTheLogCrossesAPartition(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	const last = 1<<24 - 1
+	_, err := l.admin(t).Exec(t.Context(), `INSERT INTO events
+		SELECT $1, 1, epoch, gen_random_uuid(), 'acme', 'a:0', 1, 'thing.happened', 1, '{a:0}', '{}', '{}', '{}', NULL,
+		       NULL, NULL, NULL, NULL, gen_random_uuid(), now(), now(), sha256('') FROM log_head()`, last)
+	require.NoError(t, err)
+	assert.Equal(t, int64(last), l.append(t, one([]eventstore.Mark{mark("a:1", 0)}, event("a:1", 1))).Base)
+	require.NoError(t, l.command.EnsurePartitions(t.Context()))
+	var partitions int
+	require.NoError(t, l.admin(t).QueryRow(t.Context(), `SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass`).Scan(&partitions))
+	assert.Equal(t, 4, partitions)
+	appended := l.append(t, one([]eventstore.Mark{mark("a:1", last+1)}, event("a:1", 2)))
+	assert.Equal(t, int64(last+1), appended.Base)
+	entries, err := l.relayer.ReadLog(t.Context(), last-1, 10)
+	require.NoError(t, err)
+	assert.Len(t, entries, 3)
+	_, err = l.admin(t).Exec(t.Context(), `DELETE FROM events_p3`)
+	assert.Error(t, err, "a new partition is guarded, too")
+}
+
 func TestMigrationsRunUpAndDown(t *testing.T) {
 	t.Parallel()
 	url := hubtest.Database(t, hubtest.Migration{})
