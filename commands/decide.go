@@ -81,21 +81,24 @@ func (t *turn) named(c *call) (missing []eventstore.Boundary, err error) {
 			t.adopt(eventstore.Boundary{Org: c.Meta.Org, Tag: tag}, t.empty(tag))
 		}
 	}
-	for _, tag := range c.Decider.Boundaries(view{turn: t, org: c.Meta.Org}) {
-		if !tag.Boundary() {
-			return nil, fmt.Errorf("a command names %q, which nothing may be decided on", tag)
+	for adopted := true; adopted; {
+		missing, adopted = nil, false
+		for _, tag := range c.Decider.Boundaries(view{turn: t, org: c.Meta.Org}) {
+			if !tag.Boundary() {
+				return nil, fmt.Errorf("a command names %q, which nothing may be decided on", tag)
+			}
+			boundary := eventstore.Boundary{Org: c.Meta.Org, Tag: tag}
+			if _, loaded := t.states[boundary]; loaded {
+				continue
+			}
+			t.empty(tag)
+			if cached, found := t.loop.cache.get(boundary); found && !t.locked {
+				t.adopt(boundary, cached)
+				adopted = true // seeing it, the command may name more
+				continue
+			}
+			missing = append(missing, boundary)
 		}
-		boundary := eventstore.Boundary{Org: c.Meta.Org, Tag: tag}
-		if _, loaded := t.states[boundary]; loaded {
-			continue
-		}
-		if cached, found := t.loop.cache.get(boundary); found && !t.locked {
-			t.adopt(boundary, cached)
-			// Seeing it, the command may name more.
-			return t.named(c)
-		}
-		t.empty(tag)
-		missing = append(missing, boundary)
 	}
 	return missing, nil
 }
@@ -124,25 +127,47 @@ func (t *turn) catchUp(ctx context.Context) error {
 // advance folds into base what the log has after each boundary's head. It runs
 // before any command of the attempt touches these boundaries, so that states follow.
 func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) error {
-	marks := make([]eventstore.Mark, len(boundaries))
-	for i, boundary := range boundaries {
-		marks[i] = eventstore.Mark{Boundary: boundary, Head: t.base[boundary].head}
+	read := make(map[eventstore.Boundary]int)
+	for through, more := int64(0), true; more; {
+		var marks []eventstore.Mark
+		for _, boundary := range boundaries {
+			if t.unreadable[boundary] == nil {
+				marks = append(marks, eventstore.Mark{Boundary: boundary, Head: max(t.base[boundary].head, through)})
+			}
+		}
+		var events []eventstore.BoundaryEvent
+		var err error
+		if events, more, err = t.load(ctx, marks); err != nil {
+			return err
+		}
+		for _, loaded := range events {
+			through = loaded.Event.Position
+			boundary := marks[loaded.Mark].Boundary
+			if t.unreadable[boundary] != nil {
+				continue
+			}
+			if read[boundary]++; read[boundary] > maxEvents {
+				t.unreadable[boundary] = fmt.Errorf("the boundary %q has more than %d events", boundary.Tag, maxEvents)
+				continue
+			}
+			if err := t.fold(boundary, loaded.Event); err != nil {
+				t.unreadable[boundary] = fmt.Errorf("position %d: %w", through, err)
+			}
+		}
 	}
-	events, err := t.load(ctx, marks)
+	return nil
+}
+
+// fold adds one event of the log to base and states.
+func (t *turn) fold(boundary eventstore.Boundary, event domain.Event) (err error) {
+	defer recoverInto(&err)
+	fact, err := t.loop.codec.Fact(event)
 	if err != nil {
 		return err
 	}
-	for _, loaded := range events {
-		boundary := boundaries[loaded.Mark]
-		f := t.base[boundary]
-		f.head = loaded.Event.Position
-		if fact, err := t.loop.codec.Fact(loaded.Event); err == nil {
-			f = f.apply(boundary.Tag, fact)
-		} else {
-			t.unreadable[boundary] = fmt.Errorf("position %d: %w", loaded.Event.Position, err)
-		}
-		t.base[boundary], t.states[boundary] = f, f
-	}
+	f := t.base[boundary].apply(boundary.Tag, fact)
+	f.head = event.Position
+	t.base[boundary], t.states[boundary] = f, f
 	return nil
 }
 
@@ -244,6 +269,8 @@ func (t *turn) place(
 			f, placed = t.states[boundary]
 		}
 		switch {
+		case placed && t.unreadable[boundary] != nil && tag != fact.Stream:
+			// Nobody decides on it in this turn, and finish forgets it.
 		case placed:
 			after[boundary] = f.apply(tag, fact)
 		case tag == fact.Stream:
@@ -255,6 +282,7 @@ func (t *turn) place(
 	for _, subject := range fact.Subjects {
 		e.Tags = append(e.Tags, domain.NewTag("subject", subject))
 	}
+	e.Tags = distinct(e.Tags)
 	for _, tag := range e.Tags {
 		if err := tag.Validate(); err != nil {
 			return e, err
@@ -298,8 +326,8 @@ func distinct(tags []domain.Tag) []domain.Tag {
 	return out
 }
 
-// errPanic marks a fault of a decider.
-var errPanic = errors.New("a decider panicked")
+// errPanic marks a fault of a decider, a fold or an upcaster.
+var errPanic = errors.New("a domain function panicked")
 
 func recoverInto(err *error) {
 	if r := recover(); r != nil {

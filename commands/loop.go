@@ -25,6 +25,9 @@ const (
 	// maxTurn bounds what one append writes, and how long the first caller of a turn
 	// waits for the last. Turns of a hundred already cost little more than the rows.
 	maxTurn = 256
+	// maxEvents of one boundary are read to decide on it: a second of work. A boundary
+	// that outgrows it needs smaller buckets.
+	maxEvents = 100_000
 	// settleTimeout is how long a turn may try to get a definite outcome.
 	settleTimeout = 10 * time.Second
 )
@@ -73,6 +76,9 @@ func New(o Options) *Loop {
 	}
 }
 
+// keyReused is the code of the refusal of a second request with the same key.
+const keyReused = "idempotency_key_reused"
+
 // call is a submission and where its answer goes.
 type call struct {
 	Submission
@@ -106,7 +112,7 @@ func (c *call) scope() scope { return scope{c.Meta.Org, c.Meta.Actor.Sub, c.Idem
 // replayTo answers c with what was answered to the same idempotency key before.
 func (c *call) replayTo(hash []byte, r Receipt, err error) {
 	if !bytes.Equal(hash, c.RequestHash) {
-		c.answer(Receipt{}, problem.New(problem.Invalid, "idempotency_key_reused",
+		c.answer(Receipt{}, problem.New(problem.Invalid, keyReused,
 			"This Idempotency-Key was used for a different request. Use a new key for each new request."))
 		return
 	}
@@ -162,7 +168,6 @@ func outcomeUnknown() error {
 
 // Run decides turns until ctx ends, then finishes what is queued and returns.
 func (l *Loop) Run(ctx context.Context) {
-	defer close(l.stopped)
 	for {
 		select {
 		case first := <-l.queue:
@@ -173,6 +178,8 @@ func (l *Loop) Run(ctx context.Context) {
 				case first := <-l.queue:
 					l.turn(ctx, l.gather(first))
 				default:
+					// Not after a panic: what was under way then may have been done.
+					close(l.stopped)
 					return
 				}
 			}

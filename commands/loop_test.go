@@ -33,12 +33,18 @@ func (added) EventType() string { return "counter.added" }
 type counter struct{ total int }
 
 func (c counter) Evolve(f domain.Fact) domain.State {
+	if f.Payload.(added).Amount == unfoldable {
+		panic("an amount that no fold should meet")
+	}
 	c.total += f.Payload.(added).Amount
 	return c
 }
 func (counter) Size() int { return 8 }
 
-const limit = 1000
+const (
+	limit      = 1000
+	unfoldable = 1_000_001
+)
 
 // add adds to a counter; above the limit it refuses. Linked counters are read, so
 // that the command depends on them, and found only once the first is loaded.
@@ -47,9 +53,10 @@ type add struct {
 	amount  int
 	linked  []domain.Tag
 	// also are counters that the event adds to, without being read.
-	also   []domain.Tag
-	fresh  bool
-	panics bool
+	also     []domain.Tag
+	subjects []string
+	fresh    bool
+	panics   bool
 }
 
 func (a add) Boundaries(r domain.Reader) []domain.Tag {
@@ -83,7 +90,7 @@ func (a add) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
 	case a.amount == 0:
 		return d, nil
 	}
-	d.Facts = []domain.Fact{{Stream: a.counter, Tags: a.also, Payload: added{a.amount}}}
+	d.Facts = []domain.Fact{{Stream: a.counter, Tags: a.also, Subjects: a.subjects, Payload: added{a.amount}}}
 	return d, nil
 }
 
@@ -415,6 +422,124 @@ func TestAnUnknownEventInABoundaryIsUnavailable(t *testing.T) {
 	assert.Equal(t, "unknown_event", problem.Of(err).Code)
 	_, err = old.Submit(t.Context(), submission(add{counter: "counter:2"}))
 	assert.NoError(t, err, "other boundaries are not affected")
+}
+
+// raw writes events of counters past the loop, each adding amount.
+func (s system) raw(t *testing.T, counter domain.Tag, amount, events int) {
+	t.Helper()
+	_, err := hubtest.Pool(t, s.url, "").Exec(t.Context(), `
+		WITH written AS (
+		  INSERT INTO events
+		  SELECT head + n, n, epoch, gen_random_uuid(), 'acme', $1, n, 'counter.added', 1, ARRAY[$1], '{}',
+		         convert_to(json_build_object('amount', $2::int)::text, 'UTF8'), '{}', NULL,
+		         NULL, NULL, NULL, NULL, gen_random_uuid(), now(), now(), sha256('')
+		    FROM log_head(), generate_series(1, $3) n RETURNING position)
+		INSERT INTO event_tags SELECT 'acme', $1, position FROM written`, string(counter), amount, events)
+	require.NoError(t, err)
+}
+
+// A boundary that cannot be decided on fails those who decide on it, on the first
+// attempt and under the lock, and none of the others in their turn.
+func TestABoundaryThatCannotBeReadFailsOnlyItsOwnCommands(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		amount, events int
+		want           string
+	}{
+		"too long":    {0, 100_001, "more than 100000 events"},
+		"no fold fit": {unfoldable, 1, "no fold should meet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t)
+			l := s.stopped()
+			require.NoError(t, l.Turn(t.Context(), submission(add{counter: "counter:fine", amount: 1}))[0].Err)
+			s.raw(t, "counter:bad", c.amount, c.events)
+			for attempt := range 2 {
+				answers := l.Turn(t.Context(),
+					submission(add{counter: "counter:fine", amount: 1, linked: []domain.Tag{"counter:bad"}}),
+					submission(add{counter: "counter:bad", amount: 1}),
+					submission(add{counter: "counter:fine", amount: 1, also: []domain.Tag{"counter:bad"}}),
+				)
+				require.ErrorContains(t, answers[0].Err, c.want)
+				require.ErrorContains(t, answers[1].Err, c.want)
+				require.NoError(t, answers[2].Err)
+				// Now the cache is behind, so that the next attempt ends under the lock.
+				_, err := s.loop(t).Submit(t.Context(), submission(add{counter: "counter:fine", amount: 1}))
+				require.NoError(t, err, "attempt %d", attempt)
+			}
+			total, _ := s.total(t, "counter:fine")
+			assert.Equal(t, 5, total)
+		})
+	}
+}
+
+func TestABoundaryIsReadInAsManyTripsAsItNeeds(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	const events = 4999
+	s.raw(t, "counter:long", 0, events)
+	r, err := s.loop(t).Submit(t.Context(), submission(add{counter: "counter:long", amount: 1}))
+	require.NoError(t, err)
+	assert.EqualValues(t, events+1, r.Version)
+}
+
+// What PostgreSQL refuses of one command must not cost its neighbours.
+func TestDataThatTheLogRefusesFailsOnlyItsOwnCommand(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	bad := submission(add{counter: "counter:1", amount: 1})
+	bad.Meta.Reason = "a null\x00byte"
+	answers := s.stopped().Turn(t.Context(),
+		submission(add{counter: "counter:1", amount: 1}), bad, submission(add{counter: "counter:1", amount: 1}))
+	require.NoError(t, answers[0].Err)
+	require.Error(t, answers[1].Err)
+	assert.Nil(t, problem.Of(answers[1].Err), "sending it again would not help")
+	require.NoError(t, answers[2].Err)
+	total, _ := s.total(t, "counter:1")
+	assert.Equal(t, 2, total)
+}
+
+func TestASubjectNamedTwiceIsOneTag(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	require.NoError(t, s.stopped().Turn(t.Context(), submission(add{counter: "counter:1", amount: 1, subjects: []string{"p", "p"}}))[0].Err)
+}
+
+// The key was used long ago; a stranger's request with it comes first in the turn.
+func TestReplaysBehindAReusedKey(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.stopped()
+	first := l.Turn(t.Context(), keyed(add{counter: "counter:1", amount: 1}, "k", "ours"))[0]
+	require.NoError(t, first.Err)
+	answers := l.Turn(t.Context(),
+		keyed(add{counter: "counter:1", amount: 2}, "k", "other"), keyed(add{counter: "counter:1", amount: 1}, "k", "ours"),
+		keyed(add{counter: "counter:1", amount: 3}, "k", "third"), keyed(add{counter: "counter:1", amount: 1}, "k", "ours"))
+	for i, reused := range []bool{true, false, true, false} {
+		if reused {
+			assert.Equal(t, "idempotency_key_reused", problem.Of(answers[i].Err).Code)
+			continue
+		}
+		require.NoError(t, answers[i].Err)
+		assert.True(t, answers[i].Receipt.Replayed)
+		assert.Equal(t, first.Receipt.Position, answers[i].Receipt.Position)
+	}
+	total, _ := s.total(t, "counter:1")
+	assert.Equal(t, 1, total)
+}
+
+func TestOneCommandTwiceInATurnIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	sub := submission(add{counter: "counter:1", amount: 1})
+	sub.Meta.CommandID = uuid.Must(uuid.NewV7())
+	answers := s.stopped().Turn(t.Context(), sub, sub)
+	require.NoError(t, answers[0].Err)
+	require.NoError(t, answers[1].Err)
+	assert.Equal(t, answers[0].Receipt.Position, answers[1].Receipt.Position)
+	total, _ := s.total(t, "counter:1")
+	assert.Equal(t, 1, total)
 }
 
 func TestAFreshBoundaryThatIsTakenIsNotOverwritten(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
@@ -21,10 +23,11 @@ const maxRounds = 4
 type turn struct {
 	loop   *Loop
 	calls  []*call
-	load   func(context.Context, []eventstore.Mark) ([]eventstore.BoundaryEvent, error)
+	load   eventstore.Loader
 	base   map[eventstore.Boundary]folded
 	states map[eventstore.Boundary]folded
-	// unreadable are boundaries with events that this program cannot decode.
+	// unreadable are boundaries with events that this program cannot decode or fold, or
+	// with too many of them: whoever would decide on one fails, alone.
 	unreadable map[eventstore.Boundary]error
 	// unread are the facts decided so far for boundaries that nobody had read: should
 	// a later command read one, it must see them.
@@ -33,6 +36,14 @@ type turn struct {
 	// behind, is not asked.
 	locked  bool
 	decided []decided
+}
+
+func (l *Loop) newTurn(calls []*call) *turn {
+	return &turn{
+		loop: l, calls: calls,
+		base: make(map[eventstore.Boundary]folded), states: make(map[eventstore.Boundary]folded),
+		unreadable: make(map[eventstore.Boundary]error),
+	}
 }
 
 // decided is what one call came to, before the log has confirmed it.
@@ -57,39 +68,43 @@ func (l *Loop) turn(ctx context.Context, calls []*call) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	leaders, followers := separate(calls)
-	t := &turn{
-		loop: l, calls: leaders,
-		base: make(map[eventstore.Boundary]folded), states: make(map[eventstore.Boundary]folded),
-		unreadable: make(map[eventstore.Boundary]error),
-	}
-	t.settle(ctx)
+	l.newTurn(leaders).settle(ctx)
+	var again []*call
 	for _, c := range followers {
 		leader := c.leader
 		switch p := problem.Of(leader.err); {
+		case p != nil && p.Code == keyReused:
+			again = append(again, c.call) // its request may be the one that was answered before
 		case leader.err == nil, p != nil && keptKinds[p.Kind] != "":
 			c.replayTo(leader.RequestHash, leader.receipt, leader.err)
 		default:
 			c.answer(Receipt{}, leader.err)
 		}
 	}
+	if len(again) > 0 {
+		l.turn(ctx, again)
+	}
 }
 
-// follower is a call with the idempotency key of an earlier one in the same turn.
+// follower is a call with the idempotency key or the command id of an earlier one in
+// the same turn.
 type follower struct {
 	*call
 	leader *call
 }
 
 func separate(calls []*call) (leaders []*call, followers []follower) {
-	first := make(map[scope]*call)
+	byKey, byCommand := make(map[scope]*call), make(map[uuid.UUID]*call)
 	for _, c := range calls {
-		if c.IdempotencyKey != "" {
-			if leader, twice := first[c.scope()]; twice {
-				followers = append(followers, follower{c, leader})
-				continue
-			}
-			first[c.scope()] = c
+		leader := byCommand[c.Meta.CommandID]
+		if leader == nil && c.IdempotencyKey != "" {
+			leader = byKey[c.scope()]
 		}
+		if leader != nil {
+			followers = append(followers, follower{c, leader})
+			continue
+		}
+		byCommand[c.Meta.CommandID], byKey[c.scope()] = c, c
 		leaders = append(leaders, c)
 	}
 	return leaders, followers
@@ -110,6 +125,9 @@ func (t *turn) settle(ctx context.Context) {
 		case errors.Is(err, eventstore.ErrUnknownOutcome):
 			unknown = true
 			t.loop.log.Warn("the outcome of a turn is unknown, asking again", slog.Any("error", err))
+		case eventstore.BadData(err):
+			t.isolate(ctx, err)
+			return
 		case err != nil && !unknown:
 			t.fail(unavailable(err))
 			return
@@ -119,6 +137,18 @@ func (t *turn) settle(ctx context.Context) {
 			return
 		}
 		appended, err = t.attemptLocked(ctx)
+	}
+}
+
+// isolate ends a turn with something in it that the log cannot take: nothing of it
+// was written, and all but the call at fault are done alone.
+func (t *turn) isolate(ctx context.Context, err error) {
+	if len(t.calls) == 1 {
+		t.fail(err)
+		return
+	}
+	for _, c := range t.calls {
+		t.loop.newTurn([]*call{c}).settle(ctx)
 	}
 }
 
@@ -218,9 +248,13 @@ func answerFrom(found []eventstore.StoredOutcome, c *call) bool {
 }
 
 // turn is what the log is asked to write: every boundary used, every outcome kept.
+// Nothing was decided on an unreadable one, so it may move.
 func (t *turn) turn() eventstore.Turn {
 	var out eventstore.Turn
 	for boundary, f := range t.base {
+		if t.unreadable[boundary] != nil {
+			continue
+		}
 		out.Marks = append(out.Marks, eventstore.Mark{Boundary: boundary, Head: f.head})
 	}
 	for _, d := range t.decided {

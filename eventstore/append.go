@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,8 +116,8 @@ func (s *Store) Locked(ctx context.Context, do func(*LockedLog) error) error {
 // LockedLog is the log while its lock is held.
 type LockedLog struct{ tx pgx.Tx }
 
-// Load reads as Store.Load does.
-func (l *LockedLog) Load(ctx context.Context, marks []Mark) ([]BoundaryEvent, error) {
+// Load is a Loader.
+func (l *LockedLog) Load(ctx context.Context, marks []Mark) (events []BoundaryEvent, more bool, err error) {
 	return load(ctx, l.tx, marks)
 }
 
@@ -150,18 +151,28 @@ func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
 	return a, nil
 }
 
-// unknownUnlessRefused tells an answer of the server, which means that it rolled
-// back, from a connection that broke before one. A server that was told to shut down
-// (class 57P) may have committed first.
+// unknownUnlessRefused tells a refusal by the server, which means that it rolled
+// back, and a connection that was never there, from one that broke in between. An
+// answer of the severity FATAL ends the session, perhaps after the commit; a proxy
+// may word the loss of the server as an error, in class 08 or 57P.
 func unknownUnlessRefused(err error) error {
 	var answer *pgconn.PgError
-	if errors.As(err, &answer) && !strings.HasPrefix(answer.Code, "57P") {
-		return fmt.Errorf("appending: %w", err)
+	var unconnected *pgconn.ConnectError
+	switch {
+	case errors.As(err, &unconnected), pgconn.SafeToRetry(err):
+	case errors.As(err, &answer) && answer.SeverityUnlocalized == "ERROR" &&
+		!strings.HasPrefix(answer.Code, "08") && !strings.HasPrefix(answer.Code, "57P"):
+	default:
+		return fmt.Errorf("appending: %w: %w", ErrUnknownOutcome, err)
 	}
-	if pgconn.SafeToRetry(err) {
-		return fmt.Errorf("appending: %w", err)
-	}
-	return fmt.Errorf("appending: %w: %w", ErrUnknownOutcome, err)
+	return fmt.Errorf("appending: %w", err)
+}
+
+// BadData reports that the server refused values as such (classes 22, 23 and 54), so
+// that the same turn would be refused again.
+func BadData(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && slices.Contains([]string{"22", "23", "54"}, answer.Code[:min(2, len(answer.Code))])
 }
 
 // args lays the turn out in the arrays of append_events.

@@ -253,11 +253,11 @@ func rowsRead(t *testing.T, session *pgx.Conn, org string) int64 {
 	before := read()
 	_, err := session.Exec(t.Context(), `SELECT append_events(
 		ARRAY[$1], ARRAY['a:' || $2], ARRAY[0]::bigint[],
-		ARRAY[gen_random_uuid()], ARRAY[$1], ARRAY['ana'], ARRAY[$2], ARRAY[NULL]::bytea[], ARRAY[NULL], ARRAY['x'],
+		ARRAY[$3::uuid], ARRAY[$1], ARRAY['ana'], ARRAY[$2], ARRAY[NULL]::bytea[], ARRAY[NULL], ARRAY['x'],
 		ARRAY[true], ARRAY[1]::bigint[], ARRAY[1],
 		ARRAY[gen_random_uuid()], ARRAY[$1], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
-		ARRAY['{a:x}'], ARRAY['{}'], ARRAY['{}'::bytea], ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
-		ARRAY[gen_random_uuid()], ARRAY[now()])`, org, uuid.NewString())
+		ARRAY['{a:' || $2 || '}'], ARRAY['{}'], ARRAY['{}'::bytea], ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
+		ARRAY[$3::uuid], ARRAY[now()])`, org, uuid.NewString(), uuid.New())
 	require.NoError(t, err)
 	_, err = session.Exec(t.Context(), `SELECT * FROM load_boundaries(ARRAY[$1], ARRAY['a:0-1'], ARRAY[0]::bigint[], 100000)`, org)
 	require.NoError(t, err)
@@ -270,4 +270,29 @@ func TestRecordedAtNeverDecreases(t *testing.T) {
 	first := l.append(t, one(nil, event("a:1", 1)))
 	second := l.append(t, one(nil, event("a:1", 2)))
 	assert.False(t, second.RecordedAt.Before(first.RecordedAt))
+}
+
+// Whoever may append can still not write what breaks the log for its readers.
+func TestAppendRefusesTurnsThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.append(t, one(nil, event("a:1", 1)))
+	untagged := event("a:2", 1)
+	untagged.Tags = []domain.Tag{"key:x"}
+	for name, turn := range map[string]eventstore.Turn{
+		"a version twice":           one(nil, event("a:1", 1)),
+		"a version left out":        one(nil, event("a:1", 3)),
+		"a new stream at 2":         one(nil, event("a:2", 2)),
+		"versions in wrong order":   one(nil, event("a:2", 2), event("a:2", 1)),
+		"without its stream's tag":  one(nil, untagged),
+		"a tag twice on an event":   one(nil, event("a:2", 1, "key:x", "key:x")),
+		"no JSON for a refusal":     {Outcomes: []eventstore.Outcome{{Meta: meta("acme"), Refusal: []byte("{")}}},
+		"an event without any org":  {Outcomes: []eventstore.Outcome{{Meta: meta(""), Events: []eventstore.NewEvent{event("a:2", 1)}}}},
+		"a stream with a null byte": one(nil, event("a:\x00", 1)),
+	} {
+		_, err := l.command.Append(t.Context(), turn)
+		require.Error(t, err, name)
+		require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, name)
+	}
+	assert.Equal(t, int64(1), l.append(t, one(nil, event("a:1", 2), event("a:2", 1), event("a:1", 3))).Base)
 }

@@ -1,7 +1,11 @@
 package eventstore_test
 
 import (
+	"context"
+	"fmt"
+	neturl "net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -17,6 +21,16 @@ func TestNobodyChangesTheLog(t *testing.T) {
 	l := newLog(t)
 	l.append(t, one(nil, event("a:1", 1)))
 	statements := []string{
+		`ALTER TABLE events ALTER COLUMN reason TYPE text USING 'forged'`,
+		`ALTER TABLE events_p0 ALTER COLUMN reason TYPE varchar`,
+		`ALTER TABLE log_epochs DISABLE TRIGGER append_only`, `ALTER POLICY log_reads ON events USING (false)`,
+		`ALTER TABLE events DETACH PARTITION events_p2`, `ALTER TABLE events ADD CONSTRAINT c CHECK (org <> 'acme') NOT VALID`,
+		`CREATE TRIGGER t BEFORE INSERT ON events_p0 FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()`,
+		`CREATE TABLE events_p9 PARTITION OF events FOR VALUES FROM (900000000) TO (900000001)`,
+		`DROP FUNCTION lock_log()`, `ALTER FUNCTION lock_log() RENAME TO unlock_log`,
+		`CREATE OR REPLACE FUNCTION lock_log() RETURNS void LANGUAGE sql AS 'SELECT'`,
+		`CREATE OR REPLACE FUNCTION hub_guard.refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`,
+		`DROP FUNCTION hub_guard.refuse_change() CASCADE`, `DROP TABLE log_lock`, `DROP INDEX events_org_position`,
 		`UPDATE events SET data = data`, `DELETE FROM events`, `TRUNCATE events`, `DROP TABLE events CASCADE`,
 		`UPDATE events_p0 SET data = data`, `DELETE FROM events_p0`, `TRUNCATE events_p0`, `DROP TABLE events_p0`,
 		`UPDATE events SET data = data WHERE false`,
@@ -156,4 +170,81 @@ func TestMigrationsRunUpAndDown(t *testing.T) {
 	head, _, err := store.Head(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, int64(1), head)
+}
+
+// golang-migrate writes down that it begins, runs a file and writes down that it
+// ended. Dying before or after the file leaves the same note; both must heal.
+func TestAMigrationThatWasCutOffIsRepaired(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]migrations.Set{"log_migrations": migrations.Log, "projection_migrations": migrations.Projections} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := hubtest.Database(t, hubtest.Migration{})
+			pool := hubtest.Pool(t, url, "")
+			note := func(version int) {
+				_, err := pool.Exec(t.Context(), `TRUNCATE `+name)
+				require.NoError(t, err)
+				_, err = pool.Exec(t.Context(), `INSERT INTO `+name+` VALUES ($1, true)`, version)
+				require.NoError(t, err)
+			}
+			healthy := func(version uint) {
+				status, err := set.Status(t.Context(), url)
+				require.NoError(t, err)
+				assert.Equal(t, version, status.Version)
+				assert.False(t, status.Dirty)
+			}
+			require.NoError(t, set.Up(t.Context(), url))
+
+			note(1)
+			status, err := set.Status(t.Context(), url)
+			require.NoError(t, err)
+			assert.True(t, status.Dirty)
+			require.NoError(t, set.Up(t.Context(), url), "up, after the file had committed")
+			healthy(1)
+			note(-1)
+			require.NoError(t, set.Up(t.Context(), url), "up, before the file of a down had committed")
+			healthy(1)
+			note(1)
+			require.NoError(t, set.Down(t.Context(), url), "down, after the file of an up had committed")
+			healthy(0)
+			note(1)
+			require.NoError(t, set.Up(t.Context(), url), "up, before its file had committed")
+			healthy(1)
+			note(-1)
+			require.NoError(t, set.Down(t.Context(), url), "down, before its file had committed")
+			healthy(0)
+			note(-1)
+			require.NoError(t, set.Down(t.Context(), url), "down, after its file had committed")
+			healthy(0)
+			require.NoError(t, set.Up(t.Context(), url))
+			healthy(1)
+		})
+	}
+}
+
+func TestTheLogIsKeptInUTF8Only(t *testing.T) {
+	t.Parallel()
+	url := hubtest.Database(t, hubtest.Migration{})
+	pool := hubtest.Pool(t, url, "")
+	name := fmt.Sprintf("latin_%d", time.Now().UnixNano())
+	_, err := pool.Exec(t.Context(), `CREATE DATABASE `+name+` TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'`)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := pool.Exec(context.WithoutCancel(t.Context()), `DROP DATABASE `+name+` WITH (FORCE)`)
+		assert.NoError(t, err)
+	})
+	latin, err := neturl.Parse(url)
+	require.NoError(t, err)
+	latin.Path = "/" + name
+	require.ErrorContains(t, migrations.Log.Up(t.Context(), latin.String()), "UTF8")
+}
+
+// A plan that forbids what it must do all the same looks dear enough to be compiled.
+func TestNoPlanOfTheLogIsCompiled(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	var compiled []string
+	require.NoError(t, l.admin(t).QueryRow(t.Context(), `SELECT coalesce(array_agg(proname::text), '{}') FROM pg_proc
+		WHERE 'enable_seqscan=off' = ANY (proconfig) AND NOT 'jit=off' = ANY (proconfig)`).Scan(&compiled))
+	assert.Empty(t, compiled)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 )
 
-// maxLoadedEvents bounds what one turn reads to decide on: some tens of megabytes.
-// A boundary that outgrows it needs smaller buckets or a snapshot.
-const maxLoadedEvents = 100_000
+// loadedAtOnce is how many events of boundaries one round trip fetches: few enough to
+// be held in memory whatever their size, enough to make the trips cheap.
+const loadedAtOnce = 2000
 
 // BoundaryEvent is an event as one of the loaded boundaries contains it. Only what
 // a fold may see is read: Stream, Type, SchemaVersion, Tags, Subjects, Data and
@@ -23,21 +23,26 @@ type BoundaryEvent struct {
 	Event domain.Event
 }
 
-// Load reads all events of the marked boundaries after their marks, in position
-// order, in one round trip and one snapshot. RoleCommand only.
-func (s *Store) Load(ctx context.Context, marks []Mark) ([]BoundaryEvent, error) {
+// Loader reads the events of the marked boundaries after their marks, in position
+// order, in one round trip. When there are too many for one, more is true: then
+// those that came are all up to the position of the last, and asking again with no
+// mark before that position brings the next.
+type Loader func(ctx context.Context, marks []Mark) (events []BoundaryEvent, more bool, err error)
+
+// Load is a Loader. RoleCommand only.
+func (s *Store) Load(ctx context.Context, marks []Mark) (events []BoundaryEvent, more bool, err error) {
 	return load(ctx, s.pool, marks)
 }
 
-func load(ctx context.Context, q querier, marks []Mark) ([]BoundaryEvent, error) {
+func load(ctx context.Context, q querier, marks []Mark) (events []BoundaryEvent, more bool, err error) {
 	var b boundaryArrays
 	b.add(marks)
 	rows, err := q.Query(ctx, `SELECT boundary, position, stream, type, schema_version, event_tags, subjects, data
-		FROM load_boundaries($1, $2, $3, $4)`, b.org, b.tag, b.head, maxLoadedEvents+1)
+		FROM load_boundaries($1, $2, $3, $4)`, b.org, b.tag, b.head, loadedAtOnce)
 	if err != nil {
-		return nil, fmt.Errorf("loading boundaries: %w", err)
+		return nil, false, fmt.Errorf("loading boundaries: %w", err)
 	}
-	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (BoundaryEvent, error) {
+	events, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (BoundaryEvent, error) {
 		var (
 			loaded BoundaryEvent
 			stream string
@@ -50,12 +55,9 @@ func load(ctx context.Context, q querier, marks []Mark) ([]BoundaryEvent, error)
 		return loaded, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("loading boundaries: %w", err)
+		return nil, false, fmt.Errorf("loading boundaries: %w", err)
 	}
-	if len(events) > maxLoadedEvents {
-		return nil, fmt.Errorf("loading boundaries: more than %d events", maxLoadedEvents)
-	}
-	return events, nil
+	return events, len(events) >= loadedAtOnce, nil
 }
 
 // ReceiptKey finds a stored outcome by command or, when Key is not empty, by

@@ -1,6 +1,7 @@
 package eventstore_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -50,8 +51,9 @@ func TestLoadReturnsWhatEachBoundaryHasAfterItsMark(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
 	l.append(t, one(nil, event("a:1", 1, "key:x"), event("a:2", 1, "key:x"), event("a:1", 2)))
-	loaded, err := l.command.Load(t.Context(), []eventstore.Mark{mark("a:1", 1), mark("key:x", 0), mark("b:9", 0)})
+	loaded, more, err := l.command.Load(t.Context(), []eventstore.Mark{mark("a:1", 1), mark("key:x", 0), mark("b:9", 0)})
 	require.NoError(t, err)
+	assert.False(t, more)
 	type hit struct {
 		mark     int
 		position int64
@@ -115,7 +117,55 @@ func TestAServerThatStopsLeavesTheOutcomeOpen(t *testing.T) {
 	watcher := l.admin(t)
 	for stopped := 0; stopped == 0; {
 		require.NoError(t, watcher.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event = 'advisory'`).Scan(&stopped))
+			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&stopped))
 	}
 	require.ErrorIs(t, hubtest.Wait(t, time.Minute, "the append to fail", result), eventstore.ErrUnknownOutcome)
+}
+
+// What is more than fits one answer comes in several, and none of them cuts through
+// an event that two boundaries have.
+func TestLoadComesInPagesThatLoseNothing(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	const events = 2500
+	var all []eventstore.NewEvent
+	for n := range events {
+		all = append(all, event("a:1", int64(n+1), "key:x"))
+	}
+	all[0].Tags = all[0].Tags[:1] // an odd number of rows before the first page's end
+	l.append(t, one(nil, all...))
+	got := map[int][]int64{}
+	var calls int
+	for through, more := int64(0), true; more; calls++ {
+		var loaded []eventstore.BoundaryEvent
+		var err error
+		loaded, more, err = l.command.Load(t.Context(), []eventstore.Mark{mark("a:1", through), mark("key:x", through)})
+		require.NoError(t, err)
+		for _, b := range loaded {
+			through = b.Event.Position
+			got[b.Mark] = append(got[b.Mark], through)
+		}
+	}
+	assert.Equal(t, 3, calls)
+	for boundary, first := range map[int]int64{0: 1, 1: 2} {
+		require.Len(t, got[boundary], int(events-first+1))
+		for i, position := range got[boundary] {
+			require.Equal(t, first+int64(i), position)
+		}
+	}
+}
+
+// Nothing was sent where nobody listens: the caller may send it again at once.
+func TestAServerThatIsNotThereWroteNothing(t *testing.T) {
+	t.Parallel()
+	pool, err := eventstore.OpenPool(t.Context(), fmt.Sprintf("postgres://nobody@127.0.0.1:%d/none", hubtest.FreePort(t)), eventstore.RoleCommand, 1)
+	require.NoError(t, err)
+	defer pool.Close()
+	store := eventstore.New(pool)
+	_, err = store.Append(t.Context(), one(nil, event("a:1", 1)))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome)
+	err = store.Locked(t.Context(), func(*eventstore.LockedLog) error { return nil })
+	require.Error(t, err)
+	require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome)
 }

@@ -36,6 +36,7 @@ func OpenPool(ctx context.Context, databaseURL string, role Role, maxConns int32
 	}
 	config.MaxConns = maxConns
 	config.ConnConfig.RuntimeParams["application_name"] = string(role)
+	config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // a login may have another for its own
 	// A hub that hangs within a transaction must not hold the log's lock for ever.
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
 	if role == RoleProjector {

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/golang-migrate/migrate/v4"
+	"github.com/golang-migrate/migrate/v4/database"
 	_ "github.com/golang-migrate/migrate/v4/database/pgx/v5" // the pgx5 scheme
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/jackc/pgx/v5"
@@ -44,14 +45,15 @@ var ErrLogNotEmpty = errors.New("the log is not empty: migrating down would dest
 type Status struct {
 	Set     string `json:"set"`
 	Version uint   `json:"version"`
-	// Dirty means a migration failed half-way and needs an operator.
+	// Dirty means a migration was cut off; the next Up or Down repairs that first.
 	Dirty bool `json:"dirty"`
 }
 
 // Up brings the database at databaseURL (owner, superuser for Log) to the newest
-// version. It is safe to run from several processes at once.
+// version. It is safe to run from several processes at once, and after one of them
+// was cut off.
 func (s Set) Up(ctx context.Context, databaseURL string) error {
-	return s.run(ctx, databaseURL, (*migrate.Migrate).Up)
+	return s.change(ctx, databaseURL, (*migrate.Migrate).Up)
 }
 
 // Down takes everything away again, for Log only from an empty log (ErrLogNotEmpty).
@@ -61,7 +63,7 @@ func (s Set) Down(ctx context.Context, databaseURL string) error {
 			return err
 		}
 	}
-	return s.run(ctx, databaseURL, (*migrate.Migrate).Down)
+	return s.change(ctx, databaseURL, (*migrate.Migrate).Down)
 }
 
 // Status reads the version that the database is at.
@@ -76,6 +78,36 @@ func (s Set) Status(ctx context.Context, databaseURL string) (Status, error) {
 		return err
 	})
 	return status, err
+}
+
+// change runs do, one process at a time. golang-migrate notes that it begins, runs
+// the file and notes that it ended; whoever dies in between leaves a version that
+// nobody knows to be true. A file commits as a whole, and with it the version it
+// leads to as the comment on the table: that one is believed.
+func (s Set) change(ctx context.Context, databaseURL string, do func(*migrate.Migrate) error) error {
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		return fmt.Errorf("connecting for the %s migrations: %w", s.dir, err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended('hub.' || $1, 0))`, s.table); err != nil {
+		return fmt.Errorf("waiting for other %s migrations: %w", s.dir, err)
+	}
+	err = s.run(ctx, databaseURL, do)
+	if dirty := (migrate.ErrDirty{}); !errors.As(err, &dirty) {
+		return err
+	}
+	version := database.NilVersion
+	err = conn.QueryRow(ctx, `SELECT coalesce(obj_description($1::regclass, 'pg_class')::integer, $2)`, "public."+s.table, version).Scan(&version)
+	if err != nil {
+		return fmt.Errorf("reading which %s migrations were committed: %w", s.dir, err)
+	}
+	return s.run(ctx, databaseURL, func(m *migrate.Migrate) error {
+		if err := m.Force(version); err != nil {
+			return err
+		}
+		return do(m)
+	})
 }
 
 func (s Set) run(ctx context.Context, databaseURL string, do func(*migrate.Migrate) error) error {
@@ -120,8 +152,11 @@ func refuseUnlessEmpty(ctx context.Context, databaseURL string) error {
 		return fmt.Errorf("connecting to see whether the log is empty: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	var filled bool
-	err = conn.QueryRow(ctx, `SELECT to_regclass('public.events') IS NOT NULL AND (SELECT head > 0 FROM log_head())`).Scan(&filled)
+	var exists, filled bool
+	err = conn.QueryRow(ctx, `SELECT to_regclass('public.events') IS NOT NULL`).Scan(&exists)
+	if err == nil && exists {
+		err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM public.events)`).Scan(&filled)
+	}
 	if err != nil {
 		return fmt.Errorf("seeing whether the log is empty: %w", err)
 	}

@@ -91,7 +91,7 @@ func TestStreamOfAnotherLogIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	former, h, broker := newHub(t), newHub(t), hubtest.NATS(t)
 	// Clones of one template have one epoch; logs that were set up on their own do not.
-	_, err := former.admin.Exec(t.Context(), `INSERT INTO log_epochs (after_position) VALUES (0)`)
+	_, err := former.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position) VALUES (2, 0)`)
 	require.NoError(t, err)
 	former.append(t, newEntities(40)...)
 	former.stream(t, broker.JetStream, 1)

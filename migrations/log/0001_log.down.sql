@@ -12,8 +12,10 @@ DROP EVENT TRIGGER log_refuses_drop;
 
 DROP FUNCTION find_receipts, append_events, lock_log, load_boundaries, read_log, log_head,
               event_leaf, ensure_partitions, partition_size;
-DROP TABLE receipts, event_tags, events, log_epochs;
+DROP TABLE receipts, event_tags, events, log_epochs, log_lock;
 DROP SCHEMA hub_guard CASCADE;
 
 -- The roles stay: they belong to the server and other databases may use them.
 REVOKE ALL ON SCHEMA public FROM hub_log, hub_command, hub_relay, hub_projector, hub_query;
+
+COMMENT ON TABLE log_migrations IS NULL;

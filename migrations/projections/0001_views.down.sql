@@ -13,3 +13,5 @@ $$;
 
 DROP FUNCTION advance_view;
 DROP TABLE view_checkpoints, view_pointers;
+
+COMMENT ON TABLE projection_migrations IS NULL;

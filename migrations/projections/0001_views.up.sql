@@ -57,3 +57,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON view_pointers, view_checkpoints TO hub_p
 GRANT SELECT ON view_pointers, view_checkpoints TO hub_query;
 REVOKE EXECUTE ON FUNCTION advance_view FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION advance_view TO hub_projector;
+
+-- Commits with all of the above: a migration that was cut off is told by it.
+COMMENT ON TABLE projection_migrations IS '1';
