@@ -3,8 +3,11 @@ package readmodels
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
@@ -33,6 +36,9 @@ type waiting struct {
 
 	// wake makes Run look; its capacity of 1 makes one look of many wakes.
 	wake chan struct{}
+	// over is closed when nobody may wait any longer.
+	over chan struct{}
+	end  sync.Once
 }
 
 type waiter struct {
@@ -42,7 +48,7 @@ type waiter struct {
 }
 
 func newWaiting() *waiting {
-	return &waiting{stale: true, wake: make(chan struct{}, 1)}
+	return &waiting{stale: true, wake: make(chan struct{}, 1), over: make(chan struct{})}
 }
 
 // WaitFor returns nil when all views have reached the position, and otherwise after
@@ -62,10 +68,15 @@ func (s *Store) WaitFor(ctx context.Context, position int64, wait time.Duration)
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return problem.New(problem.Unavailable, "projection_lagging",
-			"The view has not reached position %d yet. Send the request again, or without Hub-Min-Position for what is there.", position).Retry(retryLagging)
+	case <-s.waiting.over:
 	}
+	return problem.New(problem.Unavailable, "projection_lagging",
+		"The view has not reached position %d yet. Send the request again, or without Hub-Min-Position for what is there.", position).Retry(retryLagging)
 }
+
+// EndWaits answers those who wait as if their time were up, and those to come: a
+// process that stops must not wait for a position that another may bring.
+func (s *Store) EndWaits() { s.waiting.end.Do(func() { close(s.waiting.over) }) }
 
 // Notify says that a view may have moved. It never blocks.
 func (s *Store) Notify() {
@@ -109,12 +120,24 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 // position is the least of all views' positions, 0 when there is none.
-func (s *Store) position(ctx context.Context) (position int64, err error) {
+func (s *Store) position(ctx context.Context) (int64, error) {
+	at, err := s.Oldest(ctx)
+	return at.Position, err
+}
+
+// Oldest is the state that the view furthest behind shows; zero when there is no view.
+func (s *Store) Oldest(ctx context.Context) (at Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
 	defer cancel()
-	err = s.pool.QueryRow(ctx, `
-		SELECT coalesce(min(c.position), 0) FROM view_pointers p JOIN view_checkpoints c ON c.schema = p.schema`).Scan(&position)
-	return position, err
+	err = s.pool.QueryRow(ctx, `SELECT c.position, c.epoch FROM view_pointers p JOIN view_checkpoints c ON c.schema = p.schema
+		ORDER BY c.position LIMIT 1`).Scan(&at.Position, &at.Epoch)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Snapshot{}, nil
+	}
+	if err != nil {
+		return Snapshot{}, databaseError("reading the positions of the views", err)
+	}
+	return at, nil
 }
 
 // join returns nil when there is nothing to wait for, or no room.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -103,4 +104,31 @@ func TestWaitersShareTheirQueries(t *testing.T) {
 	h.reads.Notify()
 	require.NoError(t, h.reads.WaitFor(t.Context(), 11, patience))
 	require.Equal(t, "0 batches, 0 queries, 0 prepares", h.trips.reset())
+}
+
+func TestEndWaitsAnswersThoseWhoWaitAndThoseToCome(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.project(t)
+	h.run(t)
+	waiting := make(chan error, 1)
+	go func() { waiting <- h.reads.WaitFor(t.Context(), 1000, patience) }()
+	h.reads.EndWaits()
+	h.reads.EndWaits()
+	requireProblem(t, problem.Unavailable, "projection_lagging", hubtest.Wait(t, patience/2, "the end of the wait", waiting))
+	requireProblem(t, problem.Unavailable, "projection_lagging", h.reads.WaitFor(t.Context(), 1000, patience))
+}
+
+func TestOldestIsTheStateOfTheViewFurthestBehind(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	at, err := h.reads.Oldest(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, at, "no view")
+	h.project(t)
+	h.moveTo(t, 5)
+	at, err = h.reads.Oldest(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 5, at.Position)
+	assert.NotZero(t, at.Epoch)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/reactdjango-hub/backend/internal/config"
@@ -37,14 +38,11 @@ func (s *system) health(ctx context.Context) httpapi.Health {
 			"redis": {Status: "unused"}, "nats": s.natsHealth(), "identity": s.identityHealth(ctx),
 		},
 	}
-	head, epoch, err := s.store.Head(ctx)
+	head, err := s.databaseHealth(ctx, &h)
 	if err != nil {
-		s.log.Warn("health: the database does not answer", "error", err)
+		s.log.Warn("health: a database does not answer", "error", err)
 		h.Database = "unreachable"
-		h.Components["database"] = httpapi.Component{Status: httpapi.Unhealthy, Detail: "the event log's database does not answer"}
-	} else {
-		h.Epoch = epoch.String()
-		h.Components["database"] = httpapi.Component{Status: httpapi.Healthy}
+		h.Components["database"] = httpapi.Component{Status: httpapi.Unhealthy, Detail: "a database that this process needs does not answer"}
 	}
 	if s.relay != nil {
 		status := s.relay.Status()
@@ -59,6 +57,32 @@ func (s *system) health(ctx context.Context) httpapi.Health {
 		h.Status = worse(httpapi.Component{Status: h.Status}, c).Status
 	}
 	return h
+}
+
+// databaseHealth probes those databases that the roles of this process use, and
+// returns the head of the log when that is one of them.
+func (s *system) databaseHealth(ctx context.Context, h *httpapi.Health) (head int64, err error) {
+	h.Components["database"] = httpapi.Component{Status: httpapi.Healthy}
+	if s.reads != nil {
+		oldest, err := s.reads.Oldest(ctx)
+		switch {
+		case err != nil:
+			return 0, err
+		case oldest.Epoch != uuid.Nil:
+			h.Epoch = oldest.Epoch.String()
+		case s.engine == nil:
+			h.Components["projections"] = httpapi.Component{Status: httpapi.Degraded, Detail: "no projector has made the views yet"}
+		}
+	}
+	if s.store != nil {
+		head, epoch, err := s.store.Head(ctx)
+		if err != nil {
+			return 0, err
+		}
+		h.Epoch = epoch.String()
+		return head, nil
+	}
+	return 0, nil
 }
 
 // lagging is the health of what follows the log.

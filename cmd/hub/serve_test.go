@@ -37,7 +37,8 @@ func newIssuer(t testing.TB) string {
 }
 
 // Every role in a process of its own: a command through the front door comes back
-// through it from the query API, and hub events and hub projections see it.
+// through it from the query API, and hub events and hub projections see it. The views
+// have a database of their own.
 func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 	t.Parallel()
 	broker, err := local.StartNATS(local.NATSOptions{StoreDir: t.TempDir(), ListenAddr: "127.0.0.1:0"})
@@ -45,8 +46,10 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 	t.Cleanup(broker.Stop)
 	issuer := newIssuer(t)
 	query := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
+	views := hubtest.Database(t, hubtest.Migration{})
 	shared := []string{
 		"DATABASE_URL=" + hubtest.Database(t, hubtest.Migration{}), "NATS_URL=" + broker.URL(),
+		"PROJECTION_DATABASE_URL=" + views, "QUERY_DATABASE_URL=" + views,
 		"IDENTITY_SERVICE_URL=" + issuer, "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
 		"HUB_QUERY_ADDR=" + query, "QUERY_API_URL=http://" + query, "HUB_DATA_DIR=" + t.TempDir(),
 	}
@@ -70,6 +73,10 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 		require.Equal(t, http.StatusOK, front.get("/api/v1/entities/"+created.ID, token, after(created.Position), &found))
 		require.Equal(t, n, found.Attributes.N)
 	}
+	var health map[string]any
+	require.Equal(t, http.StatusOK, (&hub{t: t, base: "http://" + query}).get("/api/health/", "", nil, &health))
+	assert.Equal(t, "healthy", health["status"], "the query API without the log's database: %v", health)
+	assert.NotEmpty(t, health["epoch"])
 	assert.Len(t, front.replay(), 21)
 	assert.Contains(t, front.command("projections", "list"), "entities_v1")
 	assert.Contains(t, front.command("migrate", "status", "--output", "json"), `"version": 1`)

@@ -55,8 +55,9 @@ type system struct {
 	api    *httpapi.API
 	relay  *relay.Relay
 	engine *projections.Engine
-	// store is any store of this process, for probing the database.
+	// store is any store of this process, for probing the log; nil when no role reads it.
 	store    *eventstore.Store
+	reads    *readmodels.Store
 	verifier *identity.Verifier
 	servers  []*http.Server
 	draining atomic.Bool
@@ -260,10 +261,8 @@ func (s *system) startReads(ctx, background context.Context) (*readmodels.Store,
 	if err != nil {
 		return nil, err
 	}
-	if s.store == nil {
-		s.store = eventstore.New(pool)
-	}
 	reads := readmodels.New(pool, config.DeriveKey(s.secret, "cursors"), s.log)
+	s.reads = reads
 	s.work(background, "view watcher", reads.Run)
 	if !s.runs(config.Projector) {
 		if _, err := s.nats.Subscribe(projections.NudgeSubject, func(*nats.Msg) { reads.Notify() }); err != nil {
@@ -277,6 +276,9 @@ func (s *system) startReads(ctx, background context.Context) (*readmodels.Store,
 // requests, running ones finish, the queue is decided, then everything behind it.
 func (s *system) close() error {
 	s.draining.Store(true)
+	if s.reads != nil {
+		s.reads.EndWaits()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var errs []error

@@ -111,6 +111,12 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
+// An orphaned PostgreSQL stops in about 0.2 s, and on a busy machine in some seconds.
+const (
+	orphanTimeout = 20 * time.Second
+	orphanPause   = 20 * time.Millisecond
+)
+
 // reachableDir is a temporary folder that the database's user can enter.
 func reachableDir() (string, error) {
 	dir, err := os.MkdirTemp("", "hub-test-")
@@ -129,11 +135,23 @@ func TempDir(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := removeAll(dir); err != nil {
 			tb.Error(err)
 		}
 	})
 	return dir
+}
+
+// removeAll removes a folder that a database may still write to for a moment: one
+// whose parent was killed only begins to stop when it learns so.
+func removeAll(dir string) error {
+	for deadline := time.Now().Add(orphanTimeout); ; {
+		err := os.RemoveAll(dir)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(orphanPause)
+	}
 }
 
 // own is the server of this test binary, when there is none for the whole run.
