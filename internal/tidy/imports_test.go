@@ -13,9 +13,9 @@ import (
 var mayImport = map[string][]string{
 	"domain":           {},
 	"eventstore":       {"domain"},
-	"eventstore/relay": {"eventstore", "domain"},
+	"eventstore/relay": {"eventstore", "domain", "internal/lease"},
 	"commands":         {"eventstore", "domain"},
-	"projections":      {"eventstore", "eventstore/relay", "domain"},
+	"projections":      {"eventstore", "eventstore/relay", "domain", "internal/lease"},
 	"readmodels":       {"domain", "eventstore"},
 	"migrations":       {},
 
@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/config":     {"internal/secretfile"},
 	"internal/secretfile": {},
 	"internal/strictjson": {"domain"},
+	"internal/lease":      {},
 	"internal/local":      {},
 	"internal/hubtest":    {"internal/local", "migrations"},
 	"internal/tidy":       {"domain"},
@@ -99,7 +100,7 @@ var homes = map[string][]string{
 	// JSON that refuses what encoding/json lets through: duplicate names, bad UTF-8.
 	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity"},
 	// cmd/hub opens the pools and hands them on.
-	"github.com/jackc/pgx/v5":    {"eventstore", "projections", "readmodels", "migrations", "internal/hubtest", "internal/bench", "cmd/hub"},
+	"github.com/jackc/pgx/v5":    {"eventstore", "projections", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
 	"github.com/nats-io/nats.go": {"eventstore/relay", "projections", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
 	"golang.org/x/sync":          {"projections", "cmd/hub"},
 	// An identifier is a plain value, used wherever there are any.

@@ -179,6 +179,16 @@ CREATE UNIQUE INDEX receipts_idempotency_key ON receipts (org, caller, idempoten
 -- For the purge of old ones: rows lie in the order of their time, so this costs nothing.
 CREATE INDEX receipts_recorded_at ON receipts USING brin (recorded_at);
 
+-- Who does, of many processes, what one need do; see internal/lease. Not part of the
+-- history: it says who works now, and nothing depends on its being right.
+CREATE TABLE log_leases (
+  name       text        NOT NULL PRIMARY KEY CHECK (name ~ '^[a-z0-9_.:/-]{1,64}$'),
+  holder     uuid        NOT NULL,
+  token      bigint      NOT NULL CHECK (token > 0),
+  expires_at timestamptz NOT NULL
+) WITH (fillfactor = 10); -- few rows, updated all the time: leave room beside them
+GRANT SELECT, INSERT, UPDATE ON log_leases TO hub_relay;
+
 -- Row-level security: everybody sees the organisation named in hub.org, which
 -- every service sets for one transaction. hub_log's own policies let its functions
 -- work over organisations, and give it neither UPDATE nor DELETE.

@@ -38,6 +38,14 @@ CREATE TABLE view_checkpoints (
   updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 10); -- one row a view, updated all the time: leave room beside it
 
+-- Who does, of many processes, what one need do; see internal/lease.
+CREATE TABLE view_leases (
+  name       text        NOT NULL PRIMARY KEY CHECK (name ~ '^[a-z0-9_.:/-]{1,64}$'),
+  holder     uuid        NOT NULL,
+  token      bigint      NOT NULL CHECK (token > 0),
+  expires_at timestamptz NOT NULL
+) WITH (fillfactor = 10);
+
 -- Moves a checkpoint from one position to another, or raises HB001 when it is not
 -- there: whoever else moved it has written those rows. An error, because a batch is
 -- sent in one go and only an error takes its other statements back.
@@ -55,6 +63,7 @@ $$;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON view_pointers, view_checkpoints TO hub_projector;
 GRANT SELECT ON view_pointers, view_checkpoints TO hub_query;
+GRANT SELECT, INSERT, UPDATE ON view_leases TO hub_projector;
 REVOKE EXECUTE ON FUNCTION advance_view FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION advance_view TO hub_projector;
 
