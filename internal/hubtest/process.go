@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// binary is the program of this test binary's run, built at its first use.
-var binary struct {
+// program is the binary of this test binary's run, built at its first use.
+var program struct {
 	sync.Once
 	dir string
 	err error
@@ -23,11 +23,11 @@ var binary struct {
 // its path: for tests that kill it. Any user can run it.
 func Binary(tb testing.TB) string {
 	tb.Helper()
-	binary.Do(func() { binary.dir, binary.err = buildBinary() })
-	if binary.err != nil {
-		tb.Fatalf("build the program: %v", binary.err)
+	program.Do(func() { program.dir, program.err = buildBinary() })
+	if program.err != nil {
+		tb.Fatalf("build the program: %v", program.err)
 	}
-	return filepath.Join(binary.dir, "hub")
+	return filepath.Join(program.dir, "hub")
 }
 
 func buildBinary() (string, error) {
@@ -56,10 +56,10 @@ func buildBinary() (string, error) {
 }
 
 func removeBinary() error {
-	if binary.dir == "" {
+	if program.dir == "" {
 		return nil
 	}
-	return os.RemoveAll(binary.dir)
+	return os.RemoveAll(program.dir)
 }
 
 // moduleRoot is found from the package's folder, in which tests run.
