@@ -16,6 +16,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 const (
@@ -55,6 +56,8 @@ type Loop struct {
 	stopped  chan struct{}
 	appended func(position int64)
 	log      *slog.Logger
+	// turnSizes counts the commands of each turn.
+	turnSizes *telemetry.Histogram
 }
 
 // Options are what a loop needs.
@@ -66,14 +69,20 @@ type Options struct {
 	// It must not block.
 	Appended func(position int64)
 	Log      *slog.Logger
+	// Metrics gets what the loop counts; nil counts nowhere.
+	Metrics *telemetry.Registry
 }
 
 // New makes a loop; Run starts it.
 func New(o Options) *Loop {
-	return &Loop{
+	l := &Loop{
 		store: o.Store, codec: o.Codec, folds: o.Folds, cache: newCache(),
 		queue: make(chan *call, maxQueued), stopped: make(chan struct{}), appended: o.Appended, log: o.Log,
+		turnSizes: o.Metrics.Histogram("hub_loop_turn_commands", "Commands that were decided in one turn.", telemetry.Counts()),
 	}
+	o.Metrics.Sample("hub_loop_queued_commands", "Commands that wait for a turn.", func() float64 { return float64(len(l.queue)) })
+	o.Metrics.Sample("hub_loop_queue_limit_commands", "Commands that may wait; more are refused.", func() float64 { return maxQueued })
+	return l
 }
 
 // keyReused is the code of the refusal of a second request with the same key.
@@ -192,6 +201,7 @@ func (l *Loop) Run(ctx context.Context) {
 // one gathers by itself.
 func (l *Loop) gather(first *call) []*call {
 	calls := []*call{first}
+	defer func() { l.turnSizes.Observe(float64(len(calls))) }()
 	for len(calls) < maxTurn {
 		select {
 		case c := <-l.queue:

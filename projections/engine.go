@@ -26,6 +26,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // Projection declares one view.
@@ -69,6 +70,8 @@ type Options struct {
 	Notify func()
 	// Log is told when a view stops and goes on; nil is silent.
 	Log *slog.Logger
+	// Metrics gets what the engine counts; nil counts nowhere.
+	Metrics *telemetry.Registry
 }
 
 func (o Options) withDefaults() Options {
@@ -101,9 +104,23 @@ func newEngine(options Options, projections []Projection) *Engine {
 	options = options.withDefaults()
 	engine := &Engine{}
 	for _, p := range projections {
-		engine.workers = append(engine.workers, newWorker(options, p))
+		w := newWorker(options, p)
+		w.measure(options.Metrics)
+		engine.workers = append(engine.workers, w)
 	}
 	return engine
+}
+
+// measure shows the status as metrics.
+func (w *worker) measure(metrics *telemetry.Registry) {
+	view := telemetry.At{Name: "view", Value: w.projection.Name}
+	metrics.Sample("hub_view_position", "Position up to which a view has the log.", func() float64 { return float64(w.currentStatus().Position) }, view)
+	metrics.Sample("hub_view_stopped", "1 while a view cannot go on.", func() float64 {
+		if w.currentStatus().Err != "" {
+			return 1
+		}
+		return 0
+	}, view)
 }
 
 // Run follows the log until the context ends, which is its only end: then it

@@ -49,7 +49,7 @@ func newHub(t testing.TB) *hub {
 	h.options = projections.Options{
 		Pool: h.projector, Store: eventstore.New(h.projector), Codec: eventstore.NewCodec(entity.Kinds()...),
 	}
-	h.reads = readmodels.New(h.queryPool(t), cursorKey, nil)
+	h.reads = readmodels.New(readmodels.Options{Pool: h.queryPool(t), CursorKey: cursorKey})
 	return h
 }
 

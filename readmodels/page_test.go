@@ -10,7 +10,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
-func sealer() *Store { return New(nil, []byte("sixteen bytes or more"), nil) }
+func sealer() *Store { return New(Options{CursorKey: []byte("sixteen bytes or more")}) }
 
 var scope = cursorScope{org: "acme", route: "entities", sort: "key", filters: []string{"a", "b"}}
 
@@ -41,7 +41,7 @@ func TestCursorsSurviveOnlyInTheirOwnList(t *testing.T) {
 		_, err := s.open(text, other)
 		requireInvalid(t, err)
 	}
-	_, err = New(nil, []byte("another key altogether"), nil).open(text, scope)
+	_, err = New(Options{CursorKey: []byte("another key altogether")}).open(text, scope)
 	requireInvalid(t, err)
 }
 

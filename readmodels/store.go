@@ -24,6 +24,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // Snapshot says which state of the log an answer shows.
@@ -45,13 +46,31 @@ type Store struct {
 	schemas map[string]string
 }
 
-// New makes a store over a pool of eventstore.RoleQuery. cursorKey must be the same
-// in all processes that answer queries, at least 16 bytes; nil log is silent.
-func New(pool *pgxpool.Pool, cursorKey []byte, log *slog.Logger) *Store {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+// Options are what a store needs.
+type Options struct {
+	// Pool is of eventstore.RoleQuery.
+	Pool *pgxpool.Pool
+	// CursorKey must be the same in all processes that answer queries, at least 16
+	// bytes.
+	CursorKey []byte
+	// Log is told when the views cannot be read; nil is silent.
+	Log *slog.Logger
+	// Metrics gets what the store counts; nil counts nowhere.
+	Metrics *telemetry.Registry
+}
+
+// New makes a store; Run must run for WaitFor to work.
+func New(o Options) *Store {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{pool: pool, cursorKey: cursorKey, log: log, waiting: newWaiting(), schemas: map[string]string{}}
+	s := &Store{pool: o.Pool, cursorKey: o.CursorKey, log: o.Log, waiting: newWaiting(), schemas: map[string]string{}}
+	o.Metrics.Sample("hub_reads_waiting", "Reads that wait for a view to reach a position.", func() float64 {
+		s.waiting.mu.Lock()
+		defer s.waiting.mu.Unlock()
+		return float64(len(s.waiting.queue))
+	})
+	return s
 }
 
 // maxSwitches bounds how often one query follows a pointer that has moved. Between

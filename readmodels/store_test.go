@@ -80,7 +80,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	require.NoError(t, err)
 	defer pool.Close()
-	_, _, err = readmodels.New(pool, cursorKey, nil).Entity(t.Context(), "acme", uuid.New())
+	_, _, err = readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey}).Entity(t.Context(), "acme", uuid.New())
 	requireProblem(t, problem.Unavailable, "views_unavailable", err)
 	require.NotContains(t, problem.Of(err).Error(), "127.0.0.1")
 }

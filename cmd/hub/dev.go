@@ -51,7 +51,6 @@ func dev(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	log := newLog(cfg)
 	dir, note, err := local.ResolveDataDir(cfg.DataDir)
 	if err != nil {
 		return err
@@ -68,7 +67,8 @@ func dev(ctx context.Context, out io.Writer) (err error) {
 	if e.lock, err = local.LockDir(dir); err != nil {
 		return err
 	}
-	s := newSystem(cfg, log, config.AllRoles()...)
+	s := newSystem(cfg, config.AllRoles()...)
+	s.dev = true
 	if s.secret, err = secretOf(cfg, dir); err != nil {
 		return err
 	}

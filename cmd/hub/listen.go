@@ -25,7 +25,7 @@ func (s *system) listen() error {
 		fronts = append(fronts, front{s.cfg.QueryAddr, s.api.QueryHandler()})
 	}
 	if s.cfg.OpsAddr != "" {
-		fronts = append(fronts, front{s.cfg.OpsAddr, s.api.ProbeHandler()})
+		fronts = append(fronts, front{s.cfg.OpsAddr, s.api.OpsHandler()})
 	}
 	var listeners []net.Listener
 	for _, f := range fronts {

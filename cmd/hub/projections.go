@@ -65,7 +65,7 @@ func withProjections(ctx context.Context, do func(projections.Options) error) er
 	if err != nil {
 		return err
 	}
-	s := newSystem(cfg, newLog(cfg))
+	s := newSystem(cfg)
 	defer func() { _ = s.close() }()
 	options, err := s.projectionOptions(ctx)
 	if err != nil {

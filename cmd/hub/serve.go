@@ -34,12 +34,11 @@ func serve(ctx context.Context, out io.Writer, roles []config.Role) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(cfg)
-	s := newSystem(cfg, log, roles...)
+	s := newSystem(cfg, roles...)
 	if s.secret, err = secretOf(cfg, cfg.DataDir); err != nil {
 		return err
 	}
-	if s.nats, err = connectNATS(cfg, log); err != nil {
+	if s.nats, err = connectNATS(cfg, s.log); err != nil {
 		return err
 	}
 	defer s.nats.Close()
@@ -74,8 +73,8 @@ func secretOf(cfg config.Config, dir string) ([]byte, error) {
 	return config.EnsureSecret(dir)
 }
 
-func newLog(cfg config.Config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+func newLog(cfg config.Config, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(os.Stderr, options))
 	}

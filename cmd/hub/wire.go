@@ -23,6 +23,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/projections"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -46,11 +47,16 @@ const (
 
 // system is all that runs in one process: some roles and what they share.
 type system struct {
-	cfg    config.Config
-	roles  []config.Role
+	cfg   config.Config
+	roles []config.Role
+	// dev is hub dev, which shows on one address what services keep apart.
+	dev    bool
 	secret []byte
 	nats   *nats.Conn
 	log    *slog.Logger
+	// level is that of log; operators change it while the process runs.
+	level   *slog.LevelVar
+	metrics *telemetry.Registry
 
 	api    *httpapi.API
 	relay  *relay.Relay
@@ -70,8 +76,11 @@ type system struct {
 	failed chan error
 }
 
-func newSystem(cfg config.Config, log *slog.Logger, roles ...config.Role) *system {
-	return &system{cfg: cfg, roles: roles, log: log, failed: make(chan error, 1)}
+func newSystem(cfg config.Config, roles ...config.Role) *system {
+	s := &system{cfg: cfg, roles: roles, level: new(slog.LevelVar), metrics: telemetry.New(version), failed: make(chan error, 1)}
+	s.level.Set(cfg.LogLevel)
+	s.log = newLog(cfg, s.level)
+	return s
 }
 
 // codec knows every event of every area.
@@ -92,7 +101,7 @@ func (s *system) start(ctx context.Context) error {
 		Ready:          s.ready,
 		RequestHashKey: config.DeriveKey(s.secret, "request hashes"),
 		AllowedHosts:   s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
-		Version: version, Log: s.log, Probes: true,
+		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Probes: true, ShowMetrics: s.dev,
 	}
 	if s.runs(config.QueryAPI) {
 		reads, err := s.startReads(ctx, background)
@@ -132,13 +141,23 @@ func (s *system) newVerifier() *identity.Verifier {
 	return s.verifier
 }
 
-// pool opens a pool that close closes.
-func (s *system) pool(ctx context.Context, url config.Secret, role eventstore.Role, connections int32) (*pgxpool.Pool, error) {
+// pool opens a pool that close closes; name is for its metrics.
+func (s *system) pool(ctx context.Context, name string, url config.Secret, role eventstore.Role, connections int32) (*pgxpool.Pool, error) {
 	pool, err := eventstore.OpenPool(ctx, url.Reveal(), role, connections)
-	if err == nil {
-		s.pools = append(s.pools, pool)
+	if err != nil {
+		return nil, err
 	}
-	return pool, err
+	s.pools = append(s.pools, pool)
+	s.measurePool(name, pool)
+	return pool, nil
+}
+
+// measurePool shows how near a pool is to its limit.
+func (s *system) measurePool(name string, pool *pgxpool.Pool) {
+	at := telemetry.At{Name: "pool", Value: name}
+	s.metrics.Sample("hub_database_connections_used", "Connections that are at work.", func() float64 { return float64(pool.Stat().AcquiredConns()) }, at)
+	s.metrics.Sample("hub_database_connections_limit", "Connections that a pool may have.", func() float64 { return float64(pool.Stat().MaxConns()) }, at)
+	s.metrics.Sample("hub_database_wait_seconds", "Time spent waiting for a connection, since the start.", func() float64 { return pool.Stat().EmptyAcquireWaitTime().Seconds() }, at)
 }
 
 // work runs do beside everything else until the process stops.
@@ -159,7 +178,7 @@ func (s *system) fail(err error) {
 }
 
 func (s *system) startLoop(ctx, background context.Context, appended *eventstore.Signal) (*commands.Loop, error) {
-	pool, err := s.pool(ctx, s.cfg.DatabaseURL, eventstore.RoleCommand, commandConnections)
+	pool, err := s.pool(ctx, "commands", s.cfg.DatabaseURL, eventstore.RoleCommand, commandConnections)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +190,7 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
 	loop := commands.New(commands.Options{
 		Store: store, Codec: codec(), Folds: entity.Folds(), Log: s.log, Appended: s.announce(appended),
+		Metrics: s.metrics,
 	})
 	s.work(background, "command loop", func(ctx context.Context) error {
 		loop.Run(ctx)
@@ -207,7 +227,7 @@ func (s *system) keepPartitions(ctx context.Context, store *eventstore.Store) er
 }
 
 func (s *system) startRelay(ctx, background context.Context, appended *eventstore.Signal) error {
-	pool, err := s.pool(ctx, s.cfg.DatabaseURL, eventstore.RoleRelay, relayConnections)
+	pool, err := s.pool(ctx, "relay", s.cfg.DatabaseURL, eventstore.RoleRelay, relayConnections)
 	if err != nil {
 		return err
 	}
@@ -215,7 +235,7 @@ func (s *system) startRelay(ctx, background context.Context, appended *eventstor
 	s.store = store
 	s.relay, err = relay.New(s.nats, store, appended, relay.Options{
 		Stream: relay.StreamConfig{Replicas: s.cfg.NATSReplicas, MaxAge: s.cfg.StreamMaxAge, MaxBytes: s.cfg.StreamMaxBytes},
-		Log:    s.log,
+		Log:    s.log, Metrics: s.metrics,
 	})
 	if err != nil {
 		return err
@@ -244,24 +264,26 @@ func (s *system) startProjector(ctx, background context.Context, viewed func()) 
 
 // projectionOptions are what a projector and its tools have in common.
 func (s *system) projectionOptions(ctx context.Context) (projections.Options, error) {
-	views, err := s.pool(ctx, s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, projectorConnections)
+	views, err := s.pool(ctx, "views", s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, projectorConnections)
 	if err != nil {
 		return projections.Options{}, err
 	}
-	log, err := s.pool(ctx, s.cfg.DatabaseURL, eventstore.RoleProjector, projectorConnections)
+	log, err := s.pool(ctx, "projector", s.cfg.DatabaseURL, eventstore.RoleProjector, projectorConnections)
 	if err != nil {
 		return projections.Options{}, err
 	}
 	s.store = eventstore.New(log)
-	return projections.Options{Pool: views, Store: s.store, Codec: codec(), Log: s.log}, nil
+	return projections.Options{Pool: views, Store: s.store, Codec: codec(), Log: s.log, Metrics: s.metrics}, nil
 }
 
 func (s *system) startReads(ctx, background context.Context) (*readmodels.Store, error) {
-	pool, err := s.pool(ctx, s.cfg.QueryDatabaseURL, eventstore.RoleQuery, queryConnections)
+	pool, err := s.pool(ctx, "queries", s.cfg.QueryDatabaseURL, eventstore.RoleQuery, queryConnections)
 	if err != nil {
 		return nil, err
 	}
-	reads := readmodels.New(pool, config.DeriveKey(s.secret, "cursors"), s.log)
+	reads := readmodels.New(readmodels.Options{
+		Pool: pool, CursorKey: config.DeriveKey(s.secret, "cursors"), Log: s.log, Metrics: s.metrics,
+	})
 	s.reads = reads
 	s.work(background, "view watcher", reads.Run)
 	if !s.runs(config.Projector) {

@@ -33,6 +33,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // NudgeSubject is where a process that appends, and has no relay of its own, says
@@ -57,6 +58,8 @@ type Options struct {
 	Stream StreamConfig
 	// Log is told when the relay stops and resumes publishing; nil is silent.
 	Log *slog.Logger
+	// Metrics gets what the relay counts; nil counts nowhere.
+	Metrics *telemetry.Registry
 }
 
 // Status is how far the relay is, for health and metrics.
@@ -107,10 +110,24 @@ func New(conn *nats.Conn, store *eventstore.Store, wake *eventstore.Signal, opti
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Relay{
+	r := &Relay{
 		conn: conn, js: js, store: store, wake: wake, options: options,
 		changed: func(Status) {}, pollInterval: pollInterval, sessionTime: sessionTime,
-	}, nil
+	}
+	r.measure(options.Metrics)
+	return r, nil
+}
+
+// measure shows the status as metrics.
+func (r *Relay) measure(metrics *telemetry.Registry) {
+	metrics.Sample("hub_relay_head_position", "Last position that the relay saw in the log.", func() float64 { return float64(r.Status().Head) })
+	metrics.Sample("hub_relay_published_position", "Position up to which JetStream has the log.", func() float64 { return float64(r.Status().Published) })
+	metrics.Sample("hub_relay_stopped", "1 while the relay cannot publish.", func() float64 {
+		if r.Status().Err != "" {
+			return 1
+		}
+		return 0
+	})
 }
 
 // Run publishes until the context ends, which is its only end: then it returns nil.

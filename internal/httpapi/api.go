@@ -19,6 +19,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
@@ -49,8 +50,12 @@ type Options struct {
 	// Version is the build's, shown by the health report.
 	Version string
 	Log     *slog.Logger
-	// Probes adds /livez and /readyz.
-	Probes bool
+	// LogLevel is what PUT /log-level changes; nil takes the route away.
+	LogLevel *slog.LevelVar
+	// Metrics gets what the edge counts and is shown at /metrics; nil counts nowhere.
+	Metrics *telemetry.Registry
+	// Probes adds /livez and /readyz to the main addresses, ShowMetrics /metrics.
+	Probes, ShowMetrics bool
 }
 
 // API makes the handlers of a process.
@@ -67,6 +72,10 @@ type API struct {
 	version        string
 	log            *slog.Logger
 	probes         bool
+	showMetrics    bool
+	level          *slog.LevelVar
+	registry       *telemetry.Registry
+	metrics        *edgeMetrics
 	queryAPI       http.Handler
 	spec           []byte
 }
@@ -82,8 +91,10 @@ func New(o Options) (*API, error) {
 	a := &API{
 		reads: o.Reads, verifier: o.Verifier, ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
+		showMetrics: o.ShowMetrics, level: o.LogLevel, registry: o.Metrics,
 		health: &healthCache{probe: o.Health},
 	}
+	a.metrics = newEdgeMetrics(o.Metrics, a.routeKeys())
 	if o.Loop != nil {
 		a.send = o.Loop.Submit
 	}
@@ -110,17 +121,22 @@ func New(o Options) (*API, error) {
 
 // Handler is the front door: commands, reads or reads forwarded, health, docs.
 func (a *API) Handler() http.Handler {
-	return a.handler(func(k kind) bool { return (k != command || a.send != nil) && (k != probe || a.probes) }, a.pages())
+	return a.handler(func(k kind) bool { return (k != command || a.send != nil) && a.onMain(k) }, a.pages())
 }
 
 // QueryHandler is the query API alone: reads, health, docs.
 func (a *API) QueryHandler() http.Handler {
-	return a.handler(func(k kind) bool { return k != command && (k != probe || a.probes) }, a.pages())
+	return a.handler(func(k kind) bool { return k != command && a.onMain(k) }, a.pages())
 }
 
-// ProbeHandler is what operators' tools ask on an address of their own.
-func (a *API) ProbeHandler() http.Handler {
-	return a.handler(func(k kind) bool { return k == probe }, nil)
+func (a *API) onMain(k kind) bool { return k != operator && (k != probe || a.probes) }
+
+// OpsHandler is what operators and their tools ask on an address of their own. It
+// answers under any host name: probes come by IP address.
+func (a *API) OpsHandler() http.Handler {
+	ops := *a
+	ops.hosts, ops.origins = hosts{"*"}, nil
+	return ops.handler(func(k kind) bool { return k == probe || k == operator && a.level != nil }, a.opsPages())
 }
 
 func (a *API) handler(has func(kind) bool, pages []page) http.Handler {

@@ -33,7 +33,7 @@ var jsonMedia = []string{"application/json"}
 // Problems: unsupported_media_type, body_too_large, invalid_json and those of
 // strictjson.Check.
 func (e *exchange) readBody(r *http.Request) error {
-	if e.route.Kind != command {
+	if e.route.Kind != command && e.route.Kind != operator {
 		return nil
 	}
 	raw, err := readAll(r)

@@ -14,6 +14,7 @@ type entry struct {
 var (
 	onCommands = map[kind]bool{command: true}
 	onQueries  = map[kind]bool{query: true}
+	onBodies   = map[kind]bool{command: true, operator: true}
 	onProbes   = map[kind]bool{probe: true}
 	nowhere    = map[kind]bool{} // before a route is found
 )
@@ -22,14 +23,14 @@ var (
 // those that were forgotten. Of several with one status the first is the example
 // in the OpenAPI document.
 var catalogue = []entry{
-	{"invalid_json", problem.Malformed, "The body is not one JSON document that can be read.", onCommands},
+	{"invalid_json", problem.Malformed, "The body is not one JSON document that can be read.", onBodies},
 	{"invalid_query", problem.Malformed, "The query of the URL cannot be read.", nil},
 	{"invalid_encoding", problem.Malformed, "The URL is not UTF-8, or holds NUL characters.", nil},
-	{"invalid_utf8", problem.Malformed, "The body is not UTF-8.", onCommands},
-	{"nul_byte", problem.Malformed, "The body holds a NUL character, which cannot be stored.", onCommands},
-	{"duplicate_name", problem.Malformed, "An object in the body holds a name twice.", onCommands},
-	{"too_deep", problem.Malformed, "The body is nested too deeply.", onCommands},
-	{"body_incomplete", problem.Malformed, "The body ended before all of it had arrived.", onCommands},
+	{"invalid_utf8", problem.Malformed, "The body is not UTF-8.", onBodies},
+	{"nul_byte", problem.Malformed, "The body holds a NUL character, which cannot be stored.", onBodies},
+	{"duplicate_name", problem.Malformed, "An object in the body holds a name twice.", onBodies},
+	{"too_deep", problem.Malformed, "The body is nested too deeply.", onBodies},
+	{"body_incomplete", problem.Malformed, "The body ended before all of it had arrived.", onBodies},
 	{"invalid_if_match", problem.Malformed, "If-Match is not one entity tag and not *.", onCommands},
 	{"invalid_idempotency_key", problem.Malformed, "Idempotency-Key is not 1 to 255 visible ASCII characters.", onCommands},
 	{"invalid_reason", problem.Malformed, "Hub-Reason is longer than 500 characters, not UTF-8, or holds control characters.", onCommands},
@@ -45,19 +46,19 @@ var catalogue = []entry{
 	{"conflict", problem.Conflict, "The resource is in a state that forbids this.", onCommands},
 	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onQueries},
 	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},
-	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onCommands},
+	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onBodies},
 	{"event_too_large", problem.TooLarge, "What would be recorded is larger than 256 KiB.", onCommands},
-	{"unsupported_media_type", problem.UnsupportedMedia, "The Content-Type is not one that this request takes.", onCommands},
+	{"unsupported_media_type", problem.UnsupportedMedia, "The Content-Type is not one that this request takes.", onBodies},
 	{"invalid_request", problem.Invalid, "The request does not fit its description; errors says where.", nil},
 	{"invalid_limit", problem.Invalid, "A page has 1 to 500 items.", onQueries},
 	{"invalid_sort", problem.Invalid, "The list cannot be sorted like this.", onQueries},
 	{"invalid_filter", problem.Invalid, "A filter cannot be used; errors says which.", onQueries},
-	{"unknown_field", problem.Invalid, "The body has fields that do not exist. Names are case-sensitive.", onCommands},
+	{"unknown_field", problem.Invalid, "The body has fields that do not exist. Names are case-sensitive.", onBodies},
 	{"unknown_parameter", problem.Invalid, "The URL has parameters that do not exist here.", nil},
 	{"repeated_parameter", problem.Invalid, "A parameter is given more than once.", nil},
 	{"unsupported", problem.Invalid, "The request uses something that this version does not offer yet.", onCommands},
-	{"wrong_type", problem.Invalid, "A field of the body has the wrong type.", onCommands},
-	{"number_out_of_range", problem.Invalid, "A number is beyond the range of a double.", onCommands},
+	{"wrong_type", problem.Invalid, "A field of the body has the wrong type.", onBodies},
+	{"number_out_of_range", problem.Invalid, "A number is beyond the range of a double.", onBodies},
 	{"idempotency_key_reused", problem.Invalid, "The Idempotency-Key was used for a different request.", onCommands},
 	{"unknown_type", problem.Invalid, "There is no entity type of this name.", onCommands},
 	{"invalid_attributes", problem.Invalid, "The attributes do not follow the type's schema; errors says where.", onCommands},

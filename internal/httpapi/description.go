@@ -46,6 +46,7 @@ var requestExamples = map[string]string{
 	"defineEntityType": `{"title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1},"city":{"type":"string"}},"required":["name"]}}`,
 	"createEntity":     `{"type":"customer","key":"C-17","attributes":{"name":"Ana","city":"Paris"},"tags":["vip"]}`,
 	"patchEntity":      `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
+	"setLogLevel":      `{"level":"debug"}`,
 }
 
 const (
@@ -67,6 +68,8 @@ var answerExamples = map[string]string{
 	"listEntityTypes":  `{"items":[` + exampleEntityType + `],"next_cursor":null}`,
 	"getHealth":        `{"status":"healthy","service":"backend","version":"1.0.0","timestamp":"2026-11-22T09:30:00Z","epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","database":"connected","features":["entities"],"components":{"database":{"status":"healthy"},"nats":{"status":"healthy"}}}`,
 	"isLive":           `{"status":"ok"}`,
+	"getLogLevel":      `{"level":"info"}`,
+	"setLogLevel":      `{"level":"debug"}`,
 	"isReady":          `{"status":"ok"}`,
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
@@ -79,7 +80,7 @@ func newEdge(t testing.TB, change func(*Options)) *edge {
 	o := Options{
 		Loop: stoppedLoop(t), Reads: new(readmodels.Store), Verifier: e.issuer.verifier, RequestHashKey: []byte("key"), AllowedHosts: []string{"hub.test"},
 		CORSAllowedOrigins: []string{"http://localhost:5173"}, Version: "test", Probes: true,
-		Log: slog.New(slog.NewTextHandler(e.log, nil)),
+		Log: slog.New(slog.NewTextHandler(e.log, nil)), LogLevel: new(slog.LevelVar), Metrics: telemetry.New("test"),
 	}
 	if change != nil {
 		change(&o)

@@ -114,7 +114,7 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 		if r.AttributeFilters {
 			op.Parameters = append(op.Parameters, attributeFilter)
 		}
-	case open, probe, static:
+	case open, probe, operator, static:
 		op.Security = []map[string][]string{}
 		if r.Path == healthPath {
 			op.Responses["503"] = &huma.Response{Description: "Unhealthy; the report says why."}
@@ -155,6 +155,8 @@ func (r *route) refusals() []int {
 		return nil
 	case probe:
 		return []int{http.StatusServiceUnavailable}
+	case operator:
+		found = []int{400, 413, 415, 422, 500}
 	case command:
 		found = append(found, 412, 413, 415, 504)
 	case query:
@@ -183,7 +185,7 @@ func (r *route) refusal(components *huma.Components, status int) *huma.Response 
 }
 
 // kindNames end the names of shared descriptions.
-var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", open: "", probe: "OfProbe"}
+var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", open: "", probe: "OfProbe", operator: "OfOperator"}
 
 // shared refers to parameters that many routes have.
 func shared(components *huma.Components, parameters []*huma.Param) []*huma.Param {

@@ -25,6 +25,9 @@ const (
 	open
 	// probe routes are open ones for whoever runs the process; they answer any host.
 	probe
+	// operator routes are the probes' neighbours that change something or give away
+	// more: only on the address for operators.
+	operator
 	// static routes are pages that huma knows nothing of.
 	static
 )

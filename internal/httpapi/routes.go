@@ -89,6 +89,18 @@ func (a *API) routes() []*route {
 			register: handle(a.isLive),
 		},
 		{
+			Method: http.MethodGet, Path: logLevelPath, ID: "getLogLevel",
+			Kind: operator, Status: http.StatusOK,
+			Tag: "Operation", Summary: "Read how much this process logs",
+			register: handle(a.getLogLevel),
+		},
+		{
+			Method: http.MethodPut, Path: logLevelPath, ID: "setLogLevel",
+			Kind: operator, Status: http.StatusOK,
+			Tag: "Operation", Summary: "Change how much this process logs, until it ends",
+			register: handle(a.setLogLevel),
+		},
+		{
 			Method: http.MethodGet, Path: readyPath, ID: "isReady",
 			Kind: probe, Status: http.StatusOK,
 			Tag: "Operation", Summary: "Whether the process can serve",
@@ -100,12 +112,16 @@ func (a *API) routes() []*route {
 // pages are the routes outside the API itself: its description, and pages for
 // people. They take any process and no token.
 func (a *API) pages() []page {
-	return []page{
+	pages := []page{
 		{"/api/openapi.json", a.serveSpec},
 		{"/api/docs", serveDocs},
 		{"/api/docs/problems", serveProblems},
 		{"/api/docs/assets/{name}", serveAsset},
 	}
+	if a.showMetrics && a.registry != nil {
+		pages = append(pages, page{metricsPath, a.registry.Handler().ServeHTTP})
+	}
+	return pages
 }
 
 // page is a route that huma knows nothing of.

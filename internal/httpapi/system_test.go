@@ -35,7 +35,7 @@ func startSystem(t testing.TB) *system {
 		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec, Folds: entity.Folds(),
 		Appended: func(int64) {}, Log: slog.New(slog.DiscardHandler),
 	})
-	reads := readmodels.New(hubtest.Pool(t, url, string(eventstore.RoleQuery)), []byte("0123456789abcdef"), nil)
+	reads := readmodels.New(readmodels.Options{Pool: hubtest.Pool(t, url, string(eventstore.RoleQuery)), CursorKey: []byte("0123456789abcdef")})
 	pool := hubtest.Pool(t, url, string(eventstore.RoleProjector))
 	engine := projections.New(projections.Options{Pool: pool, Store: eventstore.New(pool), Codec: codec, Notify: reads.Notify})
 	run(t, loop.Run)

@@ -1,0 +1,94 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/reactdjango-hub/backend/internal/telemetry"
+)
+
+// edgeMetrics are the four golden signals of the edge: requests and errors by route and
+// class of status, how long they took, and how many are under way.
+type edgeMetrics struct {
+	inFlight *telemetry.Gauge
+	routes   map[routeKey]*routeMetrics
+	// none is for what no route was found for, or was refused before that.
+	none *routeMetrics
+}
+
+// routeKey is what is measured as one: never the path itself, which callers make up.
+type routeKey struct{ method, path string }
+
+func (k routeKey) String() string { return k.method + " " + k.path }
+
+// routeMetrics are those of one route, found once.
+type routeMetrics struct {
+	// classes count requests by the first digit of the status; 0 is an answer cut off.
+	classes  [6]*telemetry.Counter
+	duration *telemetry.Histogram
+}
+
+// classNames are the values of the label "status".
+var classNames = [6]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// noRoute is the label of requests that match nothing.
+const noRoute = "none"
+
+func newEdgeMetrics(registry *telemetry.Registry, keys []routeKey) *edgeMetrics {
+	names := []string{noRoute}
+	for _, key := range keys {
+		names = append(names, key.String())
+	}
+	route := telemetry.Label{Name: "route", Values: names}
+	requests := registry.Counters("hub_http_requests_total", "Requests answered.", route, telemetry.Label{Name: "status", Values: classNames[:]})
+	durations := registry.Histograms("hub_http_request_duration_seconds", "Time from the request's header to the end of the answer.", telemetry.Seconds(), route)
+	measure := func(name string) *routeMetrics {
+		m := &routeMetrics{duration: durations.With(name)}
+		for class, className := range classNames {
+			m.classes[class] = requests.With(name, className)
+		}
+		return m
+	}
+	m := &edgeMetrics{
+		inFlight: registry.Gauge("hub_http_requests_in_flight", "Requests that are being answered."),
+		routes:   map[routeKey]*routeMetrics{}, none: measure(noRoute),
+	}
+	for _, key := range keys {
+		m.routes[key] = measure(key.String())
+	}
+	return m
+}
+
+// routeKeys are all routes and pages, whichever of them a process has.
+func (a *API) routeKeys() []routeKey {
+	var keys []routeKey
+	for _, line := range a.routes() {
+		keys = append(keys, routeKey{line.Method, line.Path})
+	}
+	for _, page := range append(a.pages(), a.opsPages()...) {
+		keys = append(keys, routeKey{http.MethodGet, page.path})
+	}
+	return keys
+}
+
+// begin counts a request in; what it returns counts it out.
+func (m *edgeMetrics) begin(e *exchange) (end func()) {
+	started := time.Now()
+	m.inFlight.Add(1)
+	return func() {
+		m.inFlight.Add(-1)
+		of := m.none
+		if e.route != nil {
+			of = m.routes[routeKey{e.route.Method, e.route.Path}]
+		}
+		class := e.status / 100
+		if class < 0 || class >= len(of.classes) {
+			class = 0
+		}
+		of.classes[class].Inc()
+		of.duration.Observe(time.Since(started).Seconds())
+	}
+}
+
+// isProbe tells what is asked for by IP address, whatever the allowed hosts.
+func isProbe(path string) bool { return path == livePath || path == readyPath || path == metricsPath }
