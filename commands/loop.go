@@ -51,7 +51,10 @@ type Loop struct {
 	codec *eventstore.Codec
 	folds domain.Folds
 	cache *cache
-	queue chan *call
+	// incarnation is that of the log which all of cache was read from, "" before the
+	// first turn.
+	incarnation string
+	queue       chan *call
 	// stopped is closed when Run has returned: nobody will answer any more.
 	stopped  chan struct{}
 	appended func(position int64)

@@ -369,6 +369,50 @@ func TestASecondAttemptDoesNotTrustTheCache(t *testing.T) {
 	assert.Equal(t, int64(3), answer.Receipt.Version)
 }
 
+// A hub that stays up while its database is put back still has the states of events
+// that are lost, at positions that other events may have by then.
+func TestNothingIsDecidedOnEventsThatTheLogHasLost(t *testing.T) {
+	t.Parallel()
+	for name, meanwhile := range map[string]int{"a shorter log": 0, "a log that has grown again": 5} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t)
+			l := s.loop(t)
+			submit := func(l *commands.Loop, amount int) (commands.Receipt, error) {
+				for {
+					r, err := l.Submit(t.Context(), submission(add{counter: "counter:1", amount: amount}))
+					// The connections of before are found broken, one by one.
+					if p := problem.Of(err); p == nil || p.Kind != problem.Unavailable {
+						return r, err
+					}
+				}
+			}
+			_, err := submit(l, 900)
+			require.NoError(t, err)
+			backup := hubtest.TakeBackup(t, s.url)
+			r, err := submit(l, 90)
+			require.NoError(t, err)
+			require.EqualValues(t, 2, r.Version)
+
+			backup.Restore(t)
+			other := s.loop(t)
+			for range meanwhile {
+				_, err := submit(other, 10)
+				require.NoError(t, err)
+			}
+			// Both on what was lost and on what is there, only the latter counts.
+			r, err = submit(l, 50)
+			require.NoError(t, err)
+			require.EqualValues(t, 2+meanwhile, r.Version)
+			_, err = submit(l, 60)
+			require.Equal(t, "full", problem.Of(err).Code)
+			s.store = eventstore.New(hubtest.Pool(t, s.url, string(eventstore.RoleCommand)))
+			total, events := s.total(t, "counter:1")
+			require.Equal(t, []int{950 + 10*meanwhile, 2 + meanwhile}, []int{total, events})
+		})
+	}
+}
+
 func TestIfMatchWinsOnce(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)

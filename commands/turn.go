@@ -172,6 +172,10 @@ func wait(ctx context.Context, pause time.Duration) bool {
 
 // attempt decides on cached and freshly read states and lets the append check them.
 func (t *turn) attempt(ctx context.Context) (eventstore.Appended, error) {
+	if t.loop.incarnation == "" {
+		// It is learned under the lock, before anything is read that could be lost.
+		return eventstore.Appended{Other: true}, nil
+	}
 	t.load = t.loop.store.Load
 	if err := t.prefetch(ctx); err != nil {
 		return eventstore.Appended{}, err
@@ -190,6 +194,12 @@ func (t *turn) attemptLocked(ctx context.Context) (appended eventstore.Appended,
 			return err
 		}
 		t.load, t.locked = log.Load, true
+		if log.Incarnation != t.loop.incarnation {
+			t.forgetAll(log.Incarnation)
+			if err := t.prefetch(ctx); err != nil {
+				return err
+			}
+		}
 		if err := t.catchUp(ctx); err != nil {
 			return err
 		}
@@ -205,6 +215,15 @@ func (t *turn) attemptLocked(ctx context.Context) (appended eventstore.Appended,
 		return nil
 	})
 	return appended, err
+}
+
+// forgetAll drops what was read from a log that was perhaps longer than this one:
+// nothing may be decided on events that were lost.
+func (t *turn) forgetAll(incarnation string) {
+	t.loop.cache, t.loop.incarnation = newCache(), incarnation
+	clear(t.base)
+	clear(t.states)
+	clear(t.unreadable)
 }
 
 // answerKnown answers, and takes out of the turn, calls that have a stored outcome.
@@ -250,7 +269,7 @@ func answerFrom(found []eventstore.StoredOutcome, c *call) bool {
 // turn is what the log is asked to write: every boundary used, every outcome kept.
 // Nothing was decided on an unreadable one, so it may move.
 func (t *turn) turn() eventstore.Turn {
-	var out eventstore.Turn
+	out := eventstore.Turn{Incarnation: t.loop.incarnation}
 	for boundary, f := range t.base {
 		if t.unreadable[boundary] != nil {
 			continue

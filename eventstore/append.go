@@ -57,8 +57,11 @@ type Outcome struct {
 // Turn is what one append writes: all of it or nothing. Marks name every boundary
 // that any outcome depends on, also outcomes that are not kept.
 type Turn struct {
-	Marks    []Mark
-	Outcomes []Outcome
+	// Incarnation is that of the log which the marked boundaries were read from, as
+	// Locked gives it. Without marks it does not matter.
+	Incarnation string
+	Marks       []Mark
+	Outcomes    []Outcome
 }
 
 // Appended says where a turn went, or why it went nowhere.
@@ -66,6 +69,9 @@ type Appended struct {
 	// Base is the position before the turn's first event.
 	Base       int64
 	RecordedAt time.Time
+	// Other says that the log is not the one that the turn was decided on: its server
+	// was started again, or is another, and may have lost events.
+	Other bool
 	// Moved holds indexes into Marks of boundaries that have later events;
 	// KnownCommands and KnownKeys indexes into Outcomes of what was answered before.
 	Moved, KnownCommands, KnownKeys []int
@@ -73,7 +79,7 @@ type Appended struct {
 
 // Refused reports that nothing was written because the turn was decided on a past state.
 func (a Appended) Refused() bool {
-	return len(a.Moved)+len(a.KnownCommands)+len(a.KnownKeys) > 0
+	return a.Other || len(a.Moved)+len(a.KnownCommands)+len(a.KnownKeys) > 0
 }
 
 // ErrUnknownOutcome wraps errors after which a turn may or may not be in the log.
@@ -101,10 +107,11 @@ func (s *Store) Locked(ctx context.Context, do func(*LockedLog) error) error {
 	}
 	// After a commit this does nothing; before, the connection may be gone anyway.
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, `SELECT lock_log()`); err != nil {
+	log := &LockedLog{tx: tx}
+	if err := tx.QueryRow(ctx, `SELECT lock_log()`).Scan(&log.Incarnation); err != nil {
 		return fmt.Errorf("locking the log: %w", err)
 	}
-	if err := do(&LockedLog{tx}); err != nil {
+	if err := do(log); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -114,7 +121,12 @@ func (s *Store) Locked(ctx context.Context, do func(*LockedLog) error) error {
 }
 
 // LockedLog is the log while its lock is held.
-type LockedLog struct{ tx pgx.Tx }
+type LockedLog struct {
+	tx pgx.Tx
+	// Incarnation changes when the server of the log is started again or replaced:
+	// what was read before may then be of events that this log does not have.
+	Incarnation string
+}
 
 // Load is a Loader.
 func (l *LockedLog) Load(ctx context.Context, marks []Mark) (events []BoundaryEvent, more bool, err error) {
@@ -138,14 +150,16 @@ func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
 	}
 	var (
 		a                               Appended
+		incarnation                     string
 		moved, knownCommands, knownKeys []int32
 	)
-	err = q.QueryRow(ctx, `SELECT base, recorded, moved, known_commands, known_keys
-		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30)`,
-		args...).Scan(&a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys)
+	err = q.QueryRow(ctx, `SELECT incarnation, base, recorded, moved, known_commands, known_keys
+		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31)`,
+		args...).Scan(&incarnation, &a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys)
 	if err != nil {
 		return Appended{}, unknownUnlessRefused(err)
 	}
+	a.Other = len(t.Marks) > 0 && incarnation != t.Incarnation
 	a.RecordedAt = a.RecordedAt.UTC()
 	a.Moved, a.KnownCommands, a.KnownKeys = fromOne(moved), fromOne(knownCommands), fromOne(knownKeys)
 	return a, nil
@@ -195,7 +209,7 @@ func (t Turn) args() ([]any, error) {
 		}
 	}
 	return []any{
-		b.org, b.tag, b.head,
+		t.Incarnation, b.org, b.tag, b.head,
 		c.id, c.org, c.caller, c.key, c.hash, c.refusal, c.resource, c.created, c.version, c.events,
 		e.id, e.org, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
 		e.actor, e.onBehalfOf, e.reason, e.request, e.correlation, e.causation, e.command, e.occurred,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
 func TestAppendGivesGaplessPositionsPerLogAndOrganisation(t *testing.T) {
@@ -79,7 +80,7 @@ func TestAppendRefusesTheWholeTurnWhenABoundaryMoved(t *testing.T) {
 	l.append(t, one([]eventstore.Mark{mark("a:1", 0), mark("key:x", 0)}, event("a:1", 1, "key:x")))
 
 	stale := one([]eventstore.Mark{mark("a:2", 0), mark("key:x", 0)}, event("a:2", 1, "key:x"))
-	appended, err := l.command.Append(t.Context(), stale)
+	appended, err := l.try(t, stale)
 	require.NoError(t, err)
 	assert.Equal(t, []int{1}, appended.Moved)
 	head, _, err := l.command.Head(t.Context())
@@ -95,7 +96,7 @@ func TestAppendChecksOutcomesWithoutEvents(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
 	l.append(t, one(nil, event("a:1", 1)))
-	appended, err := l.command.Append(t.Context(), eventstore.Turn{Marks: []eventstore.Mark{mark("a:1", 0)}})
+	appended, err := l.try(t, eventstore.Turn{Marks: []eventstore.Mark{mark("a:1", 0)}})
 	require.NoError(t, err)
 	assert.Equal(t, []int{0}, appended.Moved)
 	appended = l.append(t, eventstore.Turn{Marks: []eventstore.Mark{mark("a:1", 1)}})
@@ -109,14 +110,14 @@ func TestAppendRefusesWhatWasAnsweredBefore(t *testing.T) {
 	first.Outcomes[0].IdempotencyKey = "k"
 	l.append(t, first)
 
-	again, err := l.command.Append(t.Context(), first)
+	again, err := l.try(t, first)
 	require.NoError(t, err)
 	assert.Equal(t, []int{0}, again.KnownCommands)
 	assert.Equal(t, []int{0}, again.KnownKeys)
 
 	sameKey := one(nil, event("a:2", 1))
 	sameKey.Outcomes[0].IdempotencyKey = "k"
-	again, err = l.command.Append(t.Context(), sameKey)
+	again, err = l.try(t, sameKey)
 	require.NoError(t, err)
 	assert.Empty(t, again.KnownCommands)
 	assert.Equal(t, []int{0}, again.KnownKeys)
@@ -151,10 +152,10 @@ func TestAppendRefusesVersionsThatDoNotContinueTheStream(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
 	for _, version := range []int64{2, 0, -1} {
-		_, err := l.command.Append(t.Context(), one(nil, event("a:1", version)))
+		_, err := l.try(t, one(nil, event("a:1", version)))
 		require.Error(t, err)
 	}
-	_, err := l.command.Append(t.Context(), one(nil, event("a:1", 1), event("a:1", 3)))
+	_, err := l.try(t, one(nil, event("a:1", 1), event("a:1", 3)))
 	require.ErrorContains(t, err, "do not continue the log")
 	require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, "an answer of the server means that it rolled back")
 	head, _, err := l.command.Head(t.Context())
@@ -186,7 +187,7 @@ func TestOneWinnerPerBoundary(t *testing.T) {
 			group.Go(func() {
 				<-start
 				stream := domain.NewTag("a", uuid.NewString())
-				appended, err := l.command.Append(t.Context(), one([]eventstore.Mark{mark(key, 0)}, event(stream, 1, key)))
+				appended, err := l.try(t, one([]eventstore.Mark{mark(key, 0)}, event(stream, 1, key)))
 				won <- assert.NoError(t, err) && !appended.Refused()
 			})
 		}
@@ -252,7 +253,7 @@ func rowsRead(t *testing.T, session *pgx.Conn, org string) int64 {
 	}
 	before := read()
 	_, err := session.Exec(t.Context(), `SELECT append_events(
-		ARRAY[$1], ARRAY['a:' || $2], ARRAY[0]::bigint[],
+		log_incarnation(), ARRAY[$1], ARRAY['a:' || $2], ARRAY[0]::bigint[],
 		ARRAY[$3::uuid], ARRAY[$1], ARRAY['ana'], ARRAY[$2], ARRAY[NULL]::bytea[], ARRAY[NULL], ARRAY['x'],
 		ARRAY[true], ARRAY[1]::bigint[], ARRAY[1],
 		ARRAY[gen_random_uuid()], ARRAY[$1], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
@@ -290,9 +291,31 @@ func TestAppendRefusesTurnsThatMakeNoSense(t *testing.T) {
 		"an event without any org":  {Outcomes: []eventstore.Outcome{{Meta: meta(""), Events: []eventstore.NewEvent{event("a:2", 1)}}}},
 		"a stream with a null byte": one(nil, event("a:\x00", 1)),
 	} {
-		_, err := l.command.Append(t.Context(), turn)
+		_, err := l.try(t, turn)
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, name)
 	}
 	assert.Equal(t, int64(1), l.append(t, one(nil, event("a:1", 2), event("a:2", 1), event("a:1", 3))).Base)
+}
+
+// The marks say nothing about a log that was put back: what they were read from may
+// have been lost, and what has come since lie before them.
+func TestAppendRefusesWhatWasDecidedOnAnotherIncarnation(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	backup := hubtest.TakeBackup(t, l.url)
+	lost := openLog(t, l.url)
+	lost.append(t, one(nil, event("a:1", 1, "key:x")))
+
+	backup.Restore(t)
+	l = openLog(t, l.url)
+	turn := one([]eventstore.Mark{mark("a:1", 1)}, event("a:1", 2))
+	turn.Incarnation = lost.incarnation
+	appended, err := l.command.Append(t.Context(), turn)
+	require.NoError(t, err)
+	assert.True(t, appended.Other && appended.Refused())
+	head, _, err := l.command.Head(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, head)
+	l.append(t, one([]eventstore.Mark{mark("a:1", 0), mark("key:x", 0)}, event("a:1", 1, "key:x")))
 }

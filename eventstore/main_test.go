@@ -20,20 +20,30 @@ func TestMain(m *testing.M) { hubtest.Main(m) }
 type log struct {
 	url              string
 	command, relayer *eventstore.Store
+	incarnation      string
 }
 
-func newLog(t *testing.T) log {
+func newLog(t *testing.T) *log {
 	t.Helper()
-	url := hubtest.Database(t, hubtest.Log())
-	return log{
+	return openLog(t, hubtest.Database(t, hubtest.Log()))
+}
+
+func openLog(t *testing.T, url string) *log {
+	t.Helper()
+	l := &log{
 		url:     url,
 		command: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))),
 		relayer: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleRelay))),
 	}
+	require.NoError(t, l.command.Locked(t.Context(), func(locked *eventstore.LockedLog) error {
+		l.incarnation = locked.Incarnation
+		return nil
+	}))
+	return l
 }
 
 // admin is a superuser's connection.
-func (l log) admin(t *testing.T) *pgx.Conn {
+func (l *log) admin(t *testing.T) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), l.url)
 	require.NoError(t, err)
@@ -66,9 +76,16 @@ func mark(tag domain.Tag, head int64) eventstore.Mark {
 	return eventstore.Mark{Boundary: eventstore.Boundary{Org: "acme", Tag: tag}, Head: head}
 }
 
-func (l log) append(t *testing.T, turn eventstore.Turn) eventstore.Appended {
+// try appends what was decided on this log as it is.
+func (l *log) try(t *testing.T, turn eventstore.Turn) (eventstore.Appended, error) {
 	t.Helper()
-	appended, err := l.command.Append(t.Context(), turn)
+	turn.Incarnation = l.incarnation
+	return l.command.Append(t.Context(), turn)
+}
+
+func (l *log) append(t *testing.T, turn eventstore.Turn) eventstore.Appended {
+	t.Helper()
+	appended, err := l.try(t, turn)
 	require.NoError(t, err)
 	require.False(t, appended.Refused(), "%+v", appended)
 	return appended

@@ -51,7 +51,7 @@ $$;
 -- and the guard itself.
 CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs|log_lock)(_p[0-9]+)?($|\.)'
-    OR identity ~ '^public\.(append_events|lock_log|load_boundaries|find_receipts|read_log|log_head|ensure_partitions|partition_size|event_leaf)\('
+    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|log_head|ensure_partitions|partition_size|event_leaf)\('
     OR identity ~ '^public\.events_org_' OR identity ~ '^hub_guard\.';
 
 -- Refuses DDL on the log to everybody, the owner and superusers included; only
@@ -349,9 +349,17 @@ $$;
 
 -- Appending --------------------------------------------------------------------
 
--- Takes the log's lock for the transaction. Whoever holds it is the only one who
--- can append, so what it reads from then on stays true until it commits.
-CREATE FUNCTION lock_log() RETURNS void
+-- This run of the server and this database on it. What was read from another one may
+-- be of a log that was longer: a server restored to an earlier state, a replica that
+-- was promoted without the last commits, a database restored from a dump.
+CREATE FUNCTION log_incarnation() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp
+RETURN (SELECT extract(epoch FROM pg_postmaster_start_time()) || '/' || d.oid || '/' || to_regclass('public.log_lock')::oid
+          FROM pg_database d WHERE d.datname = current_database());
+
+-- Takes the log's lock for the transaction and returns the log's incarnation. Whoever
+-- holds it is the only one who can append, so what it reads from then on stays true
+-- until it commits.
+CREATE FUNCTION lock_log() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
   -- At a stricter isolation level the statements after the lock would still see
@@ -363,6 +371,7 @@ BEGIN
   -- Who stops to answer while it decides under the lock must not stop all others.
   PERFORM set_config('idle_in_transaction_session_timeout', '2s', true);
   LOCK TABLE log_lock IN EXCLUSIVE MODE;
+  RETURN log_incarnation();
 END
 $$;
 
@@ -375,18 +384,20 @@ $$;
 -- longer than sending it; e_tags and e_subjects are array literals, e_version the
 -- version each was decided at.
 --
--- When a boundary has moved, or a command or idempotency key is known already,
--- nothing is written and the three arrays say which (numbers from 1); the caller
--- then decides again. Otherwise they are null and base is the position before the
--- turn's first event.
+-- believed is the incarnation of the log that the boundaries were read from. When that
+-- is another one, nothing is written: their states may be of events that were lost. Nor is
+-- it when a boundary has moved, or a command or idempotency key is known already; the
+-- three arrays say which (numbers from 1). The caller then decides again. Otherwise
+-- they are null and base is the position before the turn's first event.
 CREATE FUNCTION append_events(
+  believed text,
   b_org text[], b_tag text[], b_head bigint[],
   c_id uuid[], c_org text[], c_caller text[], c_key text[], c_hash bytea[], c_refusal text[],
   c_resource text[], c_created boolean[], c_version bigint[], c_events integer[],
   e_id uuid[], e_org text[], e_stream text[], e_version bigint[], e_type text[], e_schema_version integer[],
   e_tags text[], e_subjects text[], e_data bytea[], e_actor text[], e_on_behalf_of text[], e_reason text[],
   e_request text[], e_correlation text[], e_causation text[], e_command uuid[], e_occurred timestamptz[],
-  OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
+  OUT incarnation text, OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
@@ -397,7 +408,7 @@ DECLARE
   ids       uuid[];
   orgs      text[];
 BEGIN
-  PERFORM lock_log();
+  incarnation := lock_log();
 
   SELECT array_agg(b.n) INTO moved
     FROM unnest(b_org, b_tag, b_head) WITH ORDINALITY AS b(org, tag, head, n)
@@ -415,7 +426,7 @@ BEGIN
   -- The clock may step back; the log's time must not, so that a time means a position.
   recorded := greatest(clock_timestamp(), recorded);
 
-  IF moved IS NOT NULL OR known_commands IS NOT NULL OR known_keys IS NOT NULL THEN
+  IF (cardinality(b_org) > 0 AND incarnation IS DISTINCT FROM believed) OR moved IS NOT NULL OR known_commands IS NOT NULL OR known_keys IS NOT NULL THEN
     RETURN;
   END IF;
 
