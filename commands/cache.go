@@ -2,6 +2,7 @@ package commands
 
 import (
 	"container/list"
+	"time"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
@@ -11,7 +12,7 @@ const (
 	// maxCacheBytes is what states may take, as they say themselves (Size).
 	maxCacheBytes = 64 << 20
 	// entryBytes is what an entry costs beside its state.
-	entryBytes = 256
+	entryBytes = 384
 )
 
 // folded is the state of a boundary as of a position. It is a value: turns work on
@@ -22,13 +23,34 @@ type folded struct {
 	version int64
 	// head is the position up to which events are in state.
 	head int64
+	// created and updated are of the first and the last event of that stream.
+	created, updated Stamp
+}
+
+// Stamp says who recorded an event, and when. At is zero until the log has said.
+type Stamp struct {
+	At time.Time
+	By string
 }
 
 // apply folds one more fact of the boundary.
-func (f folded) apply(tag domain.Tag, fact domain.Fact) folded {
+func (f folded) apply(tag domain.Tag, fact domain.Fact, recorded Stamp) folded {
 	f.state = f.state.Evolve(fact)
 	if fact.Stream == tag {
-		f.version++
+		if f.version++; f.version == 1 {
+			f.created = recorded
+		}
+		f.updated = recorded
+	}
+	return f
+}
+
+// recorded is f once the log has said when the turn's events were recorded.
+func (f folded) recorded(at time.Time) folded {
+	for _, stamp := range []*Stamp{&f.created, &f.updated} {
+		if f.version > 0 && stamp.At.IsZero() {
+			stamp.At = at
+		}
 	}
 	return f
 }

@@ -147,7 +147,7 @@ func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) er
 				continue
 			}
 			if read[boundary]++; read[boundary] > maxEvents {
-				t.unreadable[boundary] = fmt.Errorf("the boundary %q has more than %d events", boundary.Tag, maxEvents)
+				t.unreadable[boundary] = tooLong(boundary)
 				continue
 			}
 			if err := t.fold(boundary, loaded.Event); err != nil {
@@ -158,23 +158,36 @@ func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) er
 	return nil
 }
 
+func tooLong(boundary eventstore.Boundary) error {
+	return fmt.Errorf("the boundary %q has more than %d events", boundary.Tag, maxEvents)
+}
+
 // fold adds one event of the log to base and states.
-func (t *turn) fold(boundary eventstore.Boundary, event domain.Event) (err error) {
-	defer recoverInto(&err)
-	fact, err := t.loop.codec.Fact(event)
+func (t *turn) fold(boundary eventstore.Boundary, event domain.Event) error {
+	f, err := t.loop.fold(t.base[boundary], boundary.Tag, event)
 	if err != nil {
 		return err
 	}
-	f := t.base[boundary].apply(boundary.Tag, fact)
-	f.head = event.Position
 	t.base[boundary], t.states[boundary] = f, f
 	return nil
+}
+
+// fold adds one event of the log to what comes before it in a boundary.
+func (l *Loop) fold(before folded, tag domain.Tag, event domain.Event) (after folded, err error) {
+	defer recoverInto(&err)
+	fact, err := l.codec.Fact(event)
+	if err != nil {
+		return before, err
+	}
+	after = before.apply(tag, fact, Stamp{At: event.RecordedAt, By: event.Actor.Sub})
+	after.head = event.Position
+	return after, nil
 }
 
 // decide runs the turn's commands in order, each on the effects of those before it.
 // Only a failure to read the log is an error.
 func (t *turn) decide(ctx context.Context) error {
-	t.decided, t.unread = t.decided[:0], make(map[eventstore.Boundary][]domain.Fact)
+	t.decided, t.unread = t.decided[:0], make(map[eventstore.Boundary][]made)
 	for _, c := range t.calls {
 		d := decided{call: c, outcome: eventstore.Outcome{Meta: c.Meta, IdempotencyKey: c.IdempotencyKey, RequestHash: c.RequestHash}}
 		fault, err := t.loadFor(ctx, c)
@@ -182,7 +195,7 @@ func (t *turn) decide(ctx context.Context) error {
 			return err
 		}
 		if d.err = fault; fault == nil {
-			d.err = t.decideOne(c, &d.outcome)
+			d.err = t.decideOne(c, &d)
 		}
 		if p := problem.Of(d.err); p != nil && c.IdempotencyKey != "" && keptKinds[p.Kind] != "" {
 			refusal, err := encodeRefusal(p)
@@ -208,16 +221,17 @@ func (t *turn) loadFor(ctx context.Context, c *call) (fault, err error) {
 			return nil, err
 		}
 		for _, boundary := range missing {
-			for _, fact := range t.unread[boundary] {
-				t.states[boundary] = t.states[boundary].apply(boundary.Tag, fact)
+			for _, m := range t.unread[boundary] {
+				t.states[boundary] = t.states[boundary].apply(boundary.Tag, m.fact, m.by)
 			}
 		}
 	}
 	return fmt.Errorf("a command named further boundaries %d times", maxRounds), nil
 }
 
-// decideOne decides a call and applies its effects, or leaves no trace of it.
-func (t *turn) decideOne(c *call, o *eventstore.Outcome) (err error) {
+// decideOne decides a call and applies its effects, or leaves no trace of it; a dry
+// run leaves none either way.
+func (t *turn) decideOne(c *call, d *decided) (err error) {
 	defer recoverInto(&err)
 	v := view{turn: t, org: c.Meta.Org, deciding: true}
 	for _, tag := range c.Decider.Boundaries(v) {
@@ -229,7 +243,7 @@ func (t *turn) decideOne(c *call, o *eventstore.Outcome) (err error) {
 	if err != nil {
 		return err
 	}
-	after, unread := make(map[eventstore.Boundary]folded), make(map[eventstore.Boundary][]domain.Fact)
+	after, unread := make(map[eventstore.Boundary]folded), make(map[eventstore.Boundary][]made)
 	var events []eventstore.NewEvent
 	for _, fact := range decision.Facts {
 		event, err := t.place(c, fact, after, unread)
@@ -242,7 +256,12 @@ func (t *turn) decideOne(c *call, o *eventstore.Outcome) (err error) {
 	if !moved {
 		resource = v.get(decision.Stream)
 	}
+	o := &d.outcome
 	o.ResourceID, o.Created, o.Version, o.Events = decision.ResourceID, decision.Created, resource.version, events
+	d.resource = resource
+	if c.DryRun {
+		return nil
+	}
 	maps.Copy(t.states, after)
 	for boundary, facts := range unread {
 		t.unread[boundary] = append(t.unread[boundary], facts...)
@@ -255,8 +274,9 @@ func (t *turn) decideOne(c *call, o *eventstore.Outcome) (err error) {
 // place makes the event of a fact and folds the fact into after, on top of states;
 // for boundaries that the turn has not read it notes it in unread.
 func (t *turn) place(
-	c *call, fact domain.Fact, after map[eventstore.Boundary]folded, unread map[eventstore.Boundary][]domain.Fact,
+	c *call, fact domain.Fact, after map[eventstore.Boundary]folded, unread map[eventstore.Boundary][]made,
 ) (eventstore.NewEvent, error) {
+	by := Stamp{By: c.Meta.Actor.Sub}
 	e := eventstore.NewEvent{Stream: fact.Stream, Subjects: fact.Subjects}
 	e.Tags = distinct(append([]domain.Tag{fact.Stream}, fact.Tags...))
 	for _, tag := range e.Tags {
@@ -272,11 +292,11 @@ func (t *turn) place(
 		case placed && t.unreadable[boundary] != nil && tag != fact.Stream:
 			// Nobody decides on it in this turn, and finish forgets it.
 		case placed:
-			after[boundary] = f.apply(tag, fact)
+			after[boundary] = f.apply(tag, fact, by)
 		case tag == fact.Stream:
 			return e, fmt.Errorf("a decider wrote to the stream %q, which it did not name", fact.Stream)
 		default:
-			unread[boundary] = append(unread[boundary], fact)
+			unread[boundary] = append(unread[boundary], made{fact, by})
 		}
 	}
 	for _, subject := range fact.Subjects {

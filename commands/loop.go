@@ -42,6 +42,11 @@ type Submission struct {
 	// requests of the same RequestHash. Empty for none.
 	IdempotencyKey string
 	RequestHash    []byte
+	// DryRun decides and validates, and writes nothing; IdempotencyKey is not looked at.
+	DryRun bool
+	// Represent asks for Receipt.Resource. It is the kind of the resource's stream, so
+	// that a replay, which knows only the id, finds it; "" for none.
+	Represent string
 }
 
 // Loop decides commands. One goroutine (Run) does all of it, so that commands of
@@ -56,7 +61,9 @@ type Loop struct {
 	incarnation string
 	queue       chan *call
 	// stopped is closed when Run has returned: nobody will answer any more.
-	stopped  chan struct{}
+	stopped chan struct{}
+	// reading is held by who reads a resource for a replay.
+	reading  chan struct{}
 	appended func(position int64)
 	log      *slog.Logger
 	// turnSizes counts the commands of each turn.
@@ -80,7 +87,7 @@ type Options struct {
 func New(o Options) *Loop {
 	l := &Loop{
 		store: o.Store, codec: o.Codec, folds: o.Folds, cache: newCache(),
-		queue: make(chan *call, maxQueued), stopped: make(chan struct{}), appended: o.Appended, log: o.Log,
+		queue: make(chan *call, maxQueued), stopped: make(chan struct{}), reading: make(chan struct{}, 1), appended: o.Appended, log: o.Log,
 		turnSizes: o.Metrics.Histogram("hub_loop_turn_commands", "Commands that were decided in one turn.", telemetry.Counts()),
 	}
 	o.Metrics.Sample("hub_loop_queued_commands", "Commands that wait for a turn.", func() float64 { return float64(len(l.queue)) })
@@ -105,6 +112,9 @@ func newCall(s Submission) *call {
 	}
 	if s.Meta.Now.IsZero() {
 		s.Meta.Now = time.Now()
+	}
+	if s.DryRun {
+		s.IdempotencyKey = ""
 	}
 	// PostgreSQL keeps microseconds; a decision must not see more than is recorded.
 	s.Meta.Now = s.Meta.Now.UTC().Truncate(time.Microsecond)
@@ -150,7 +160,7 @@ func (l *Loop) Submit(ctx context.Context, s Submission) (Receipt, error) {
 	}
 	select {
 	case <-c.done:
-		return c.receipt, c.err
+		return l.represented(ctx, c)
 	case <-l.stopped:
 		return c.afterStop()
 	case <-ctx.Done():

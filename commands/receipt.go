@@ -8,24 +8,30 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 )
 
-// Receipt is the answer to a command that was accepted: its events are on disk.
+// Receipt is the answer to a command that was accepted: its events are on disk,
+// unless it was a dry run.
 type Receipt struct {
-	ID      string `json:"id"`
-	Version int64  `json:"version"`
-	// Position is the last event's, or the one a no-op was validated at.
-	Position int64          `json:"position"`
-	Events   []ReceiptEvent `json:"events"`
+	ID      string
+	Version int64
+	// Position is the last event's, or the one a no-op or a dry run was validated at.
+	Position int64
+	Events   []ReceiptEvent
 	// Created says that the command made a new resource.
-	Created bool `json:"-"`
+	Created bool
 	// Replayed says that this is the stored answer to an earlier request with the
 	// same idempotency key. It is set beside a refusal, too.
-	Replayed bool `json:"-"`
+	Replayed bool
+	// Resource is what the submission asked to have represented, as the command left
+	// it; nil also when it could not be read for a replay.
+	Resource *Resource
 }
 
 // ReceiptEvent is one event that a command led to.
 type ReceiptEvent struct {
-	Type     string `json:"type"`
-	Position int64  `json:"position"`
+	Type     string
+	Position int64
+	// Data is what a dry run would record, as JSON.
+	Data []byte
 }
 
 // storedProblem is how a refusal is kept: kinds by name, so that their numbers may change.

@@ -31,7 +31,7 @@ type turn struct {
 	unreadable map[eventstore.Boundary]error
 	// unread are the facts decided so far for boundaries that nobody had read: should
 	// a later command read one, it must see them.
-	unread map[eventstore.Boundary][]domain.Fact
+	unread map[eventstore.Boundary][]made
 	// locked says that nobody else can append: from then on the cache, which may be
 	// behind, is not asked.
 	locked  bool
@@ -46,16 +46,27 @@ func (l *Loop) newTurn(calls []*call) *turn {
 	}
 }
 
+// made is a fact of a turn and who made it.
+type made struct {
+	fact domain.Fact
+	by   Stamp
+}
+
 // decided is what one call came to, before the log has confirmed it.
 type decided struct {
 	call    *call
 	outcome eventstore.Outcome
+	// resource is what the outcome is about, as this call leaves it.
+	resource folded
 	// err is a refusal, validated and perhaps kept, or a fault, neither.
 	err error
 }
 
 // kept reports whether the outcome gets a row in receipts.
 func (d decided) kept() bool {
+	if d.call.DryRun {
+		return false
+	}
 	if d.err == nil {
 		return len(d.outcome.Events) > 0 || d.outcome.IdempotencyKey != ""
 	}
@@ -288,16 +299,15 @@ func (t *turn) turn() eventstore.Turn {
 func (t *turn) finish(appended eventstore.Appended) {
 	position := appended.Base
 	for _, d := range t.decided {
-		r := Receipt{ID: d.outcome.ResourceID, Version: d.outcome.Version, Created: d.outcome.Created, Events: []ReceiptEvent{}}
-		for _, event := range d.outcome.Events {
-			position++
-			r.Events = append(r.Events, ReceiptEvent{Type: event.Type, Position: position})
-		}
-		r.Position = position
 		if d.err != nil {
-			r = Receipt{}
+			d.call.answer(Receipt{}, d.err)
+			continue
 		}
-		d.call.answer(r, d.err)
+		r := d.receipt(position, appended.RecordedAt)
+		if !d.call.DryRun {
+			position = r.Position
+		}
+		d.call.answer(r, nil)
 	}
 	for boundary, f := range t.states {
 		if t.unreadable[boundary] != nil {
@@ -305,6 +315,7 @@ func (t *turn) finish(appended eventstore.Appended) {
 			continue
 		}
 		// None of them had moved before the turn and all of the turn is folded in.
+		f = f.recorded(appended.RecordedAt)
 		f.head = position
 		t.loop.cache.put(boundary, f)
 	}
@@ -313,12 +324,37 @@ func (t *turn) finish(appended eventstore.Appended) {
 	}
 }
 
+// receipt is the answer to an accepted call whose events come after a position. Those
+// of a dry run have no positions, and it tells their data instead.
+func (d decided) receipt(after int64, at time.Time) Receipt {
+	r := Receipt{
+		ID: d.outcome.ResourceID, Version: d.outcome.Version, Position: after,
+		Events: make([]ReceiptEvent, 0, len(d.outcome.Events)), Created: d.outcome.Created,
+	}
+	for _, event := range d.outcome.Events {
+		if d.call.DryRun {
+			r.Events = append(r.Events, ReceiptEvent{Type: event.Type, Data: event.Data})
+			continue
+		}
+		r.Position++
+		r.Events = append(r.Events, ReceiptEvent{Type: event.Type, Position: r.Position})
+	}
+	if d.call.Represent != "" {
+		r.Resource = d.resource.recorded(at).resource(r.ID)
+	}
+	return r
+}
+
 // fail answers all calls with a fault and forgets what they had read.
 func (t *turn) fail(err error) {
 	for boundary := range t.base {
 		t.loop.cache.evict(boundary)
 	}
 	for _, c := range t.calls {
+		if p := problem.Of(err); c.DryRun && p != nil && p.Kind == problem.OutcomeUnknown {
+			c.answer(Receipt{}, unavailable(err))
+			continue
+		}
 		c.answer(Receipt{}, err)
 	}
 }

@@ -77,25 +77,25 @@ func Kinds() []domain.EventKind {
 // Folds says what the boundaries of this area fold to.
 func Folds() domain.Folds {
 	return domain.Folds{
-		entityKind: Entity{},
-		typeKind:   Type{},
-		keyKind:    Key{},
+		StreamKind:     Entity{},
+		TypeStreamKind: Type{},
+		keyKind:        Key{},
 	}
 }
 
-// The kinds of tags.
+// The kinds of tags. The streams of entities and types are found by their ids.
 const (
-	entityKind = "entity"
-	typeKind   = "entity_type"
-	keyKind    = "key"
+	StreamKind     = "entity"
+	TypeStreamKind = "entity_type"
+	keyKind        = "key"
 )
 
 // Stream is the stream of an entity.
-func Stream(id uuid.UUID) domain.Tag { return domain.NewTag(entityKind, id.String()) }
+func Stream(id uuid.UUID) domain.Tag { return domain.NewTag(StreamKind, id.String()) }
 
 // TypeStream is the stream of a type. The name must be one that ValidTypeName
 // accepts.
-func TypeStream(name string) domain.Tag { return domain.NewTag(typeKind, name) }
+func TypeStream(name string) domain.Tag { return domain.NewTag(TypeStreamKind, name) }
 
 // KeyTag is the boundary that makes a key unique within its type. Type names have
 // no slash, so two pairs never share one.

@@ -54,23 +54,29 @@ func freshnessOf(header http.Header) (freshness, error) {
 	return asked, nil
 }
 
-// preferredWait reads wait=SECONDS from the lines of Prefer (RFC 7240 §4.3). A
-// preference that cannot be read is ignored, as that RFC asks.
+// preferredWait reads wait=SECONDS (RFC 7240 §4.3). A preference that cannot be read is
+// ignored, as that RFC asks.
 func preferredWait(lines []string) time.Duration {
+	seconds, err := strconv.ParseUint(preference(lines, "wait"), 10, 32)
+	if err != nil {
+		return defaultWait
+	}
+	return min(time.Duration(seconds)*time.Second, maxWait)
+}
+
+// preference is the value of one preference in the lines of Prefer, "" when it has none
+// or is not there; of several the first counts (RFC 7240 §2).
+func preference(lines []string, wanted string) string {
 	for _, line := range lines {
-		for preference := range strings.SplitSeq(line, ",") {
-			name, value, found := strings.Cut(preference, "=")
-			if !found || !strings.EqualFold(strings.TrimSpace(name), "wait") {
-				continue
-			}
-			value, _, _ = strings.Cut(value, ";")
-			seconds, err := strconv.ParseUint(strings.Trim(value, " \t\""), 10, 32)
-			if err == nil {
-				return min(time.Duration(seconds)*time.Second, maxWait)
+		for given := range strings.SplitSeq(line, ",") {
+			name, value, _ := strings.Cut(given, "=")
+			if strings.EqualFold(strings.TrimSpace(name), wanted) {
+				value, _, _ = strings.Cut(value, ";")
+				return strings.Trim(value, " \t\"")
 			}
 		}
 	}
-	return defaultWait
+	return ""
 }
 
 // observe runs a query on a view that is as new as the request asks for. A caller

@@ -8,27 +8,35 @@ const bearerScheme = "bearer"
 // description is the start page of the OpenAPI document.
 const description = `Commands and queries of Hub Backend.
 
-A write answers a receipt; when it arrives, the events are on disk. Views follow a
-moment later: send the receipt's position as Hub-Min-Position with a read to be sure
+A write answers a receipt; when it arrives, the events are on disk. With
+Prefer: return=representation the receipt has the resource beside it, and with
+?dry_run=true it tells what would happen, refusals included, and nothing is written.
+Views follow a moment later: send the receipt's position as Hub-Min-Position with a read to be sure
 to see your own write. Paths work without the version and with a slash at the end.
 Errors are application/problem+json; branch on code, which is stable.`
 
 // The parameters that every command and every query takes; the edge reads them
 // itself, so huma does not know of them.
 var (
-	commandHeaders = []*huma.Param{
+	commandParameters = []*huma.Param{
 		headerParameter("Idempotency-Key", "Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.", "5c1fd3f0-import-row-17"),
 		headerParameter("If-Match", "Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.", `"3"`),
 		headerParameter("Hub-Reason", "Why; kept with the events. At most 500 characters.", "Customer called"),
+		preferHeader,
 		requestIDHeader,
+		{
+			Name: dryRunParameter, In: "query", Schema: &huma.Schema{Type: huma.TypeBoolean, Default: false},
+			Description: "true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept.",
+		},
 	}
 	queryHeaders = []*huma.Param{
 		headerParameter("Hub-Min-Position", "Wait until the answer includes this position.", "4711"),
-		headerParameter("Prefer", "wait=SECONDS: how long to wait for Hub-Min-Position, 30 at most.", "wait=5"),
+		preferHeader,
 		headerParameter("Hub-Epoch", "The log that Hub-Min-Position belongs to, as a read answered it.", "0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11"),
 		headerParameter("If-None-Match", "Answer 304 while the entity tag is still one of these.", `"3"`),
 		requestIDHeader,
 	}
+	preferHeader    = headerParameter("Prefer", "With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.", "return=representation")
 	requestIDHeader = headerParameter("X-Request-Id", "Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.", "web-4f1a")
 	attributeFilter = &huma.Param{
 		Name: attributePrefix + "{attribute}", In: "query", Example: "Paris",

@@ -7,7 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/entities"
+	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -26,16 +28,40 @@ type NewEntity struct {
 	Tags       []string                   `json:"tags,omitempty" doc:"Labels for finding." example:"[\"vip\"]"`
 }
 
+// entityResource is what the commands of entities are about.
+var entityResource = resource[readmodels.Entity]{collection: entitiesPath, kind: entity.StreamKind, view: viewOfEntity}
+
+// viewOfEntity shows an entity as its view does.
+func viewOfEntity(r commands.Resource) (readmodels.Entity, error) {
+	state := r.State.(entity.Entity)
+	view := readmodels.Entity{
+		Type: state.Type, Status: "active", Tags: state.Tags, Version: r.Version,
+		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
+	}
+	if state.Key != "" {
+		view.Key = &state.Key
+	}
+	if state.Archived {
+		view.Status = "archived"
+	}
+	var err error
+	if view.ID, err = uuid.Parse(r.ID); err != nil {
+		return view, err
+	}
+	view.Attributes, err = json.Marshal(state.Attributes)
+	return view, err
+}
+
 type createEntityInput struct{ Body NewEntity }
 
-func (a *API) createEntity(ctx context.Context, in *createEntityInput) (*receiptOutput, error) {
-	id, err := uuid.NewV7()
+func (a *API) createEntity(ctx context.Context, in *createEntityInput) (*receiptOutput[readmodels.Entity], error) {
+	id, err := newID(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.submit(ctx, entities.CreateEntity{
+	return submit(ctx, a, entities.CreateEntity{
 		ID: id, Type: in.Body.Type, Key: in.Body.Key, Attributes: in.Body.Attributes, Tags: in.Body.Tags,
-	}, entitiesPath)
+	}, entityResource)
 }
 
 type entityInput struct {
@@ -55,28 +81,28 @@ type patchEntityInput struct {
 
 // patchEntity hands the body on as it came: in a merge patch null and absence
 // differ, which a Go struct cannot say.
-func (a *API) patchEntity(ctx context.Context, in *patchEntityInput) (*receiptOutput, error) {
+func (a *API) patchEntity(ctx context.Context, in *patchEntityInput) (*receiptOutput[readmodels.Entity], error) {
 	id, err := entityID(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return a.submit(ctx, entities.PatchEntity{ID: id, Patch: exchangeOf(ctx).body}, entitiesPath)
+	return submit(ctx, a, entities.PatchEntity{ID: id, Patch: exchangeOf(ctx).body}, entityResource)
 }
 
-func (a *API) archiveEntity(ctx context.Context, in *entityInput) (*receiptOutput, error) {
+func (a *API) archiveEntity(ctx context.Context, in *entityInput) (*receiptOutput[readmodels.Entity], error) {
 	id, err := entityID(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return a.submit(ctx, entities.ArchiveEntity{ID: id}, entitiesPath)
+	return submit(ctx, a, entities.ArchiveEntity{ID: id}, entityResource)
 }
 
-func (a *API) restoreEntity(ctx context.Context, in *entityInput) (*receiptOutput, error) {
+func (a *API) restoreEntity(ctx context.Context, in *entityInput) (*receiptOutput[readmodels.Entity], error) {
 	id, err := entityID(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return a.submit(ctx, entities.RestoreEntity{ID: id}, entitiesPath)
+	return submit(ctx, a, entities.RestoreEntity{ID: id}, entityResource)
 }
 
 func (a *API) getEntity(ctx context.Context, in *entityInput) (*view[readmodels.Entity], error) {

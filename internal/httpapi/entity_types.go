@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/entities"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/readmodels"
@@ -17,13 +18,25 @@ type EntityTypeDefinition struct {
 	Schema json.RawMessage `json:"schema,omitempty" doc:"JSON Schema (draft 2020-12) that attributes must follow; any attributes without one."`
 }
 
+// entityTypeResource is what the commands of entity types are about.
+var entityTypeResource = resource[readmodels.EntityType]{collection: entityTypesPath, kind: entity.TypeStreamKind, view: viewOfEntityType}
+
+// viewOfEntityType shows a type as its view does.
+func viewOfEntityType(r commands.Resource) (readmodels.EntityType, error) {
+	state := r.State.(entity.Type)
+	return readmodels.EntityType{
+		Name: state.Name, Title: state.Title, Schema: state.Schema, Version: r.Version,
+		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
+	}, nil
+}
+
 type defineEntityTypeInput struct {
 	Name string `path:"name" doc:"Name of the type: a lower-case letter, then up to 62 lower-case letters, digits or underscores." example:"customer"`
 	Body EntityTypeDefinition
 }
 
-func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*receiptOutput, error) {
-	return a.submit(ctx, entities.DefineEntityType{Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema}, entityTypesPath)
+func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*receiptOutput[readmodels.EntityType], error) {
+	return submit(ctx, a, entities.DefineEntityType{Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema}, entityTypeResource)
 }
 
 type entityTypeInput struct {

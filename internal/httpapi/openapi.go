@@ -104,9 +104,12 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 	}
 	switch r.Kind {
 	case command:
-		op.Parameters = append(op.Parameters, shared(api.Components, commandHeaders)...)
-		if r.Creates {
+		op.Parameters = append(op.Parameters, shared(api.Components, commandParameters)...)
+		switch {
+		case r.Creates:
 			op.Responses["201"] = &huma.Response{Description: "Created; the answer is as for 200, with a Location."}
+		case r.Status == http.StatusCreated:
+			op.Responses["200"] = &huma.Response{Description: "What would happen, to a dry run."}
 		}
 	case query:
 		op.Parameters = append(op.Parameters, shared(api.Components, queryHeaders)...)
@@ -126,8 +129,10 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 func (r *route) finish(op *huma.Operation) {
 	r.body = op.RequestBody != nil
 	success := op.Responses[strconv.Itoa(r.Status)]
-	if created := op.Responses["201"]; r.Creates && created != nil {
-		created.Content, created.Headers = success.Content, success.Headers
+	for _, status := range []string{"200", "201"} {
+		if other := op.Responses[status]; other != nil && other.Content == nil && r.Kind == command {
+			other.Content, other.Headers = success.Content, success.Headers
+		}
 	}
 	if example, found := answerExamples[r.ID]; found {
 		success.Content["application/json"].Example = json.RawMessage(example)

@@ -111,5 +111,8 @@ func (r *route) takes(parameter string) bool {
 	if _, declared := r.parameters[parameter]; declared {
 		return true
 	}
+	if r.Kind == command && parameter == dryRunParameter {
+		return true
+	}
 	return r.AttributeFilters && strings.HasPrefix(parameter, attributePrefix) && len(parameter) > len(attributePrefix)
 }

@@ -124,7 +124,6 @@ func TestBadInput(t *testing.T) {
 		{"junk media type", "POST", "/api/v1/entities", entity, []string{"Content-Type", ";;;"}, 415, "unsupported_media_type"},
 		{"UTF-8 named", "POST", "/api/v1/entities", entity, []string{"Content-Type", "application/json; charset=UTF-8"}, 503, "shutting_down"},
 		{"no media type", "POST", "/api/v1/entities", entity, []string{"Content-Type", ""}, 503, "shutting_down"},
-		{"not offered yet", "POST", "/api/v1/entities?dry_run=true", entity, nil, 422, "unknown_parameter"},
 		{"bad escape", "POST", "/api/v1/entities?a=%zz", entity, nil, 400, "invalid_query"},
 		{"patch", "PATCH", someEntity, `{"tags":null,"attributes":{"a":null}}`, []string{"Content-Type", "application/merge-patch+json"}, 503, "shutting_down"},
 		{"patch as JSON", "PATCH", someEntity, `{"attributes":null}`, nil, 503, "shutting_down"},

@@ -5,10 +5,14 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
@@ -20,25 +24,58 @@ const (
 	maxIdempotencyKey = 255
 	// maxReason bounds, in characters, a text that is stored with every event.
 	maxReason = 500
+	// dryRunParameter is the one parameter that every command takes.
+	dryRunParameter = "dry_run"
 )
 
+// resource is what a command is about: where it is, and how its state is shown.
+type resource[T any] struct {
+	// collection is the path that an id is appended to.
+	collection string
+	// kind is that of the resource's stream, whose name is the id.
+	kind string
+	// view shows a state as the read of the resource answers it.
+	view func(commands.Resource) (T, error)
+}
+
+// Receipt is the answer to a write; T is what the write is about, as its read shows it.
+type Receipt[T any] struct {
+	ID       string         `json:"id" doc:"The resource's id. In a dry run, one that would be made up is all zeros." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Version  int64          `json:"version" doc:"The resource's version from now on." example:"3"`
+	Position *int64         `json:"position" nullable:"true" doc:"Position of the last event, or where it was found that nothing has to change; null in a dry run." example:"4711"`
+	Events   []ReceiptEvent `json:"events" doc:"What was recorded; empty when nothing had to change."`
+	DryRun   bool           `json:"dry_run,omitempty" doc:"true when nothing was written, because ?dry_run=true asked for that."`
+	Resource *T             `json:"resource,omitempty" doc:"The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run."`
+}
+
+// ReceiptEvent is one event that a write led to.
+type ReceiptEvent struct {
+	Type     string          `json:"type" doc:"The event's type." example:"entity.created"`
+	Position *int64          `json:"position" nullable:"true" doc:"Its position in the log; null in a dry run." example:"4711"`
+	Data     json.RawMessage `json:"data,omitempty" doc:"What would be recorded; in a dry run only."`
+}
+
 // receiptOutput is the answer to every write.
-type receiptOutput struct {
-	Status   int
-	Position int64  `header:"Hub-Position" doc:"Position of the last event; send it as Hub-Min-Position to read your own write." example:"4711"`
-	ETag     string `header:"ETag" doc:"The resource's version; send it as If-Match with the next write." example:"\"3\""`
-	Location string `header:"Location" doc:"Where the resource is; sent with 201." example:"/api/v1/entities/0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
-	Replayed string `header:"Idempotency-Replayed" doc:"true when this is the first answer again." example:"true"`
-	Body     commands.Receipt
+type receiptOutput[T any] struct {
+	Status            int
+	Position          int64  `header:"Hub-Position" doc:"Position of the last event; send it as Hub-Min-Position to read your own write. Of a dry run, the position that it was decided at." example:"4711"`
+	ETag              string `header:"ETag" doc:"The resource's version; send it as If-Match with the next write. Not sent with a dry run." example:"\"3\""`
+	Location          string `header:"Location" doc:"Where the resource is; sent with 201." example:"/api/v1/entities/0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Replayed          string `header:"Idempotency-Replayed" doc:"true when this is the first answer again." example:"true"`
+	PreferenceApplied string `header:"Preference-Applied" doc:"Sent when resource is there because Prefer asked for it." example:"return=representation"`
+	Body              Receipt[T]
 }
 
 // submit sends a command to the loop with all that the request says about it, and
-// makes the answer. The resource's path is collection plus the receipt's id.
-func (a *API) submit(ctx context.Context, decider domain.Decider, collection string) (*receiptOutput, error) {
+// makes the answer.
+func submit[T any](ctx context.Context, a *API, decider domain.Decider, about resource[T]) (*receiptOutput[T], error) {
 	e := exchangeOf(ctx)
 	submission, err := a.submission(e, decider)
 	if err != nil {
 		return nil, err
+	}
+	if preference(e.request.Header["Prefer"], "return") == "representation" {
+		submission.Represent = about.kind
 	}
 	receipt, err := a.send(ctx, submission)
 	if receipt.Replayed {
@@ -47,18 +84,64 @@ func (a *API) submit(ctx context.Context, decider domain.Decider, collection str
 	if err != nil {
 		return nil, err
 	}
-	if receipt.Events == nil {
-		receipt.Events = []commands.ReceiptEvent{} // a list is never null
+	out := &receiptOutput[T]{Status: http.StatusOK, Position: receipt.Position, Body: receiptBody[T](receipt, submission.DryRun)}
+	if !submission.DryRun {
+		out.ETag = entityTag(receipt.Version)
+		if receipt.Created {
+			out.Status, out.Location = http.StatusCreated, about.collection+"/"+receipt.ID
+		}
 	}
-	out := &receiptOutput{Status: http.StatusOK, Position: receipt.Position, ETag: entityTag(receipt.Version), Body: receipt}
-	if receipt.Created {
-		out.Status, out.Location = http.StatusCreated, collection+"/"+receipt.ID
+	if submission.Represent != "" && receipt.Resource != nil {
+		view, err := about.view(*receipt.Resource)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Resource, out.PreferenceApplied = &view, "return=representation"
 	}
 	return out, nil
 }
 
+func receiptBody[T any](r commands.Receipt, dryRun bool) Receipt[T] {
+	body := Receipt[T]{ID: r.ID, Version: r.Version, DryRun: dryRun, Events: make([]ReceiptEvent, len(r.Events))}
+	if !dryRun {
+		body.Position = &r.Position
+	}
+	for i, event := range r.Events {
+		body.Events[i] = ReceiptEvent{Type: event.Type, Data: event.Data}
+		if !dryRun {
+			body.Events[i].Position = &r.Events[i].Position
+		}
+	}
+	return body
+}
+
+// newID is the id of something that a command makes. A dry run makes nothing, and no
+// id that its caller could take for that of something.
+func newID(ctx context.Context) (uuid.UUID, error) {
+	if exchangeOf(ctx).query.Get(dryRunParameter) == "true" {
+		return uuid.Nil, nil
+	}
+	return uuid.NewV7()
+}
+
+// dryRun reads the parameter dry_run. Problems: invalid_request.
+func dryRun(query url.Values) (bool, error) {
+	switch query.Get(dryRunParameter) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	if query.Has(dryRunParameter) {
+		return false, problem.New(problem.Invalid, "invalid_request", "The request does not fit its description. See errors for what to change.").
+			With(problem.Field{Location: "query." + dryRunParameter, Message: "must be true or false"})
+	}
+	return false, nil
+}
+
 // submission reads the headers of a write.
-// Problems: invalid_idempotency_key, invalid_if_match, invalid_reason.
+// Problems: invalid_idempotency_key, invalid_if_match, invalid_reason, and
+// invalid_request for dry_run.
 func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submission, error) {
 	var none commands.Submission
 	header := e.request.Header
@@ -74,6 +157,10 @@ func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submissi
 	if err != nil {
 		return none, err
 	}
+	dry, err := dryRun(e.query)
+	if err != nil {
+		return none, err
+	}
 	if condition.existing {
 		decider = existing{decider}
 	}
@@ -83,9 +170,9 @@ func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submissi
 			Org: e.caller.Org, Actor: domain.Actor{Sub: e.caller.Sub, Person: e.caller.Person},
 			IfMatch: condition.version, Reason: reason, RequestID: e.requestID, CorrelationID: e.requestID,
 		},
-		IdempotencyKey: key,
+		IdempotencyKey: key, DryRun: dry,
 	}
-	if key != "" {
+	if key != "" && !dry {
 		submission.RequestHash = a.requestHash(e)
 	}
 	return submission, nil
