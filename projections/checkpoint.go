@@ -13,6 +13,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 )
 
 // commitTimeout bounds one batch, waiting for another writer of the view included.
@@ -31,6 +32,10 @@ type checkpoint struct {
 	schema   string
 	position int64
 	epoch    uuid.UUID
+}
+
+func (c checkpoint) place() subscription.Place {
+	return subscription.Place{Position: c.position, Epoch: c.epoch}
 }
 
 // view is a pointer together with the checkpoint it leads to.
@@ -80,7 +85,7 @@ func ensureView(ctx context.Context, options Options, p Projection) (view, error
 	}
 	_, epoch, err := options.Store.Head(ctx)
 	if err != nil {
-		return view{}, fmt.Errorf("%w: %w", errLogAway, err)
+		return view{}, fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
 	}
 	err = changeViews(ctx, options.Pool, func(tx pgx.Tx) error {
 		if found, err = loadView(ctx, tx, p.Name); !errors.Is(err, pgx.ErrNoRows) {

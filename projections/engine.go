@@ -1,9 +1,9 @@
 // Package projections keeps the read tables: it follows the log in position order
 // and folds each batch of events into rows.
 //
-//	HUB_EVENTS ──▶ feed ──┐ next position, or…        ┌─ checkpoint: from ─▶ to, or abandon
-//	                      ├──▶ source ──▶ batch ──▶ fold ──▶ rows          (one transaction,
-//	log (ReadLog) ────────┘ …what the feed lacks      └─ commit             one round trip)
+//	HUB_EVENTS or the log                    ┌─ checkpoint: from ─▶ to, or abandon
+//	(eventstore/subscription) ──▶ batch ──▶ fold ──▶ rows          (one transaction,
+//	                                         └─ commit             one round trip)
 //
 // A view's rows and its checkpoint commit together, and the checkpoint moves only
 // from the position that the batch was folded on. So each event takes effect exactly
@@ -44,7 +44,7 @@ type Projection struct {
 	DDL    func(schema string) string
 	// Apply queues the statements that bring the tables of the schema from the
 	// position before the first event to that of the last. Set-based: a batch is up
-	// to maxBatchEvents events and as few statements as can be.
+	// to subscription.MaxEvents events and as few statements as can be.
 	Apply func(batch *pgx.Batch, schema string, events []Event) error
 }
 

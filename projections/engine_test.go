@@ -124,38 +124,6 @@ func TestViewGoesOnWithoutAndWithJetStreamAgain(t *testing.T) {
 	h.checkAgainstRebuild(t)
 }
 
-// The feed comes back by itself: JetStream alone moves the view again once the store
-// is not asked any more.
-func TestFeedIsOpenedAgainAfterTheStreamWasGone(t *testing.T) {
-	t.Parallel()
-	h, broker := newHub(t), hubtest.NATS(t)
-	h.append(t, newEntities(3)...)
-	_, epoch, err := h.options.Store.Head(t.Context())
-	require.NoError(t, err)
-	h.options.NATS = broker.JetStream
-	s := newSource(h.options)
-	defer s.close()
-	at := checkpoint{epoch: epoch}
-	next := func() []domain.Event {
-		events, err := s.next(t.Context(), at)
-		require.NoError(t, err)
-		at = positionOf("", events)
-		return events
-	}
-	require.Equal(t, []int64{1, 2, 3}, positions(next()), "from the store")
-	h.stream(t, broker.JetStream, 2)
-	h.until(t, "the feed is open", func() bool {
-		s.nextOpen = s.nextOpen.Add(-openInterval)
-		s.open(t.Context(), at.position)
-		require.NoError(t, s.wait(t.Context()))
-		return s.feed != nil
-	})
-	s.behind = false
-	h.publish(t, broker.JetStream, h.append(t, newEntities(1)...)-1)
-	require.Equal(t, []int64{4}, positions(next()))
-	require.False(t, s.behind, "the store was not asked")
-}
-
 // Engines are killed again and again, their connections too, while events come in:
 // each event has its effect once.
 func TestEveryEventCountsOnceWhateverBreaks(t *testing.T) {
@@ -224,9 +192,7 @@ func TestBatchOnAMovedCheckpointIsAbandoned(t *testing.T) {
 	h.append(t, newEntities(4)...)
 	v, err := ensureView(t.Context(), h.options, Entities())
 	require.NoError(t, err)
-	log := newLogReader(h.options.Store)
-	events, err := log.read(t.Context(), 0, 4)
-	require.NoError(t, err)
+	events := h.events(t)
 	_, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events[:3])
 	require.NoError(t, err)
 	_, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events)

@@ -19,6 +19,8 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 )
 
+var thisLog = uuid.MustParse("00000000-0000-4000-8000-000000000001")
+
 // emptySchema makes one more schema of the view at position 0.
 func (h *hub) emptySchema(t testing.TB, name string) checkpoint {
 	t.Helper()
@@ -215,9 +217,7 @@ func TestABatchIsOneRoundTrip(t *testing.T) {
 		happening{"acme", other, entity.Restored{}})
 	v, err := ensureView(t.Context(), h.options, Entities())
 	require.NoError(t, err)
-	log := newLogReader(h.options.Store)
-	events, err := log.read(t.Context(), 0, 100)
-	require.NoError(t, err)
+	events := h.events(t)
 
 	config, err := pgx.ParseConfig(h.url)
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
@@ -94,6 +95,14 @@ func (h *hub) append(t testing.TB, happenings ...happening) int64 {
 	require.NoError(t, err)
 	require.False(t, appended.Refused())
 	return appended.Base + int64(len(happenings))
+}
+
+// events are those of the whole log.
+func (h *hub) events(t testing.TB) []domain.Event {
+	t.Helper()
+	batch, err := subscription.NewReader(h.options.Store, subscription.Filter{}).Read(t.Context(), subscription.Place{}, 0)
+	require.NoError(t, err)
+	return batch.Events
 }
 
 // newEntities are n happenings, each a new entity of acme.

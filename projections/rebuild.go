@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 )
 
 // A rebuild makes a second schema, fills it from the log while the live one goes on
@@ -29,7 +30,7 @@ import (
 
 const (
 	// maxSwapEvents bounds what is folded while live batches wait, some 100 ms.
-	maxSwapEvents = 2 * maxBatchEvents
+	maxSwapEvents = 2 * subscription.MaxEvents
 	// dropAttempts and dropTimeout are for removing the old schema, which has to wait
 	// for queries that still read it. What remains goes with the next rebuild.
 	dropAttempts = 3
@@ -78,14 +79,14 @@ func Rebuild(ctx context.Context, options Options, name string, progress func(do
 type builder struct {
 	options    Options
 	projection Projection
-	log        logReader
+	log        *subscription.Reader
 	live       view
 	number     int // the view's build number when it is done
 	at         checkpoint
 }
 
 func newBuilder(options Options, p Projection) *builder {
-	return &builder{options: options, projection: p, log: newLogReader(options.Store)}
+	return &builder{options: options, projection: p, log: subscription.NewReader(options.Store, subscription.Filter{})}
 }
 
 // run builds the view anew; with upgrade, unless it is at the projection's version
@@ -140,7 +141,7 @@ func (b *builder) build(ctx context.Context, progress func(done, total int64)) e
 func (b *builder) begin(ctx context.Context) error {
 	_, epoch, err := b.options.Store.Head(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errLogAway, err)
+		return fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
 	}
 	return changeViews(ctx, b.options.Pool, func(tx pgx.Tx) error {
 		if b.live, err = loadView(ctx, tx, b.projection.Name); err != nil {
@@ -198,18 +199,18 @@ func leftoverSchemas(ctx context.Context, tx pgx.Tx, name, live string) ([]strin
 func (b *builder) catchUp(ctx context.Context, progress func(done, total int64)) error {
 	total, _, err := b.options.Store.Head(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errLogAway, err)
+		return fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
 	}
 	for {
 		progress(b.at.position, max(total, b.at.position))
-		events, err := b.log.read(ctx, b.at.position, maxBatchEvents)
+		batch, err := b.log.Read(ctx, b.at.place(), 0)
 		if err != nil {
 			return err
 		}
-		if len(events) == 0 {
+		if len(batch.Events) == 0 {
 			return nil
 		}
-		if err := b.write(ctx, b.options.Pool, events); err != nil {
+		if err := b.write(ctx, b.options.Pool, batch.Events); err != nil {
 			return err
 		}
 	}
@@ -252,14 +253,14 @@ func (b *builder) swap(ctx context.Context) (swapped bool, err error) {
 			return err
 		}
 		for b.at.position < live {
-			events, err := b.log.read(ctx, b.at.position, int(min(maxBatchEvents, live-b.at.position)))
+			batch, err := b.log.Read(ctx, b.at.place(), live)
 			if err != nil {
 				return err
 			}
-			if len(events) == 0 {
-				return errLogBehind
+			if len(batch.Events) == 0 {
+				return subscription.ErrLogBehind
 			}
-			if err := b.write(ctx, tx, events); err != nil {
+			if err := b.write(ctx, tx, batch.Events); err != nil {
 				return err
 			}
 		}

@@ -106,23 +106,20 @@ func TestRebuildCleansUpAfterOneThatDied(t *testing.T) {
 	h.reaches(t, 10)
 	dead := newBuilder(h.options, Entities())
 	require.NoError(t, dead.begin(t.Context()))
-	events, err := dead.log.read(t.Context(), 0, 4)
-	require.NoError(t, err)
-	require.NoError(t, dead.write(t.Context(), h.options.Pool, events))
+	events := h.events(t)
+	require.NoError(t, dead.write(t.Context(), h.options.Pool, events[:4]))
 	require.Equal(t, "entities_v1", h.view(t).Schema, "the live view is untouched")
 
 	// While it may be alive, nobody takes its place.
 	require.ErrorIs(t, newBuilder(h.options, Entities()).begin(t.Context()), errBuilding)
 
-	_, err = h.admin.Exec(t.Context(), `UPDATE view_checkpoints SET updated_at = updated_at - interval '1 hour' WHERE schema = 'entities_v1_2'`)
+	_, err := h.admin.Exec(t.Context(), `UPDATE view_checkpoints SET updated_at = updated_at - interval '1 hour' WHERE schema = 'entities_v1_2'`)
 	require.NoError(t, err)
 	h.checkAgainstRebuild(t)
 	require.Equal(t, []string{"entities_v1_2"}, h.schemas(t))
 
 	// Should it not have been dead after all, it does no harm.
-	events, err = dead.log.read(t.Context(), 4, 4)
-	require.NoError(t, err)
-	require.ErrorIs(t, dead.write(t.Context(), h.options.Pool, events), errOvertaken)
+	require.ErrorIs(t, dead.write(t.Context(), h.options.Pool, events[4:8]), errOvertaken)
 	_, err = dead.swap(t.Context())
 	require.ErrorIs(t, err, errOvertaken)
 	dead.drop(t.Context(), dead.at.schema)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 )
 
 // A failure waits this long before the next attempt, doubling up to the last: long
@@ -68,14 +69,14 @@ func (w *worker) follow(ctx context.Context) error {
 		return err
 	}
 	w.at(at)
-	source := newSource(w.options)
-	defer source.close()
+	events := subscription.New(subscription.Options{Store: w.options.Store, NATS: w.options.NATS, Log: w.options.Log})
+	defer events.Close()
 	for {
-		events, err := source.next(ctx, at)
+		batch, err := events.Next(ctx, at.place())
 		if err != nil {
 			return err
 		}
-		next, err := apply(ctx, w.options.Pool, w.options.Codec, w.projection, at, events)
+		next, err := apply(ctx, w.options.Pool, w.options.Codec, w.projection, at, batch.Events)
 		if errors.Is(err, errMoved) {
 			// Another engine wrote these rows, or a rebuild has taken the view's place.
 			next, err = w.load(ctx)
@@ -155,9 +156,9 @@ func describe(err error) string {
 		return fmt.Sprintf("the event at position %d cannot be read by this program", unreadable.position)
 	case errors.As(err, &version):
 		return version.Error()
-	case errors.Is(err, errLogAway):
+	case errors.Is(err, subscription.ErrLogAway):
 		return "the event log cannot be read"
-	case errors.Is(err, errLogHole), errors.Is(err, errLogBehind), errors.Is(err, errTablesGone):
+	case errors.Is(err, subscription.ErrLogHole), errors.Is(err, subscription.ErrLogBehind), errors.Is(err, errTablesGone):
 		return err.Error()
 	case errors.As(err, &refused) && !strings.HasPrefix(refused.Code, "57P"): // class 57P: it starts or stops
 		return "the read database refused a statement (SQLSTATE " + refused.Code + ")"

@@ -5,31 +5,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
+	"github.com/reactdjango-hub/backend/internal/config"
 )
 
-// tailInterval is how often tail looks for new events.
-const tailInterval = 250 * time.Millisecond
-
-// eventFilter is what replay and tail print of the log.
-type eventFilter struct {
-	org   string
-	types []string
-}
-
-func (f eventFilter) wants(e domain.Event) bool {
-	return (f.org == "" || f.org == e.Org) && (len(f.types) == 0 || slices.Contains(f.types, e.Type))
-}
-
-func (f *eventFilter) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.org, "org", "", "only this organisation")
-	cmd.Flags().StringSliceVar(&f.types, "type", nil, "only this type, as entity.created; may be repeated")
+// addFilter offers what replay and tail can be restricted to.
+func addFilter(cmd *cobra.Command) *subscription.Filter {
+	var f subscription.Filter
+	cmd.Flags().StringVar(&f.Org, "org", "", "only this organisation")
+	cmd.Flags().StringSliceVar(&f.Types, "type", nil, "only this type, as entity.created; may be repeated")
+	cmd.Flags().StringVar((*string)(&f.Tag), "tag", "", "only what bears this tag, as entity:0190…")
+	return &f
 }
 
 func newEvents() *cobra.Command {
@@ -42,31 +35,31 @@ func newEvents() *cobra.Command {
 }
 
 func newEventsReplay() *cobra.Command {
-	var filter eventFilter
 	var after, until int64
 	cmd := &cobra.Command{Use: "replay", Short: "Print the log from a position to its end", Args: cobra.NoArgs}
-	output := addOutput(cmd)
-	filter.add(cmd)
+	output, filter := addOutput(cmd), addFilter(cmd)
 	cmd.Flags().Int64Var(&after, "after", 0, "start after this position")
 	cmd.Flags().Int64Var(&until, "until", 0, "stop after this position; 0 is the end of the log")
 	cmd.RunE = doing(func(cmd *cobra.Command, _ []string) error {
-		return withLog(cmd.Context(), func(store *eventstore.Store) error {
-			if until == 0 {
-				var err error
-				if until, _, err = store.Head(cmd.Context()); err != nil {
-					return err
-				}
+		return withLog(cmd.Context(), *filter, func(_ config.Config, store *eventstore.Store) error {
+			head, _, err := store.Head(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if until == 0 || until > head {
+				until = head
 			}
 			printer := newEventPrinter(cmd.OutOrStdout(), *output == "json", true)
-			for after < until {
-				next, err := printAfter(cmd.Context(), store, after, until, filter, printer)
+			reader := subscription.NewReader(store, *filter)
+			for at := (subscription.Place{Position: after}); at.Position < until; {
+				batch, err := reader.Read(cmd.Context(), at, until)
 				if err != nil {
 					return err
 				}
-				if next == after {
-					break // the log is shorter than asked for
+				if err := printer.all(batch.Events); err != nil {
+					return err
 				}
-				after = next
+				at = batch.At
 			}
 			return printer.end()
 		})
@@ -75,84 +68,75 @@ func newEventsReplay() *cobra.Command {
 }
 
 func newEventsTail() *cobra.Command {
-	var filter eventFilter
 	after := int64(-1)
 	cmd := &cobra.Command{
 		Use: "tail", Short: "Print events as they are appended, until interrupted", Args: cobra.NoArgs,
-		Long: "Prints events as they are appended. With --output json each is an object on a line of its own.",
+		Long: "Prints events as they are appended: as NATS_URL brings them, and otherwise by\n" +
+			"asking the log. With --output json each is an object on a line of its own.",
 	}
-	output := addOutput(cmd)
-	filter.add(cmd)
+	output, filter := addOutput(cmd), addFilter(cmd)
 	cmd.Flags().Int64Var(&after, "after", -1, "start after this position; -1 is the end of the log")
 	cmd.RunE = doing(func(cmd *cobra.Command, _ []string) error {
-		return withLog(cmd.Context(), func(store *eventstore.Store) error {
-			return tail(cmd.Context(), store, after, filter, newEventPrinter(cmd.OutOrStdout(), *output == "json", false))
+		return withLog(cmd.Context(), *filter, func(cfg config.Config, store *eventstore.Store) error {
+			at := subscription.Place{Position: after}
+			if after < 0 {
+				var err error
+				if at.Position, at.Epoch, err = store.Head(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			options := subscription.Options{Store: store, Filter: *filter, Log: newLog(cfg, cfg.LogLevel)}
+			if cfg.NATSURL != "" {
+				conn, err := connectNATS(cfg, options.Log)
+				if err != nil {
+					return err
+				}
+				defer conn.Close()
+				if options.NATS, err = jetstream.New(conn); err != nil {
+					return fmt.Errorf("preparing JetStream: %w", err)
+				}
+			}
+			return tail(cmd.Context(), options, at, newEventPrinter(cmd.OutOrStdout(), *output == "json", false))
 		})
 	})
 	return cmd
 }
 
-func tail(ctx context.Context, store *eventstore.Store, after int64, filter eventFilter, printer *eventPrinter) error {
-	if after < 0 {
-		var err error
-		if after, _, err = store.Head(ctx); err != nil {
-			return err
-		}
-	}
-	ticker := time.NewTicker(tailInterval)
-	defer ticker.Stop()
+// tail prints until it is interrupted, which is how a tail ends.
+func tail(ctx context.Context, options subscription.Options, at subscription.Place, printer *eventPrinter) error {
+	events := subscription.New(options)
+	defer events.Close()
 	for {
-		next, err := printAfter(ctx, store, after, 0, filter, printer)
+		batch, err := events.Next(ctx, at)
 		if ctx.Err() != nil {
-			return nil // interrupted, which is how a tail ends
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if next > after {
-			after = next
-			continue
+		if err := printer.all(batch.Events); err != nil {
+			return err
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil
-		}
+		at = batch.At
 	}
 }
 
-// printAfter prints one batch and returns the position it came to; until 0 is no end.
-func printAfter(ctx context.Context, store *eventstore.Store, after, until int64, filter eventFilter, p *eventPrinter) (int64, error) {
-	entries, err := store.ReadLog(ctx, after, eventstore.MaxReadLimit)
-	if err != nil {
-		return after, err
-	}
-	for _, entry := range entries {
-		if until > 0 && entry.Position > until {
-			return until, nil
-		}
-		after = entry.Position
-		if filter.wants(entry.Event) {
-			if err := p.print(entry.Event); err != nil {
-				return after, err
-			}
-		}
-	}
-	return after, nil
-}
-
-// withLog gives do the whole log, as the relay may read it.
-func withLog(ctx context.Context, do func(*eventstore.Store) error) error {
+// withLog gives do the log as a role that may read what the filter asks for.
+func withLog(ctx context.Context, filter subscription.Filter, do func(config.Config, *eventstore.Store) error) error {
 	cfg, err := toolConfig()
 	if err != nil {
 		return err
 	}
-	pool, err := eventstore.OpenPool(ctx, cfg.DatabaseURL.Reveal(), eventstore.RoleRelay, 1)
+	role := eventstore.RoleRelay
+	if filter.Org != "" {
+		role = eventstore.RoleQuery
+	}
+	pool, err := eventstore.OpenPool(ctx, cfg.DatabaseURL.Reveal(), role, 1)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	return do(eventstore.New(pool))
+	return do(cfg, eventstore.New(pool))
 }
 
 // eventPrinter writes events as lines for people or as JSON: one array, or, for what
@@ -165,6 +149,15 @@ type eventPrinter struct {
 
 func newEventPrinter(w io.Writer, asJSON, array bool) *eventPrinter {
 	return &eventPrinter{w: w, json: asJSON, array: array}
+}
+
+func (p *eventPrinter) all(events []domain.Event) error {
+	for _, e := range events {
+		if err := p.print(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *eventPrinter) print(e domain.Event) error {

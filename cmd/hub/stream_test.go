@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -58,4 +63,64 @@ func TestTheOperatorsAddressHasProbesOnly(t *testing.T) {
 	assert.Equal(t, http.StatusOK, operations.get("/livez", "", nil, nil))
 	assert.Equal(t, http.StatusOK, operations.get("/readyz", "", nil, nil))
 	assert.Equal(t, http.StatusNotFound, operations.get("/api/v1/entities", "", nil, nil))
+}
+
+// tail prints what is appended while it runs, of the organisation asked for, and ends
+// with its interruption.
+func TestTailPrintsWhatIsAppended(t *testing.T) {
+	t.Parallel()
+	h := newDevHub(t)
+	address := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
+	h.env = append(h.env, "HUB_DEV_NATS_ADDR="+address)
+	h.start()
+	acme, other := h.token("acme", "admin"), h.token("other", "admin")
+	h.defineType(acme, "thing")
+	h.defineType(other, "thing")
+	for _, nats := range []string{"", "nats://" + address} {
+		for _, c := range []struct {
+			args []string
+			want []string
+		}{
+			{[]string{"--after", "0"}, []string{"1 acme", "2 other"}},
+			{[]string{"--after", "0", "--org", "other"}, []string{"2 other"}},
+			{[]string{"--after", "0", "--tag", "entity_type:thing", "--type", "entity_type.defined"}, []string{"1 acme", "2 other"}},
+		} {
+			lines, interrupt := h.tail(append(c.args, "--output", "json"), "NATS_URL="+nats)
+			for _, want := range c.want {
+				line := hubtest.Wait(t, time.Minute, "a line of tail", lines)
+				var event struct {
+					Position int64
+					Org      string
+				}
+				require.NoError(t, json.Unmarshal([]byte(line), &event))
+				assert.Equal(t, want, fmt.Sprintf("%d %s", event.Position, event.Org))
+			}
+			interrupt()
+		}
+	}
+}
+
+// tail starts hub events tail; interrupt sends it an interrupt and expects it to end well.
+func (h *hub) tail(args []string, env ...string) (lines <-chan string, interrupt func()) {
+	h.t.Helper()
+	cmd := exec.CommandContext(h.t.Context(), hubtest.Binary(h.t), append([]string{"events", "tail"}, args...)...)
+	cmd.Env = append(h.environ(), env...)
+	cmd.Stderr = testWriter{h.t}
+	output, err := cmd.StdoutPipe()
+	require.NoError(h.t, err)
+	require.NoError(h.t, cmd.Start())
+	found := make(chan string)
+	go func() {
+		defer close(found)
+		for scanner := bufio.NewScanner(output); scanner.Scan(); {
+			found <- scanner.Text()
+		}
+	}()
+	return found, func() {
+		require.NoError(h.t, cmd.Process.Signal(os.Interrupt))
+		for line := range found {
+			h.t.Errorf("unexpected line %s", line)
+		}
+		require.NoError(h.t, cmd.Wait())
+	}
 }

@@ -11,13 +11,14 @@ import (
 // part may import each other unless areas forbids it. Tests are bound only by the
 // rule that nothing imports cmd: they put parts together.
 var mayImport = map[string][]string{
-	"domain":           {},
-	"eventstore":       {"domain"},
-	"eventstore/relay": {"eventstore", "domain", "internal/lease", "internal/telemetry"},
-	"commands":         {"eventstore", "domain", "internal/telemetry"},
-	"projections":      {"eventstore", "eventstore/relay", "domain", "internal/lease", "internal/telemetry"},
-	"readmodels":       {"domain", "eventstore", "internal/telemetry"},
-	"migrations":       {},
+	"domain":                  {},
+	"eventstore":              {"domain"},
+	"eventstore/relay":        {"eventstore", "domain", "internal/lease", "internal/telemetry"},
+	"eventstore/subscription": {"eventstore", "eventstore/relay", "domain"},
+	"commands":                {"eventstore", "domain", "internal/telemetry"},
+	"projections":             {"eventstore", "eventstore/subscription", "domain", "internal/lease", "internal/telemetry"},
+	"readmodels":              {"domain", "eventstore", "internal/telemetry"},
+	"migrations":              {},
 
 	"internal/httpapi":    {"commands", "readmodels", "domain", "internal/identity", "internal/strictjson", "internal/telemetry"},
 	"internal/identity":   {"domain", "internal/secretfile", "internal/strictjson"},
@@ -103,8 +104,8 @@ var homes = map[string][]string{
 	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity"},
 	// cmd/hub opens the pools and hands them on.
 	"github.com/jackc/pgx/v5":    {"eventstore", "projections", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
-	"github.com/nats-io/nats.go": {"eventstore/relay", "projections", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
-	"golang.org/x/sync":          {"projections", "cmd/hub"},
+	"github.com/nats-io/nats.go": {"eventstore/relay", "eventstore/subscription", "projections", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
+	"golang.org/x/sync":          {"eventstore/subscription", "cmd/hub"},
 	// An identifier is a plain value, used wherever there are any.
 	"github.com/google/uuid": {"."},
 }

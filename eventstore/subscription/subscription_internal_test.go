@@ -1,4 +1,4 @@
-package projections
+package subscription
 
 import (
 	"testing"
@@ -10,15 +10,15 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 )
 
-// fed is a source whose feed holds the given messages.
-func fed(t *testing.T, deliveries ...delivery) *source {
+// fed is a subscription whose feed holds the given messages.
+func fed(t *testing.T, deliveries ...delivery) *Subscription {
 	t.Helper()
 	f := &feed{deliveries: make(chan delivery, len(deliveries)), budget: semaphore.NewWeighted(feedBytes)}
 	for _, d := range deliveries {
 		require.True(t, f.budget.TryAcquire(int64(d.size)))
 		f.deliveries <- d
 	}
-	return &source{feed: f}
+	return &Subscription{feed: f}
 }
 
 var thisLog = uuid.MustParse("00000000-0000-4000-8000-000000000001")
@@ -38,17 +38,17 @@ func positions(events []domain.Event) []int64 {
 func TestFeedIsTakenInOrderAndOnce(t *testing.T) {
 	t.Parallel()
 	s := fed(t, message(3), message(4), message(5), message(6), message(5), message(6), message(7))
-	require.Equal(t, []int64{5, 6, 7}, positions(s.fromFeed(checkpoint{position: 4, epoch: thisLog})))
+	require.Equal(t, []int64{5, 6, 7}, positions(s.fromFeed(Place{4, thisLog}).Events))
 	require.False(t, s.behind)
 }
 
 func TestFeedWithAHoleAsksTheStore(t *testing.T) {
 	t.Parallel()
 	s := fed(t, message(1), message(4), message(5))
-	require.Equal(t, []int64{1}, positions(s.fromFeed(checkpoint{epoch: thisLog})))
+	require.Equal(t, []int64{1}, positions(s.fromFeed(Place{0, thisLog}).Events))
 	require.True(t, s.behind)
 	// Read from the store in the meantime: 2 and 3.
-	require.Equal(t, []int64{4, 5}, positions(s.fromFeed(checkpoint{position: 3, epoch: thisLog})))
+	require.Equal(t, []int64{4, 5}, positions(s.fromFeed(Place{3, thisLog}).Events))
 }
 
 func TestFeedOfAnotherLogAsksTheStore(t *testing.T) {
@@ -56,30 +56,30 @@ func TestFeedOfAnotherLogAsksTheStore(t *testing.T) {
 	foreign := message(2)
 	foreign.event.Epoch = uuid.New()
 	s := fed(t, message(1), foreign, message(3))
-	require.Equal(t, []int64{1}, positions(s.fromFeed(checkpoint{epoch: thisLog})))
+	require.Equal(t, []int64{1}, positions(s.fromFeed(Place{0, thisLog}).Events))
 	require.True(t, s.behind)
 }
 
 func TestUnreadableMessageAsksTheStore(t *testing.T) {
 	t.Parallel()
 	s := fed(t, delivery{position: 1, size: 1}, message(2))
-	require.Empty(t, s.fromFeed(checkpoint{epoch: thisLog}))
+	require.Empty(t, s.fromFeed(Place{0, thisLog}).Events)
 	require.True(t, s.behind)
 }
 
 func TestBatchIsBoundedInEventsAndBytes(t *testing.T) {
 	t.Parallel()
 	var many []delivery
-	for i := range int64(maxBatchEvents + 5) {
+	for i := range int64(MaxEvents + 5) {
 		many = append(many, message(i+1))
 	}
 	s := fed(t, many...)
-	require.Len(t, s.fromFeed(checkpoint{epoch: thisLog}), maxBatchEvents)
-	require.Len(t, s.fromFeed(checkpoint{position: maxBatchEvents, epoch: thisLog}), 5)
+	require.Len(t, s.fromFeed(Place{0, thisLog}).Events, MaxEvents)
+	require.Len(t, s.fromFeed(Place{MaxEvents, thisLog}).Events, 5)
 
 	large := []delivery{message(1), message(2), message(3)}
 	for i := range large {
-		large[i].size = maxBatchBytes / 2
+		large[i].size = MaxBytes / 2
 	}
-	require.Len(t, fed(t, large...).fromFeed(checkpoint{epoch: thisLog}), 2)
+	require.Len(t, fed(t, large...).fromFeed(Place{0, thisLog}).Events, 2)
 }

@@ -1,4 +1,4 @@
-package projections
+package subscription
 
 import (
 	"context"
@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// feedBytes bounds what waits between NATS and a view: two batches, so that one
-	// can be decoded while the other is written.
-	feedBytes = 2 * maxBatchBytes
+	// feedBytes bounds what waits between NATS and the subscriber: two batches, so that
+	// one can be decoded while the other is worked on.
+	feedBytes = 2 * MaxBytes
 	// headerBytes is about what the headers of a message take.
 	headerBytes = 2 << 10
 	// feedDeliveries bounds the same for small events.
-	feedDeliveries = 2 * maxBatchEvents
+	feedDeliveries = 2 * MaxEvents
 	// openTimeout bounds each question to NATS.
 	openTimeout = 5 * time.Second
 )
@@ -34,7 +34,7 @@ type delivery struct {
 	size     int
 }
 
-// feed consumes the stream in order, ahead of the view by a bounded amount.
+// feed consumes the stream in order, ahead of the subscriber by a bounded amount.
 type feed struct {
 	deliveries chan delivery
 	budget     *semaphore.Weighted
@@ -68,7 +68,7 @@ func openFeed(ctx context.Context, js jetstream.JetStream, after int64) (*feed, 
 	running, stop := context.WithCancel(context.Background())
 	f := &feed{deliveries: make(chan delivery, feedDeliveries), budget: semaphore.NewWeighted(feedBytes), stop: stop}
 	f.consuming, err = consumer.Consume(func(msg jetstream.Msg) { f.deliver(running, msg) },
-		jetstream.PullMaxMessagesWithBytesLimit(maxBatchEvents, maxBatchBytes))
+		jetstream.PullMaxMessagesWithBytesLimit(MaxEvents, MaxBytes))
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("consuming: %w", err)
@@ -76,7 +76,7 @@ func openFeed(ctx context.Context, js jetstream.JetStream, after int64) (*feed, 
 	return f, nil
 }
 
-// deliver reads a message on NATS's goroutine, while the view writes the one before.
+// deliver reads a message on NATS's goroutine, while the subscriber works on the one before.
 func (f *feed) deliver(ctx context.Context, msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
