@@ -18,6 +18,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/logevent"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/internal/config"
@@ -84,7 +85,9 @@ func newSystem(cfg config.Config, roles ...config.Role) *system {
 }
 
 // codec knows every event of every area.
-func codec() *eventstore.Codec { return eventstore.NewCodec(entity.Kinds()...) }
+func codec() *eventstore.Codec {
+	return eventstore.NewCodec(slices.Concat(entity.Kinds(), logevent.Kinds())...)
+}
 
 func (s *system) runs(role config.Role) bool { return slices.Contains(s.roles, role) }
 

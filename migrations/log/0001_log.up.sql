@@ -51,7 +51,7 @@ $$;
 -- and the guard itself.
 CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs|log_lock)(_p[0-9]+)?($|\.)'
-    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|log_head|ensure_partitions|partition_size|event_leaf)\('
+    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events)\('
     OR identity ~ '^public\.events_org_' OR identity ~ '^hub_guard\.';
 
 -- Refuses DDL on the log to everybody, the owner and superusers included; only
@@ -102,8 +102,13 @@ CREATE TABLE log_epochs (
   -- The order is by number: the clock of a server that was restored to may be behind.
   number         bigint      NOT NULL PRIMARY KEY,
   epoch          uuid        NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+  -- The events after this position are of this epoch.
   after_position bigint      NOT NULL,
-  started_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+  -- What was known of a position under an earlier epoch is true up to this one; beyond,
+  -- it may be of what was lost.
+  fork_position  bigint      NOT NULL,
+  started_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CHECK (0 <= fork_position AND fork_position <= after_position)
 );
 
 -- Held while appending (lock_log). A table, not an advisory lock, because nobody but
@@ -517,13 +522,164 @@ BEGIN
 END
 $$;
 
+-- After a restore --------------------------------------------------------------
+
+-- The first position that was recorded at the time or later; the one after the head
+-- when there is none. Times never decrease, so it is found by halving.
+CREATE FUNCTION position_since(since timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+  before bigint := 0;
+  from_here bigint := (SELECT h.head + 1 FROM log_head() h);
+  middle bigint;
+BEGIN
+  WHILE before + 1 < from_here LOOP
+    middle := (before + from_here) / 2;
+    IF (SELECT e.recorded_at FROM events e WHERE e.position = middle) < since THEN
+      before := middle;
+    ELSE
+      from_here := middle;
+    END IF;
+  END LOOP;
+  RETURN from_here;
+END
+$$;
+
+-- Starts a new epoch, because the log has lost what had been published up to
+-- lost_position; the message there was of the event lost_id (null: it is not known any
+-- more). common is the last position known to be the same in both histories. What has
+-- been appended since the loss stays: it was acknowledged, too.
+--
+-- False when it is not so, or not any more: another relay has started an epoch, or has
+-- appended again what was lost. That is decided under the log's lock.
+CREATE FUNCTION fork_log(believed uuid, lost_position bigint, lost_id uuid, common bigint, next uuid,
+                         event_id uuid, event_command uuid, event_schema integer, event_data bytea) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+  incarnation text := lock_log();
+  current     log_epochs;
+  last        bigint;
+BEGIN
+  SELECT * INTO current FROM log_epochs l ORDER BY l.number DESC LIMIT 1;
+  last := (SELECT h.head FROM log_head() h);
+  IF current.epoch <> believed THEN
+    RETURN false;
+  END IF;
+  IF lost_position <= last AND (lost_id IS NULL OR EXISTS (SELECT FROM events e WHERE e.position = lost_position AND e.id = lost_id)) THEN
+    RETURN false;
+  END IF;
+  IF common > least(last, lost_position) THEN
+    RAISE EXCEPTION 'the histories cannot have parted after position %', common USING ERRCODE = 'data_exception';
+  END IF;
+  -- The one event that a relay may write says what is done here, and nothing else.
+  IF convert_from(event_data, 'UTF8')::jsonb <> jsonb_build_object('fork_position', common, 'old_epoch', believed,
+       'new_epoch', next, 'lost_from', common + 1, 'lost_through', lost_position) THEN
+    RAISE EXCEPTION 'the event does not say what happens' USING ERRCODE = 'data_exception';
+  END IF;
+  INSERT INTO log_epochs (number, epoch, after_position, fork_position) VALUES (current.number + 1, next, last, common);
+  PERFORM append_events(
+    believed => incarnation, b_org => '{}', b_tag => '{}', b_head => '{}',
+    c_id => ARRAY[event_command], c_org => ARRAY['_hub'], c_caller => ARRAY['system:relay'], c_key => ARRAY[NULL::text],
+    c_hash => ARRAY[NULL::bytea], c_refusal => ARRAY[NULL::text], c_resource => ARRAY['epochs'],
+    c_created => ARRAY[current.number = 1], c_version => ARRAY[current.number], c_events => ARRAY[1],
+    e_id => ARRAY[event_id], e_org => ARRAY['_hub'], e_stream => ARRAY['log:epochs'], e_version => ARRAY[current.number],
+    e_type => ARRAY['log.forked'], e_schema_version => ARRAY[event_schema], e_tags => ARRAY['{log:epochs}'],
+    e_subjects => ARRAY['{}'], e_data => ARRAY[event_data],
+    e_actor => ARRAY['{"sub":"system:relay","person":"system:relay"}'], e_on_behalf_of => ARRAY[NULL::text],
+    e_reason => ARRAY[NULL::text], e_request => ARRAY[NULL::text], e_correlation => ARRAY[NULL::text],
+    e_causation => ARRAY[NULL::text], e_command => ARRAY[event_command], e_occurred => ARRAY[clock_timestamp()]);
+  RETURN true;
+END
+$$;
+
+-- Writes again, exactly as they were, events that the log has lost and that the copy in
+-- JetStream still has, with the receipts of their commands. False, and nothing is
+-- written, unless they follow the log's last event in its own epoch: then something was
+-- appended since, and they are lost. What is not as the log wrote it is an error. A tail
+-- may take several calls in one transaction; the first takes the log's lock for all.
+CREATE FUNCTION reappend_events(
+  believed uuid, e_position bigint[], e_org_position bigint[], e_id uuid[], e_org text[], e_stream text[], e_version bigint[],
+  e_type text[], e_schema_version integer[], e_tags text[], e_subjects text[], e_data bytea[], e_actor text[],
+  e_on_behalf_of text[], e_reason text[], e_request text[], e_correlation text[], e_causation text[], e_command uuid[],
+  e_occurred timestamptz[], e_recorded timestamptz[], e_leaf bytea[],
+  r_command uuid[], r_org text[], r_caller text[], r_key text[], r_hash bytea[], r_resource text[], r_created boolean[],
+  r_version bigint[], r_first bigint[], r_position bigint[]) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+  last     bigint;
+  recorded timestamptz;
+  wrong    bigint;
+BEGIN
+  PERFORM lock_log();
+  -- The next part has to come from NATS.
+  PERFORM set_config('idle_in_transaction_session_timeout', '30s', true);
+  IF (SELECT h.epoch FROM log_head() h) <> believed THEN
+    RETURN false;
+  END IF;
+  SELECT e.position, e.recorded_at INTO last, recorded FROM events e ORDER BY e.position DESC LIMIT 1;
+  last := coalesce(last, 0);
+  IF e_position[1] <> last + 1 THEN
+    RETURN false;
+  END IF;
+
+  INSERT INTO events
+  SELECT e.position, e.org_position, believed, e.id, e.org, e.stream, e.version, e.type, e.schema_version,
+         e.tags::text[], e.subjects::text[], e.data, e.actor::json, e.on_behalf_of::json, e.reason, e.request_id,
+         e.correlation_id, e.causation_id, e.command_id, e.occurred_at, e.recorded_at, e.leaf_hash
+    FROM unnest(e_position, e_org_position, e_id, e_org, e_stream, e_version, e_type, e_schema_version, e_tags, e_subjects,
+                e_data, e_actor, e_on_behalf_of, e_reason, e_request, e_correlation, e_causation, e_command, e_occurred,
+                e_recorded, e_leaf)
+         AS e(position, org_position, id, org, stream, version, type, schema_version, tags, subjects, data, actor,
+              on_behalf_of, reason, request_id, correlation_id, causation_id, command_id, occurred_at, recorded_at, leaf_hash);
+
+  SELECT min(p.position) INTO wrong
+    FROM (SELECT e.position, e.leaf_hash = sha256('\x00'::bytea || event_leaf(e)) AS hashed, e.stream = ANY (e.tags) AS tagged,
+                 e.position - row_number() OVER (ORDER BY e.position) AS before,
+                 e.org_position - row_number() OVER (PARTITION BY e.org ORDER BY e.position)
+                   - coalesce((SELECT o.org_position FROM events o WHERE o.org = e.org AND o.position <= last
+                                ORDER BY o.position DESC LIMIT 1), 0) AS org_gap,
+                 e.version - row_number() OVER (PARTITION BY e.org, e.stream ORDER BY e.position)
+                   - coalesce((SELECT max(o.version) FROM events o
+                                WHERE o.org = e.org AND o.stream = e.stream AND o.position <= last), 0) AS version_gap,
+                 e.recorded_at >= coalesce(lag(e.recorded_at) OVER (ORDER BY e.position), recorded, '-infinity') AS later
+            FROM events e WHERE e.position > last) p
+   WHERE NOT p.hashed OR NOT p.tagged OR NOT p.later OR p.before <> last OR p.org_gap <> 0 OR p.version_gap <> 0;
+  IF wrong IS NOT NULL OR (SELECT count(*) FROM events e WHERE e.position > last) <> cardinality(e_position) THEN
+    RAISE EXCEPTION 'the copy of position % is not what the log wrote', coalesce(wrong, last + 1) USING ERRCODE = 'data_exception';
+  END IF;
+
+  INSERT INTO event_tags
+  SELECT e.org, t.tag, e.position FROM events e CROSS JOIN LATERAL unnest(e.tags) AS t(tag) WHERE e.position > last;
+
+  IF EXISTS (SELECT FROM unnest(r_command, r_org, r_first, r_position) AS r(command_id, org, first, position)
+              WHERE NOT EXISTS (SELECT FROM events e WHERE e.position = r.position AND e.position > last
+                                   AND e.command_id = r.command_id AND e.org = r.org) OR r.first > r.position) THEN
+    RAISE EXCEPTION 'a receipt does not belong to its event' USING ERRCODE = 'data_exception';
+  END IF;
+  -- A command may have been refused since, on the shorter log, under the same key: that
+  -- answer was given last, and stays.
+  INSERT INTO receipts
+  SELECT r.command_id, r.org, r.caller, r.key, r.hash, NULL, r.resource, r.created, r.version, r.first, r.position, e.recorded_at
+    FROM unnest(r_command, r_org, r_caller, r_key, r_hash, r_resource, r_created, r_version, r_first, r_position)
+         AS r(command_id, org, caller, key, hash, resource, created, version, first, position)
+    JOIN events e ON e.position = r.position
+      ON CONFLICT DO NOTHING;
+  RETURN true;
+END
+$$;
+
 -- Functions are open to everybody unless this says otherwise.
-REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, load_boundaries, lock_log(), append_events, find_receipts FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, load_boundaries, lock_log(), append_events, find_receipts,
+  position_since, fork_log, reappend_events FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;
 GRANT EXECUTE ON FUNCTION log_head(), read_log TO hub_relay, hub_projector;
+GRANT EXECUTE ON FUNCTION position_since, fork_log, reappend_events TO hub_relay;
 GRANT EXECUTE ON FUNCTION log_head() TO hub_query;
 
-INSERT INTO log_epochs (number, after_position) VALUES (1, 0);
+INSERT INTO log_epochs (number, after_position, fork_position) VALUES (1, 0, 0);
 SELECT ensure_partitions();
 
 RESET ROLE;
