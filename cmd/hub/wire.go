@@ -25,6 +25,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
+	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -144,25 +145,6 @@ func (s *system) newVerifier() *identity.Verifier {
 	return s.verifier
 }
 
-// pool opens a pool that close closes; name is for its metrics.
-func (s *system) pool(ctx context.Context, name string, url config.Secret, role eventstore.Role, connections int32) (*pgxpool.Pool, error) {
-	pool, err := eventstore.OpenPool(ctx, url.Reveal(), role, connections)
-	if err != nil {
-		return nil, err
-	}
-	s.pools = append(s.pools, pool)
-	s.measurePool(name, pool)
-	return pool, nil
-}
-
-// measurePool shows how near a pool is to its limit.
-func (s *system) measurePool(name string, pool *pgxpool.Pool) {
-	at := telemetry.At{Name: "pool", Value: name}
-	s.metrics.Sample("hub_database_connections_used", "Connections that are at work.", func() float64 { return float64(pool.Stat().AcquiredConns()) }, at)
-	s.metrics.Sample("hub_database_connections_limit", "Connections that a pool may have.", func() float64 { return float64(pool.Stat().MaxConns()) }, at)
-	s.metrics.Sample("hub_database_wait_seconds", "Time spent waiting for a connection, since the start.", func() float64 { return pool.Stat().EmptyAcquireWaitTime().Seconds() }, at)
-}
-
 // work runs do beside everything else until the process stops.
 func (s *system) work(ctx context.Context, name string, do func(context.Context) error) {
 	s.background.Go(func() {
@@ -181,14 +163,14 @@ func (s *system) fail(err error) {
 }
 
 func (s *system) startLoop(ctx, background context.Context, appended *eventstore.Signal) (*commands.Loop, error) {
-	pool, err := s.pool(ctx, "commands", s.cfg.DatabaseURL, eventstore.RoleCommand, commandConnections)
+	pool, err := s.pool(ctx, "commands", migrations.Log, s.cfg.DatabaseURL, eventstore.RoleCommand, commandConnections)
 	if err != nil {
 		return nil, err
 	}
 	store := eventstore.New(pool)
 	s.store = store
 	if err := store.EnsurePartitions(ctx); err != nil {
-		return nil, fmt.Errorf("%w (has `hub migrate up` been run?)", err)
+		return nil, err
 	}
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
 	loop := commands.New(commands.Options{
@@ -230,7 +212,7 @@ func (s *system) keepPartitions(ctx context.Context, store *eventstore.Store) er
 }
 
 func (s *system) startRelay(ctx, background context.Context, appended *eventstore.Signal) error {
-	pool, err := s.pool(ctx, "relay", s.cfg.DatabaseURL, eventstore.RoleRelay, relayConnections)
+	pool, err := s.pool(ctx, "relay", migrations.Log, s.cfg.DatabaseURL, eventstore.RoleRelay, relayConnections)
 	if err != nil {
 		return err
 	}
@@ -267,11 +249,11 @@ func (s *system) startProjector(ctx, background context.Context, viewed func()) 
 
 // projectionOptions are what a projector and its tools have in common.
 func (s *system) projectionOptions(ctx context.Context) (projections.Options, error) {
-	views, err := s.pool(ctx, "views", s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, projectorConnections)
+	views, err := s.pool(ctx, "views", migrations.Projections, s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, projectorConnections)
 	if err != nil {
 		return projections.Options{}, err
 	}
-	log, err := s.pool(ctx, "projector", s.cfg.DatabaseURL, eventstore.RoleProjector, projectorConnections)
+	log, err := s.pool(ctx, "projector", migrations.Log, s.cfg.DatabaseURL, eventstore.RoleProjector, projectorConnections)
 	if err != nil {
 		return projections.Options{}, err
 	}
@@ -280,7 +262,7 @@ func (s *system) projectionOptions(ctx context.Context) (projections.Options, er
 }
 
 func (s *system) startReads(ctx, background context.Context) (*readmodels.Store, error) {
-	pool, err := s.pool(ctx, "queries", s.cfg.QueryDatabaseURL, eventstore.RoleQuery, queryConnections)
+	pool, err := s.pool(ctx, "queries", migrations.Projections, s.cfg.QueryDatabaseURL, eventstore.RoleQuery, queryConnections)
 	if err != nil {
 		return nil, err
 	}
