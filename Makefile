@@ -19,10 +19,13 @@ WITH_SERVER := go run ./internal/hubtest/testserver
 TEST_TIMEOUT := 20m
 
 .DEFAULT_GOAL := help
-.PHONY: build run test cover lint bench docs help
+.PHONY: build image run test cover lint bench docs help
 
 build: ## build bin/hub
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/hub ./cmd/hub
+
+image: ## build the container image hub-backend
+	docker build --build-arg VERSION=$(VERSION) --tag hub-backend:$(VERSION) --tag hub-backend:latest .
 
 run: build ## build and run the whole system in one process, with nothing else to start
 	@exec ./bin/hub dev
@@ -42,7 +45,7 @@ lint: $(GOLANGCI) ## check formatting, vet, static analysis, go.mod and generate
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	@# A cache of its own: findings carry the paths of the checkout they were made in.
-	GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci $(GOLANGCI) run
+	GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci $(GOLANGCI) run --allow-parallel-runners
 	go mod tidy -diff
 	@mkdir -p .cache && go run ./cmd/hub openapi > .cache/openapi.json
 	@diff -u docs/openapi.json .cache/openapi.json || { echo "docs/openapi.json is not current: run make docs"; exit 1; }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -146,21 +145,16 @@ func ensureDatabase(ctx context.Context, serverURL string) error {
 
 func (e *embedded) startIssuer(s *system, keyDir string) error {
 	url := "http://" + s.cfg.DevIdentityAddr
-	issuer, err := identity.NewDevIssuer(keyDir, url)
+	server, failed, err := serveIssuer(s.cfg.DevIdentityAddr, keyDir, url)
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.cfg.DevIdentityAddr)
-	if err != nil {
-		return fmt.Errorf("listening for the development issuer: %w", err)
-	}
-	e.issuer = &http.Server{Handler: issuer.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	e.issuer, s.cfg.IdentityServiceURL = server, url
 	go func() {
-		if err := e.issuer.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.fail(fmt.Errorf("serving the development issuer: %w", err))
+		if err, broken := <-failed; broken {
+			s.fail(err)
 		}
 	}()
-	s.cfg.IdentityServiceURL = url
 	return nil
 }
 
