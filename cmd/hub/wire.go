@@ -280,7 +280,8 @@ func (s *system) startReads(ctx, background context.Context) (*readmodels.Store,
 }
 
 // close stops what start started, in the order in which work flows: no new
-// requests, running ones finish, the queue is decided, then everything behind it.
+// requests, running ones finish, the queue is decided, then everything behind it. The
+// address for operators is the last of those that listen, so that they can watch.
 func (s *system) close() error {
 	s.draining.Store(true)
 	if s.reads != nil {
