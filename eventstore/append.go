@@ -154,7 +154,7 @@ func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
 		moved, knownCommands, knownKeys []int32
 	)
 	err = q.QueryRow(ctx, `SELECT incarnation, base, recorded, moved, known_commands, known_keys
-		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31)`,
+		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)`,
 		args...).Scan(&incarnation, &a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys)
 	if err != nil {
 		return Appended{}, unknownUnlessRefused(err)
@@ -194,25 +194,22 @@ func (t Turn) args() ([]any, error) {
 	var b boundaryArrays
 	b.add(t.Marks)
 	var c outcomeArrays
+	var m metaArrays
 	var e eventArrays
 	for _, o := range t.Outcomes {
 		c.add(o)
-		if len(o.Events) == 0 {
-			continue
-		}
-		actor, onBehalfOf, err := encodeActors(o.Meta)
-		if err != nil {
+		if err := m.add(o.Meta); err != nil {
 			return nil, err
 		}
 		for _, event := range o.Events {
-			e.add(event, o.Meta, actor, onBehalfOf)
+			e.add(event)
 		}
 	}
 	return []any{
 		t.Incarnation, b.org, b.tag, b.head,
 		c.id, c.org, c.caller, c.key, c.hash, c.refusal, c.resource, c.created, c.version, c.events,
-		e.id, e.org, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
-		e.actor, e.onBehalfOf, e.reason, e.request, e.correlation, e.causation, e.command, e.occurred,
+		m.actor, m.onBehalfOf, m.reason, m.request, m.correlation, m.causation, m.occurred,
+		e.id, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
 	}, nil
 }
 
@@ -252,26 +249,46 @@ func (a *outcomeArrays) add(o Outcome) {
 	a.events = append(a.events, int32(len(o.Events))) //nolint:gosec // bounded by the turn
 }
 
-type eventArrays struct {
-	id                                                  [][16]byte
-	org, stream, kind                                   []string
-	version                                             []int64
-	schemaVersion                                       []int32
-	tags, subjects                                      []string
-	data                                                [][]byte
-	actor                                               []string
-	onBehalfOf, reason, request, correlation, causation []*string
+// metaArrays are what events have of their command.
+type metaArrays struct {
 	command                                             [][16]byte
+	org, actor                                          []string
+	onBehalfOf, reason, request, correlation, causation []*string
 	occurred                                            []time.Time
 }
 
-func (a *eventArrays) add(e NewEvent, m domain.Meta, actor string, onBehalfOf *string) {
+func (a *metaArrays) add(m domain.Meta) error {
+	actor, onBehalfOf, err := encodeActors(m)
+	if err != nil {
+		return err
+	}
+	a.command = append(a.command, m.CommandID)
+	a.org = append(a.org, m.Org)
+	a.actor = append(a.actor, actor)
+	a.onBehalfOf = append(a.onBehalfOf, onBehalfOf)
+	a.reason = append(a.reason, orNull(m.Reason))
+	a.request = append(a.request, orNull(m.RequestID))
+	a.correlation = append(a.correlation, orNull(m.CorrelationID))
+	a.causation = append(a.causation, orNull(m.CausationID))
+	a.occurred = append(a.occurred, m.Now)
+	return nil
+}
+
+type eventArrays struct {
+	id             [][16]byte
+	stream, kind   []string
+	version        []int64
+	schemaVersion  []int32
+	tags, subjects []string
+	data           [][]byte
+}
+
+func (a *eventArrays) add(e NewEvent) {
 	tags := make([]string, len(e.Tags))
 	for i, tag := range e.Tags {
 		tags[i] = string(tag)
 	}
 	a.id = append(a.id, e.ID)
-	a.org = append(a.org, m.Org)
 	a.stream = append(a.stream, string(e.Stream))
 	a.version = append(a.version, e.Version)
 	a.kind = append(a.kind, e.Type)
@@ -279,14 +296,6 @@ func (a *eventArrays) add(e NewEvent, m domain.Meta, actor string, onBehalfOf *s
 	a.tags = append(a.tags, arrayLiteral(tags))
 	a.subjects = append(a.subjects, arrayLiteral(e.Subjects))
 	a.data = append(a.data, e.Data)
-	a.actor = append(a.actor, actor)
-	a.onBehalfOf = append(a.onBehalfOf, onBehalfOf)
-	a.reason = append(a.reason, orNull(m.Reason))
-	a.request = append(a.request, orNull(m.RequestID))
-	a.correlation = append(a.correlation, orNull(m.CorrelationID))
-	a.causation = append(a.causation, orNull(m.CausationID))
-	a.command = append(a.command, m.CommandID)
-	a.occurred = append(a.occurred, m.Now)
 }
 
 func encodeActors(m domain.Meta) (actor string, onBehalfOf *string, err error) {

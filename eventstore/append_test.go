@@ -256,9 +256,9 @@ func rowsRead(t *testing.T, session *pgx.Conn, org string) int64 {
 		log_incarnation(), ARRAY[$1], ARRAY['a:' || $2], ARRAY[0]::bigint[],
 		ARRAY[$3::uuid], ARRAY[$1], ARRAY['ana'], ARRAY[$2], ARRAY[NULL]::bytea[], ARRAY[NULL], ARRAY['x'],
 		ARRAY[true], ARRAY[1]::bigint[], ARRAY[1],
-		ARRAY[gen_random_uuid()], ARRAY[$1], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
-		ARRAY['{a:' || $2 || '}'], ARRAY['{}'], ARRAY['{}'::bytea], ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
-		ARRAY[$3::uuid], ARRAY[now()])`, org, uuid.NewString(), uuid.New())
+		ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[now()],
+		ARRAY[gen_random_uuid()], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
+		ARRAY['{a:' || $2 || '}'], ARRAY['{}'], ARRAY['{}'::bytea])`, org, uuid.NewString(), uuid.New())
 	require.NoError(t, err)
 	_, err = session.Exec(t.Context(), `SELECT * FROM load_boundaries(ARRAY[$1], ARRAY['a:0-1'], ARRAY[0]::bigint[], 100000)`, org)
 	require.NoError(t, err)
@@ -280,7 +280,13 @@ func TestAppendRefusesTurnsThatMakeNoSense(t *testing.T) {
 	l.append(t, one(nil, event("a:1", 1)))
 	untagged := event("a:2", 1)
 	untagged.Tags = []domain.Tag{"key:x"}
+	twice := one(nil, event("a:2", 1))
+	twice.Outcomes[0].IdempotencyKey = "k"
+	twice.Outcomes = append(twice.Outcomes, one(nil, event("a:3", 1)).Outcomes[0])
+	twice.Outcomes[1].IdempotencyKey = "k"
 	for name, turn := range map[string]eventstore.Turn{
+		"a key twice in one turn":   twice,
+		"a new stream begun twice":  one(nil, event("a:2", 1), event("a:2", 1)),
 		"a version twice":           one(nil, event("a:1", 1)),
 		"a version left out":        one(nil, event("a:1", 3)),
 		"a new stream at 2":         one(nil, event("a:2", 2)),

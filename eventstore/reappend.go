@@ -88,6 +88,7 @@ func (t *tail) follow(entry LogEntry) error {
 func (t *tail) args(entries []LogEntry) ([]any, error) {
 	var (
 		e                     eventArrays
+		m                     metaArrays
 		c                     outcomeArrays
 		position, orgPosition []int64
 		recorded              []time.Time
@@ -102,14 +103,13 @@ func (t *tail) args(entries []LogEntry) ([]any, error) {
 			Org: entry.Org, Actor: entry.Actor, OnBehalfOf: entry.OnBehalfOf, Reason: entry.Reason, RequestID: entry.RequestID,
 			CorrelationID: entry.CorrelationID, CausationID: entry.CausationID, CommandID: entry.CommandID, Now: entry.OccurredAt,
 		}
-		actor, onBehalfOf, err := encodeActors(meta)
-		if err != nil {
+		if err := m.add(meta); err != nil {
 			return nil, err
 		}
 		e.add(NewEvent{
 			ID: entry.ID, Stream: entry.Stream, Version: entry.Version, Type: entry.Type, SchemaVersion: entry.SchemaVersion,
 			Tags: entry.Tags, Subjects: entry.Subjects, Data: entry.Data,
-		}, meta, actor, onBehalfOf)
+		})
 		position, orgPosition = append(position, entry.Position), append(orgPosition, entry.OrgPosition)
 		recorded, leaf = append(recorded, entry.RecordedAt), append(leaf, entry.LeafHash)
 		if r := entry.Receipt; r != nil {
@@ -121,8 +121,8 @@ func (t *tail) args(entries []LogEntry) ([]any, error) {
 		}
 	}
 	return []any{
-		t.epoch, position, orgPosition, e.id, e.org, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
-		e.actor, e.onBehalfOf, e.reason, e.request, e.correlation, e.causation, e.command, e.occurred, recorded, leaf,
+		t.epoch, position, orgPosition, e.id, m.org, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
+		m.actor, m.onBehalfOf, m.reason, m.request, m.correlation, m.causation, m.command, m.occurred, recorded, leaf,
 		c.id, c.org, c.caller, c.key, c.hash, c.resource, c.created, c.version, first, final,
 	}, nil
 }

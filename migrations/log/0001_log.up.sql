@@ -358,24 +358,30 @@ $$;
 -- This run of the server and this database on it. What was read from another one may
 -- be of a log that was longer: a server restored to an earlier state, a replica that
 -- was promoted without the last commits, a database restored from a dump.
-CREATE FUNCTION log_incarnation() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp
-RETURN (SELECT extract(epoch FROM pg_postmaster_start_time()) || '/' || d.oid || '/' || to_regclass('public.log_lock')::oid
-          FROM pg_database d WHERE d.datname = current_database());
+CREATE FUNCTION log_incarnation() RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  RETURN (SELECT extract(epoch FROM pg_postmaster_start_time()) || '/' || d.oid || '/' || to_regclass('public.log_lock')::oid
+            FROM pg_database d WHERE d.datname = current_database());
+END
+$$;
 
 -- Takes the log's lock for the transaction and returns the log's incarnation. Whoever
 -- holds it is the only one who can append, so what it reads from then on stays true
 -- until it commits.
 CREATE FUNCTION lock_log() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+  setting text;
 BEGIN
   -- At a stricter isolation level the statements after the lock would still see
   -- the snapshot from before it was won.
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'the log is appended to at READ COMMITTED, not %', current_setting('transaction_isolation');
   END IF;
-  PERFORM set_config('synchronous_commit', 'on', true);
+  -- Assignments: PL/pgSQL evaluates them without running a query.
+  setting := set_config('synchronous_commit', 'on', true);
   -- Who stops to answer while it decides under the lock must not stop all others.
-  PERFORM set_config('idle_in_transaction_session_timeout', '2s', true);
+  setting := set_config('idle_in_transaction_session_timeout', '2s', true);
   LOCK TABLE log_lock IN EXCLUSIVE MODE;
   RETURN log_incarnation();
 END
@@ -386,97 +392,92 @@ $$;
 -- b_*: every boundary that any outcome of the turn depends on, with the position it
 -- was read at. c_*: the commands whose outcome is kept, in the order of their
 -- decisions; c_events is how many of the events are each command's. e_*: the events,
--- in order, with what they have of their command, since looking that up in c_* takes
--- longer than sending it; e_tags and e_subjects are array literals, e_version the
--- version each was decided at.
+-- in order; e_tags and e_subjects are array literals, e_version the version each was
+-- decided at.
 --
 -- believed is the incarnation of the log that the boundaries were read from. When that
 -- is another one, nothing is written: their states may be of events that were lost. Nor is
 -- it when a boundary has moved, or a command or idempotency key is known already; the
 -- three arrays say which (numbers from 1). The caller then decides again. Otherwise
 -- they are null and base is the position before the turn's first event.
+--
+-- Elements are taken by subscript, because unnest would put each array into a table
+-- of its own first; PL/pgSQL holds its arrays so that this costs no search.
 CREATE FUNCTION append_events(
   believed text,
   b_org text[], b_tag text[], b_head bigint[],
   c_id uuid[], c_org text[], c_caller text[], c_key text[], c_hash bytea[], c_refusal text[],
   c_resource text[], c_created boolean[], c_version bigint[], c_events integer[],
-  e_id uuid[], e_org text[], e_stream text[], e_version bigint[], e_type text[], e_schema_version integer[],
-  e_tags text[], e_subjects text[], e_data bytea[], e_actor text[], e_on_behalf_of text[], e_reason text[],
-  e_request text[], e_correlation text[], e_causation text[], e_command uuid[], e_occurred timestamptz[],
+  c_actor text[], c_on_behalf_of text[], c_reason text[], c_request text[], c_correlation text[], c_causation text[],
+  c_occurred timestamptz[],
+  e_id uuid[], e_stream text[], e_version bigint[], e_type text[], e_schema_version integer[],
+  e_tags text[], e_subjects text[], e_data bytea[],
   OUT incarnation text, OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
-SET client_encoding = 'UTF8' AS $$
+SET plan_cache_mode = force_generic_plan SET client_encoding = 'UTF8' AS $$
 DECLARE
   log_epoch uuid;
+  -- The number of each command's first event, and how many events there are so far.
+  firsts    integer[] := '{}';
+  total     integer := 0;
+  untagged  integer;
   wrong     integer;
-  ids       uuid[];
-  orgs      text[];
 BEGIN
   incarnation := lock_log();
 
-  SELECT array_agg(b.n) INTO moved
-    FROM unnest(b_org, b_tag, b_head) WITH ORDINALITY AS b(org, tag, head, n)
-   WHERE (SELECT true FROM event_tags t WHERE t.org = b.org AND t.tag = b.tag AND t.position > b.head LIMIT 1);
-  SELECT array_agg(c.n) INTO known_commands
-    FROM unnest(c_id) WITH ORDINALITY AS c(id, n)
-   WHERE (SELECT true FROM receipts r WHERE r.command_id = c.id);
-  SELECT array_agg(c.n) INTO known_keys
-    FROM unnest(c_org, c_caller, c_key) WITH ORDINALITY AS c(org, caller, key, n)
-   WHERE c.key IS NOT NULL
-     AND (SELECT true FROM receipts r WHERE r.org = c.org AND r.caller = c.caller AND r.idempotency_key = c.key);
+  SELECT array_agg(n) INTO moved
+    FROM generate_series(1, cardinality(b_org)) AS n
+   WHERE (SELECT true FROM event_tags t WHERE t.org = b_org[n] AND t.tag = b_tag[n] AND t.position > b_head[n] LIMIT 1);
 
   SELECT e.position, e.recorded_at INTO base, recorded FROM events e ORDER BY e.position DESC LIMIT 1;
   base := coalesce(base, 0);
   -- The clock may step back; the log's time must not, so that a time means a position.
   recorded := greatest(clock_timestamp(), recorded);
 
-  IF (cardinality(b_org) > 0 AND incarnation IS DISTINCT FROM believed) OR moved IS NOT NULL OR known_commands IS NOT NULL OR known_keys IS NOT NULL THEN
+  IF (cardinality(b_org) > 0 AND incarnation IS DISTINCT FROM believed) OR moved IS NOT NULL THEN
     RETURN;
   END IF;
 
-  IF cardinality(e_id) > 0 THEN
-    SELECT l.epoch INTO log_epoch FROM log_epochs l ORDER BY l.number DESC LIMIT 1;
+  FOR n IN 1 .. coalesce(cardinality(c_id), 0) LOOP
+    firsts[n] := total + 1;
+    total := total + greatest(c_events[n], 0);
+  END LOOP;
+  IF total <> coalesce(cardinality(e_id), 0) THEN
+    RAISE EXCEPTION 'the events are not those of their commands' USING ERRCODE = 'data_exception';
+  END IF;
 
-    -- What follows are faults of the caller, and no reason to store nonsense for ever.
-    SELECT array_agg(c.id ORDER BY c.n), array_agg(c.org ORDER BY c.n) INTO ids, orgs
-      FROM unnest(c_id, c_org, c_events) WITH ORDINALITY AS c(id, org, events, n)
-     CROSS JOIN LATERAL generate_series(1, c.events);
-    IF ids IS DISTINCT FROM e_command OR orgs IS DISTINCT FROM e_org THEN
-      RAISE EXCEPTION 'the events are not those of their commands' USING ERRCODE = 'data_exception';
+  -- The unique indexes find what is known already, at no cost to what is not.
+  BEGIN
+    INSERT INTO receipts
+    SELECT c_id[n], c_org[n], c_caller[n], c_key[n], c_hash[n], c_refusal[n]::json, c_resource[n], c_created[n], c_version[n],
+           CASE WHEN c_events[n] > 0 THEN append_events.base + firsts[n] END,
+           append_events.base + firsts[n] - 1 + greatest(c_events[n], 0), append_events.recorded
+      FROM generate_series(1, cardinality(c_id)) AS n;
+  EXCEPTION WHEN unique_violation THEN
+    SELECT array_agg(n) INTO known_commands
+      FROM generate_series(1, cardinality(c_id)) AS n
+     WHERE (SELECT true FROM receipts r WHERE r.command_id = c_id[n]);
+    SELECT array_agg(n) INTO known_keys
+      FROM generate_series(1, cardinality(c_id)) AS n
+     WHERE c_key[n] IS NOT NULL
+       AND (SELECT true FROM receipts r WHERE r.org = c_org[n] AND r.caller = c_caller[n] AND r.idempotency_key = c_key[n]);
+    IF known_commands IS NULL AND known_keys IS NULL THEN
+      RAISE; -- the turn itself has something twice
     END IF;
-    IF EXISTS (SELECT FROM unnest(e_stream, e_tags) AS e(stream, tags) WHERE NOT e.stream = ANY (e.tags::text[])) THEN
-      RAISE EXCEPTION 'an event lacks the tag of its own stream' USING ERRCODE = 'data_exception';
-    END IF;
-    SELECT count(*) INTO wrong
-      FROM (SELECT p.org, p.stream, min(p.before) AS least, max(p.before) AS greatest
-              FROM (SELECT e.org, e.stream, e.version - row_number() OVER (PARTITION BY e.org, e.stream ORDER BY e.n) AS before
-                      FROM unnest(e_org, e_stream, e_version) WITH ORDINALITY AS e(org, stream, version, n)) p
-             GROUP BY p.org, p.stream) s
-     WHERE s.least <> s.greatest
-        OR s.least <> coalesce((SELECT max(e.version) FROM events e WHERE e.org = s.org AND e.stream = s.stream), 0);
-    IF wrong > 0 THEN
-      RAISE EXCEPTION 'versions of % streams do not continue the log', wrong USING ERRCODE = 'data_exception';
-    END IF;
+    RETURN;
+  END;
+
+  IF total > 0 THEN
+    SELECT l.epoch INTO log_epoch FROM log_epochs l ORDER BY l.number DESC LIMIT 1;
 
     WITH org_heads AS MATERIALIZED (
       -- As a range and sorted by both columns, so that no plan walks the primary key
       -- back to the last event of an organisation that has been silent for long.
       SELECT o.org, coalesce((SELECT e.org_position FROM events e WHERE e.org BETWEEN o.org AND o.org
                                ORDER BY e.org DESC, e.position DESC LIMIT 1), 0) AS head
-        FROM (SELECT DISTINCT u.org FROM unnest(e_org) AS u(org)) o
-    ), placed AS MATERIALIZED (
-      SELECT append_events.base + e.n AS position,
-             h.head + row_number() OVER (PARTITION BY h.org ORDER BY e.n) AS org_position,
-             e.id, e.org, e.stream, e.version, e.type, e.schema_version,
-             e.tags::text[] AS tags, e.subjects::text[] AS subjects, e.data, e.actor, e.on_behalf_of,
-             e.reason, e.request_id, e.correlation_id, e.causation_id, e.command_id, e.occurred_at
-        FROM unnest(e_id, e_org, e_stream, e_version, e_type, e_schema_version, e_tags, e_subjects, e_data, e_actor,
-                    e_on_behalf_of, e_reason, e_request, e_correlation, e_causation, e_command, e_occurred)
-             WITH ORDINALITY AS e(id, org, stream, version, type, schema_version, tags, subjects, data, actor,
-                    on_behalf_of, reason, request_id, correlation_id, causation_id, command_id, occurred_at, n)
-        JOIN org_heads h ON h.org = e.org
+        FROM (SELECT DISTINCT u.org FROM unnest(c_org) AS u(org)) o
     ), inserted AS (
       INSERT INTO events
       SELECT r.position, r.org_position, log_epoch, r.id, r.org, r.stream, r.version, r.type, r.schema_version,
@@ -489,19 +490,39 @@ BEGIN
                r.reason, r.request_id, r.correlation_id, r.causation_id, r.command_id,
                (extract(epoch FROM r.occurred_at) * 1000000)::bigint,
                (extract(epoch FROM append_events.recorded) * 1000000)::bigint)))
-        FROM placed r ORDER BY r.position
+        FROM (SELECT append_events.base + p.n AS position, p.org_position, e_id[p.n] AS id, p.org, e_stream[p.n] AS stream,
+                     e_version[p.n] AS version, e_type[p.n] AS type, e_schema_version[p.n] AS schema_version,
+                     e_tags[p.n]::text[] AS tags, e_subjects[p.n]::text[] AS subjects, e_data[p.n] AS data,
+                     c_actor[p.c] AS actor, c_on_behalf_of[p.c] AS on_behalf_of, c_reason[p.c] AS reason,
+                     c_request[p.c] AS request_id, c_correlation[p.c] AS correlation_id, c_causation[p.c] AS causation_id,
+                     c_id[p.c] AS command_id, c_occurred[p.c] AS occurred_at
+                FROM (SELECT e.n, e.c, h.org, h.head + row_number() OVER (PARTITION BY h.org ORDER BY e.n) AS org_position
+                        FROM (SELECT n, width_bucket(n, firsts) AS c FROM generate_series(1, total) AS n) e
+                        JOIN org_heads h ON h.org = c_org[e.c]) p
+              OFFSET 0) r
+      RETURNING events.org, events.tags, events.position
     )
     INSERT INTO event_tags
-    SELECT r.org, t.tag, r.position FROM placed r CROSS JOIN LATERAL unnest(r.tags) AS t(tag) ORDER BY r.position;
-  END IF;
+    SELECT i.org, t.tag, i.position FROM inserted i CROSS JOIN LATERAL unnest(i.tags) AS t(tag);
 
-  INSERT INTO receipts
-  SELECT c.id, c.org, c.caller, c.key, c.hash, c.refusal::json, c.resource, c.created, c.version,
-         CASE WHEN c.events > 0 THEN append_events.base + c.upto - c.events + 1 END,
-         append_events.base + c.upto, append_events.recorded
-    FROM (SELECT *, sum(u.events) OVER (ORDER BY u.n) AS upto
-            FROM unnest(c_id, c_org, c_caller, c_key, c_hash, c_refusal, c_resource, c_created, c_version, c_events)
-                 WITH ORDINALITY AS u(id, org, caller, key, hash, refusal, resource, created, version, events, n)) c;
+    -- What follows are faults of the caller, and no reason to store nonsense for ever.
+    -- The version before each event's own must be one less, and have come before it.
+    SELECT count(*) FILTER (WHERE NOT e_stream[n] = ANY (e_tags[n]::text[])),
+           count(*) FILTER (WHERE e_version[n] - 1 IS DISTINCT FROM coalesce((
+             SELECT p.version FROM (
+               SELECT e.version, e.position FROM events e
+                WHERE e.org = c_org[width_bucket(n, firsts)] AND e.stream = e_stream[n] AND e.version <= e_version[n]
+                ORDER BY e.org DESC, e.stream DESC, e.version DESC OFFSET 1 LIMIT 1) p
+              WHERE p.position < append_events.base + n), 0))
+      INTO untagged, wrong
+      FROM generate_series(1, total) AS n;
+    IF untagged > 0 THEN
+      RAISE EXCEPTION '% events lack the tag of their own stream', untagged USING ERRCODE = 'data_exception';
+    END IF;
+    IF wrong > 0 THEN
+      RAISE EXCEPTION 'versions of % events do not continue the log', wrong USING ERRCODE = 'data_exception';
+    END IF;
+  END IF;
 END
 $$;
 
@@ -584,12 +605,12 @@ BEGIN
     c_id => ARRAY[event_command], c_org => ARRAY['_hub'], c_caller => ARRAY['system:relay'], c_key => ARRAY[NULL::text],
     c_hash => ARRAY[NULL::bytea], c_refusal => ARRAY[NULL::text], c_resource => ARRAY['epochs'],
     c_created => ARRAY[current.number = 1], c_version => ARRAY[current.number], c_events => ARRAY[1],
-    e_id => ARRAY[event_id], e_org => ARRAY['_hub'], e_stream => ARRAY['log:epochs'], e_version => ARRAY[current.number],
+    c_actor => ARRAY['{"sub":"system:relay","person":"system:relay"}'], c_on_behalf_of => ARRAY[NULL::text],
+    c_reason => ARRAY[NULL::text], c_request => ARRAY[NULL::text], c_correlation => ARRAY[NULL::text],
+    c_causation => ARRAY[NULL::text], c_occurred => ARRAY[clock_timestamp()],
+    e_id => ARRAY[event_id], e_stream => ARRAY['log:epochs'], e_version => ARRAY[current.number],
     e_type => ARRAY['log.forked'], e_schema_version => ARRAY[event_schema], e_tags => ARRAY['{log:epochs}'],
-    e_subjects => ARRAY['{}'], e_data => ARRAY[event_data],
-    e_actor => ARRAY['{"sub":"system:relay","person":"system:relay"}'], e_on_behalf_of => ARRAY[NULL::text],
-    e_reason => ARRAY[NULL::text], e_request => ARRAY[NULL::text], e_correlation => ARRAY[NULL::text],
-    e_causation => ARRAY[NULL::text], e_command => ARRAY[event_command], e_occurred => ARRAY[clock_timestamp()]);
+    e_subjects => ARRAY['{}'], e_data => ARRAY[event_data]);
   RETURN true;
 END
 $$;
