@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reactdjango-hub/backend/internal/strictjson"
 )
 
 // apiVersion is the version of the API, not of the build: the document must be the
@@ -35,7 +37,7 @@ func newHuma(routes huma.Adapter) huma.API {
 	config.Transformers = []huma.Transformer{ownErrors}
 	// Numbers become doubles only where huma compares a body with its schema;
 	// strictjson.Check has made sure that they fit, and handlers get the raw text.
-	format := huma.Format{Marshal: marshal, Unmarshal: json.Unmarshal}
+	format := huma.Format{Marshal: marshal, Unmarshal: strictjson.Read}
 	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	config.Info.Description = description
 	config.Security = []map[string][]string{{bearerScheme: {}}}
