@@ -13,13 +13,16 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GOLANGCI_VERSION := v2.12.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 
+# The only part that needs Node and npm.
+CLIENT := clients/typescript
+
 # With a PostgreSQL that all packages share and that ends with them.
 WITH_SERVER := go run ./internal/hubtest/testserver
 # A whole run takes a few minutes on two cores; a test that hangs ends it here.
 TEST_TIMEOUT := 20m
 
 .DEFAULT_GOAL := help
-.PHONY: build image run test cover lint bench docs help
+.PHONY: build image run test cover lint client bench docs help
 
 build: ## build bin/hub
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/hub ./cmd/hub
@@ -58,11 +61,21 @@ $(GOLANGCI):
 bench: ## measure the program beside its yardsticks
 	go run ./internal/bench
 
-docs: ## regenerate docs/openapi.json and docs/events
+docs: $(CLIENT)/node_modules ## regenerate docs/openapi.json, the client's types and docs/events
 	@mkdir -p .cache
 	go run ./cmd/hub openapi > .cache/openapi.json
 	mv .cache/openapi.json docs/openapi.json
 	go run ./internal/tidy/events
+	npm --prefix $(CLIENT) run --silent generate
+
+client: build $(CLIENT)/node_modules ## test the TypeScript client on a running hub, and its types for being current
+	npm --prefix $(CLIENT) test
+	@mkdir -p .cache && cp $(CLIENT)/src/schema.ts .cache/schema.ts && npm --prefix $(CLIENT) run --silent generate
+	@diff -u .cache/schema.ts $(CLIENT)/src/schema.ts || { echo "the client's types were not current: run make docs"; exit 1; }
+
+$(CLIENT)/node_modules: $(CLIENT)/package-lock.json
+	npm --prefix $(CLIENT) ci --ignore-scripts
+	@touch $@
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

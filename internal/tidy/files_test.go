@@ -119,7 +119,7 @@ func isText(name string) bool {
 	if within(path.Dir(name), "internal/httpapi/assets") || name == "go.sum" {
 		return false
 	}
-	return slices.Contains([]string{"", ".go", ".sql", ".md", ".yml", ".yaml", ".mod", ".json", ".sh", ".html"}, path.Ext(name))
+	return slices.Contains([]string{"", ".go", ".sql", ".md", ".yml", ".yaml", ".mod", ".json", ".sh", ".html", ".ts"}, path.Ext(name))
 }
 
 func TestMigrationsGoBothWays(t *testing.T) {
