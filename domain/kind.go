@@ -3,8 +3,13 @@ package domain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
+
+// ErrNewer marks an event that a newer program wrote: this one does not know its type
+// or schema version.
+var ErrNewer = errors.New("a newer program wrote this")
 
 // Upcaster turns the data of one schema version into that of the next.
 type Upcaster func(json.RawMessage) (json.RawMessage, error)
@@ -44,7 +49,7 @@ func Kind[P Payload](upcasters ...Upcaster) EventKind {
 // is an error: skipping or guessing would decide on half of the truth.
 func (k EventKind) Decode(schemaVersion int, data []byte) (Payload, error) {
 	if schemaVersion < 1 || schemaVersion > k.SchemaVersion {
-		return nil, fmt.Errorf("event %s has schema version %d, this program reads up to %d", k.Type, schemaVersion, k.SchemaVersion)
+		return nil, fmt.Errorf("%w: event %s has schema version %d, this program reads up to %d", ErrNewer, k.Type, schemaVersion, k.SchemaVersion)
 	}
 	for v := schemaVersion; v < k.SchemaVersion; v++ {
 		var err error

@@ -60,7 +60,7 @@ func (c *Codec) Encode(p domain.Payload) (eventType string, schemaVersion int, d
 func (c *Codec) Fact(e domain.Event) (domain.Fact, error) {
 	kind, known := c.kinds[e.Type]
 	if !known {
-		return domain.Fact{}, unknownEvent(fmt.Errorf("event type %s is not known", e.Type))
+		return domain.Fact{}, unknownEvent(fmt.Errorf("%w: event type %s is not known", domain.ErrNewer, e.Type))
 	}
 	payload, err := kind.Decode(e.SchemaVersion, e.Data)
 	if err != nil {

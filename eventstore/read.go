@@ -56,6 +56,23 @@ func (s *Store) ReadLog(ctx context.Context, after int64, limit int) ([]LogEntry
 	return entries, nil
 }
 
+// ReadStream reads one stream of any organisation in version order, from a version on.
+// RoleProjector only.
+func (s *Store) ReadStream(ctx context.Context, org string, stream domain.Tag, from int64, limit int) ([]domain.Event, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+columns+` FROM read_stream($1, $2, $3, $4)`, org, string(stream), from, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading a stream from version %d: %w", from, err)
+	}
+	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (domain.Event, error) {
+		var e domain.Event
+		return e, scanEvent(&e).from(row)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading a stream from version %d: %w", from, err)
+	}
+	return events, nil
+}
+
 // Query selects events of one organisation. Fields left zero do not restrict.
 type Query struct {
 	Stream domain.Tag

@@ -8,11 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/reactdjango-hub/backend/domain"
-	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/subscription"
 )
 
@@ -32,6 +29,8 @@ type checkpoint struct {
 	schema   string
 	position int64
 	epoch    uuid.UUID
+	// revision is what view_checkpoints has; it goes with the list of parked streams.
+	revision int64
 }
 
 func (c checkpoint) place() subscription.Place {
@@ -41,10 +40,14 @@ func (c checkpoint) place() subscription.Place {
 // view is a pointer together with the checkpoint it leads to.
 type view struct {
 	checkpoint
-	version, build int
+	version, builds int
+	// previous is the schema to go back to, empty when there is none.
+	previous        string
+	previousVersion int
+	held            int
 }
 
-// schemaName is unique for ever: no rebuild uses a name again.
+// schemaName is unique for ever: no build number of a view is used twice.
 func schemaName(name string, version, build int) string {
 	if build == 1 {
 		return fmt.Sprintf("%s_v%d", name, version)
@@ -68,9 +71,10 @@ type (
 func loadView(ctx context.Context, db querier, name string) (view, error) {
 	var v view
 	err := db.QueryRow(ctx, `
-		SELECT p.version, p.build, c.schema, c.position, c.epoch
+		SELECT p.version, p.builds, coalesce(p.previous, ''), coalesce(p.previous_version, 0), p.held,
+		       c.schema, c.position, c.epoch, c.revision
 		  FROM view_pointers p JOIN view_checkpoints c ON c.schema = p.schema WHERE p.name = $1`, name).
-		Scan(&v.version, &v.build, &v.schema, &v.position, &v.epoch)
+		Scan(&v.version, &v.builds, &v.previous, &v.previousVersion, &v.held, &v.schema, &v.position, &v.epoch, &v.revision)
 	if err != nil {
 		return v, fmt.Errorf("reading where view %s is: %w", name, err)
 	}
@@ -91,12 +95,14 @@ func ensureView(ctx context.Context, options Options, p Projection) (view, error
 		if found, err = loadView(ctx, tx, p.Name); !errors.Is(err, pgx.ErrNoRows) {
 			return err // made while we waited for the lock
 		}
-		found = view{version: p.Version, build: 1, checkpoint: checkpoint{schema: schemaName(p.Name, p.Version, 1), epoch: epoch}}
+		found = view{version: p.Version, builds: 1, checkpoint: checkpoint{schema: schemaName(p.Name, p.Version, 1), epoch: epoch}}
 		if err := createSchema(ctx, tx, p, found.checkpoint); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO view_pointers (name, schema, version, build) VALUES ($1, $2, $3, $4)`,
-			p.Name, found.schema, found.version, found.build)
+		if err := execute(ctx, tx, p.Indexes(quoted(found.schema))); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO view_pointers (name, schema, version) VALUES ($1, $2, $3)`, p.Name, found.schema, found.version)
 		return err
 	})
 	if err != nil {
@@ -117,8 +123,8 @@ func changeViews(ctx context.Context, pool *pgxpool.Pool, do func(pgx.Tx) error)
 	})
 }
 
-// createSchema makes an empty schema at the checkpoint, in the place of what may be
-// left of an earlier attempt.
+// createSchema makes an empty schema at the checkpoint, without the indexes that only
+// queries need, in the place of what may be left of an earlier attempt.
 func createSchema(ctx context.Context, tx pgx.Tx, p Projection, at checkpoint) error {
 	if err := dropSchema(ctx, tx, at.schema); err != nil {
 		return err
@@ -128,12 +134,17 @@ func createSchema(ctx context.Context, tx pgx.Tx, p Projection, at checkpoint) e
 	for _, table := range p.Tables {
 		statements += protect(schema + "." + quoted(table))
 	}
-	// Only the simple protocol takes several statements at a time.
-	if _, err := tx.Exec(ctx, statements, pgx.QueryExecModeSimpleProtocol); err != nil {
+	if err := execute(ctx, tx, statements); err != nil {
 		return fmt.Errorf("creating schema %s: %w", at.schema, err)
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO view_checkpoints (schema, position, epoch, updated_at) VALUES ($1, $2, $3, clock_timestamp())`,
 		at.schema, at.position, at.epoch)
+	return err
+}
+
+// execute runs several statements, which only the simple protocol takes at a time.
+func execute(ctx context.Context, tx pgx.Tx, statements string) error {
+	_, err := tx.Exec(ctx, statements, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
@@ -156,69 +167,4 @@ func dropSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 	}
 	_, err := tx.Exec(ctx, "DROP SCHEMA IF EXISTS "+quoted(schema)+" CASCADE")
 	return err
-}
-
-// apply writes the rows and the checkpoint of a batch that begins right after at:
-// one transaction, one round trip. It returns the new checkpoint, or errMoved.
-func apply(ctx context.Context, db batchSender, codec *eventstore.Codec, p Projection, at checkpoint, events []domain.Event) (checkpoint, error) {
-	handled, err := p.handled(codec, events)
-	if err != nil {
-		return at, err
-	}
-	next := positionOf(at.schema, events)
-	batch := &pgx.Batch{}
-	// Losing the last moments in a crash is harmless: the checkpoint is lost with the
-	// rows, and the events come again.
-	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
-	// First, so that of two engines the slower one stops before it does any work.
-	batch.Queue(`SELECT advance_view($1, $2, $3, $4)`, at.schema, at.position, next.position, next.epoch)
-	if len(handled) > 0 {
-		if err := p.Apply(batch, quoted(at.schema), handled); err != nil {
-			return at, err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	err = db.SendBatch(ctx, batch).Close()
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch refused.Code {
-		case sqlstateMoved, "42P01", "3F000": // the last two: the schema is gone
-			return at, errMoved
-		}
-	}
-	if err != nil {
-		return at, fmt.Errorf("writing view %s after %d: %w", p.Name, at.position, err)
-	}
-	return next, nil
-}
-
-// Listing is a view as the database has it, whoever writes it.
-type Listing struct {
-	Name      string    `json:"name"`
-	Version   int       `json:"version"`
-	Schema    string    `json:"schema"`
-	Position  int64     `json:"position"`
-	Epoch     uuid.UUID `json:"epoch"`
-	UpdatedAt time.Time `json:"updated_at"`
-}
-
-// List reads all views by name. RoleProjector or RoleQuery.
-func List(ctx context.Context, pool *pgxpool.Pool) ([]Listing, error) {
-	rows, err := pool.Query(ctx, `
-		SELECT p.name, p.version, p.schema, c.position, c.epoch, c.updated_at
-		  FROM view_pointers p JOIN view_checkpoints c ON c.schema = p.schema ORDER BY p.name`)
-	if err != nil {
-		return nil, fmt.Errorf("listing views: %w", err)
-	}
-	views, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Listing, error) {
-		var l Listing
-		err := row.Scan(&l.Name, &l.Version, &l.Schema, &l.Position, &l.Epoch, &l.UpdatedAt)
-		l.UpdatedAt = l.UpdatedAt.UTC()
-		return l, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing views: %w", err)
-	}
-	return views, nil
 }

@@ -16,9 +16,10 @@ package projections
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,12 +40,15 @@ type Projection struct {
 	// Types are the event types it is made of; all others only move its position.
 	Types []string
 	// Tables are made by DDL in the schema given, which is quoted already. Each needs
-	// a column org; the engine secures them (row-level security, grants).
-	Tables []string
-	DDL    func(schema string) string
+	// a primary key and a column org; the engine secures them (row-level security,
+	// grants). Indexes, which only queries need, are made when the tables are filled.
+	Tables  []string
+	DDL     func(schema string) string
+	Indexes func(schema string) string
 	// Apply queues the statements that bring the tables of the schema from the
 	// position before the first event to that of the last. Set-based: a batch is up
-	// to subscription.MaxEvents events and as few statements as can be.
+	// to subscription.MaxEvents events and as few statements as can be. An error blames
+	// the events; a stream whose event is refused comes later than others (parked.go).
 	Apply func(batch *pgx.Batch, schema string, events []Event) error
 }
 
@@ -72,6 +76,13 @@ type Options struct {
 	Log *slog.Logger
 	// Metrics gets what the engine counts; nil counts nowhere.
 	Metrics *telemetry.Registry
+
+	// VerifyEvery is how often the views are held against the log by themselves; 0 never.
+	VerifyEvery time.Duration
+
+	// projections are All but in tests, and leaseTTL 0 (lease.DefaultTTL).
+	projections []Projection
+	leaseTTL    time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -81,29 +92,49 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.projections == nil {
+		o.projections = All()
+	}
 	return o
 }
 
-// Status is how far a view is, for health and metrics.
+// projection finds one by name, or returns ErrUnknownView.
+func (o Options) projection(name string) (Projection, error) {
+	for _, p := range o.projections {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return Projection{}, fmt.Errorf("%w: %s", ErrUnknownView, name)
+}
+
+// Status is what this process knows of a view.
 type Status struct {
-	Name     string `json:"name"`
+	Name string `json:"name"`
+	// Leads says that this process keeps the view; another does otherwise, and the
+	// rest is zero.
+	Leads    bool   `json:"leads"`
 	Schema   string `json:"schema"`
 	Position int64  `json:"position"`
+	// Parked is how many streams wait because an event of theirs cannot be applied.
+	Parked int `json:"parked"`
 	// Err says in a sentence for operators why the view does not go on; empty when
 	// all is well.
 	Err string `json:"error,omitempty"`
 }
 
-// Engine keeps all views up to date.
-type Engine struct{ workers []*worker }
+// Engine keeps all views up to date, in turn with the engines of other processes: each
+// view is led by one of them at a time (internal/lease), and jobs are done by any.
+type Engine struct {
+	workers []*worker
+	runner  *runner
+}
 
 // New makes an engine for all projections (All).
-func New(options Options) *Engine { return newEngine(options, All()) }
-
-func newEngine(options Options, projections []Projection) *Engine {
+func New(options Options) *Engine {
 	options = options.withDefaults()
-	engine := &Engine{}
-	for _, p := range projections {
+	engine := &Engine{runner: newRunner(options)}
+	for _, p := range options.projections {
 		w := newWorker(options, p)
 		w.measure(options.Metrics)
 		engine.workers = append(engine.workers, w)
@@ -114,13 +145,20 @@ func newEngine(options Options, projections []Projection) *Engine {
 // measure shows the status as metrics.
 func (w *worker) measure(metrics *telemetry.Registry) {
 	view := telemetry.At{Name: "view", Value: w.projection.Name}
-	metrics.Sample("hub_view_position", "Position up to which a view has the log.", func() float64 { return float64(w.currentStatus().Position) }, view)
-	metrics.Sample("hub_view_stopped", "1 while a view cannot go on.", func() float64 {
-		if w.currentStatus().Err != "" {
-			return 1
-		}
-		return 0
-	}, view)
+	sample := func(name, help string, of func(Status) float64) {
+		metrics.Sample(name, help, func() float64 { return of(w.currentStatus()) }, view)
+	}
+	sample("hub_view_leads", "1 in the process that keeps the view.", func(s Status) float64 { return flag(s.Leads) })
+	sample("hub_view_position", "Position up to which the view has the log, in the process that keeps it.", func(s Status) float64 { return float64(s.Position) })
+	sample("hub_view_stopped", "1 while the view cannot go on.", func(s Status) float64 { return flag(s.Err != "") })
+	sample("hub_view_parked", "Streams that the view has set aside because it cannot apply an event of theirs.", func(s Status) float64 { return float64(s.Parked) })
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 // Run follows the log until the context ends, which is its only end: then it
@@ -130,6 +168,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	for _, w := range e.workers {
 		all.Go(func() { w.run(ctx) })
 	}
+	all.Go(func() { e.runner.run(ctx) })
 	all.Wait()
 	return nil
 }
@@ -141,20 +180,4 @@ func (e *Engine) Status() []Status {
 		statuses[i] = w.currentStatus()
 	}
 	return statuses
-}
-
-// handled are the events that the projection is made of, decoded.
-func (p Projection) handled(codec *eventstore.Codec, events []domain.Event) ([]Event, error) {
-	var handled []Event
-	for _, e := range events {
-		if !slices.Contains(p.Types, e.Type) {
-			continue
-		}
-		fact, err := codec.Fact(e)
-		if err != nil {
-			return nil, &unreadableError{position: e.Position, cause: err}
-		}
-		handled = append(handled, Event{Event: e, Payload: fact.Payload})
-	}
-	return handled, nil
 }

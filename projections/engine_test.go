@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -27,7 +28,7 @@ func TestViewFollowsTheLogWithoutNATS(t *testing.T) {
 	h.reaches(t, h.append(t, newEntities(2)...))
 	require.Len(t, h.rows(t, "entities_v1"), 5)
 	h.until(t, "the status tells", func() bool { return engine.Status()[0].Position == 5 })
-	require.Equal(t, []Status{{Name: "entities", Schema: "entities_v1", Position: 5}}, engine.Status())
+	require.Equal(t, []Status{{Name: "entities", Leads: true, Schema: "entities_v1", Position: 5}}, engine.Status())
 	h.checkAgainstRebuild(t)
 }
 
@@ -91,7 +92,7 @@ func TestStreamOfAnotherLogIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	former, h, broker := newHub(t), newHub(t), hubtest.NATS(t)
 	// Clones of one template have one epoch; logs that were set up on their own do not.
-	_, err := former.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position) VALUES (2, 0)`)
+	_, err := former.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position, fork_position) VALUES (2, 0, 0)`)
 	require.NoError(t, err)
 	former.append(t, newEntities(40)...)
 	former.stream(t, broker.JetStream, 1)
@@ -164,14 +165,19 @@ func streamEnd(t *testing.T, js jetstream.JetStream) int64 {
 	return int64(stream.CachedInfo().State.LastSeq)
 }
 
-func TestSeveralEnginesOnOneViewDoNoHarm(t *testing.T) {
+// Whatever the lease says: two that write one view do no harm.
+func TestTwoProjectorsOnOneViewDoNoHarm(t *testing.T) {
 	t.Parallel()
 	h, broker := newHub(t), hubtest.NATS(t)
 	h.options.NATS = broker.JetStream
 	h.stream(t, broker.JetStream, 1)
-	engines := []*Engine{New(h.options), New(h.options), New(h.options)}
-	for _, engine := range engines {
-		h.run(t, engine)
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	workers := []*worker{newWorker(h.options, Entities()), newWorker(h.options, Entities()), newWorker(h.options, Entities())}
+	for _, w := range workers {
+		all.Go(func() { w.lead(ctx) })
 	}
 	var last int64
 	for range 40 {
@@ -179,9 +185,75 @@ func TestSeveralEnginesOnOneViewDoNoHarm(t *testing.T) {
 		h.publish(t, broker.JetStream, last-5)
 	}
 	h.reaches(t, last)
-	for _, engine := range engines {
-		require.Empty(t, engine.Status()[0].Err)
+	for _, w := range workers {
+		require.Empty(t, w.currentStatus().Err)
 	}
+	h.checkAgainstRebuild(t)
+}
+
+// Of several engines one leads the view; when it is gone another does.
+func TestALostWorkerIsReplaced(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	engines := []*Engine{New(h.options), New(h.options), New(h.options)}
+	stops := map[*Engine]func(){}
+	for _, engine := range engines {
+		stops[engine] = h.run(t, engine)
+	}
+	leaders := func() (found []*Engine) {
+		for engine := range stops {
+			if engine.Status()[0].Leads {
+				found = append(found, engine)
+			}
+		}
+		return found
+	}
+	for range engines {
+		h.until(t, "one leads", func() bool { return len(leaders()) == 1 })
+		h.reaches(t, h.append(t, newEntities(3)...))
+		leader := leaders()[0]
+		stops[leader]()
+		require.Equal(t, Status{Name: "entities"}, leader.Status()[0])
+		delete(stops, leader)
+	}
+	// One that dies does not set the lease free: it expires.
+	_, err := h.admin.Exec(t.Context(), `UPDATE view_leases SET holder = gen_random_uuid(), expires_at = clock_timestamp() + interval '2 seconds'`)
+	require.NoError(t, err)
+	h.run(t, New(h.options))
+	h.reaches(t, h.append(t, newEntities(3)...))
+	h.checkAgainstRebuild(t)
+}
+
+// The worker's connection is cut between the rows and the commit.
+func TestWorkerKilledBetweenRowsAndCheckpointLeavesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	holding, err := h.admin.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = holding.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = holding.Exec(t.Context(), `SELECT pg_advisory_xact_lock(4711)`)
+	require.NoError(t, err)
+	projection := Entities()
+	projection.Apply = func(batch *pgx.Batch, schema string, events []Event) error {
+		err := Entities().Apply(batch, schema, events)
+		batch.Queue(`SELECT pg_advisory_xact_lock(4711)`) // the rows are written, nothing is committed
+		return err
+	}
+	h.append(t, newEntities(5)...)
+	h.run(t, New(h.with(projection)))
+	var pid int
+	h.until(t, "the batch waits", func() bool {
+		err := h.admin.QueryRow(t.Context(), `SELECT pid FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'advisory'`).Scan(&pid)
+		return err == nil
+	})
+	_, err = h.admin.Exec(t.Context(), `SELECT pg_terminate_backend($1)`, pid)
+	require.NoError(t, err)
+	require.Zero(t, h.view(t).Position)
+	require.Empty(t, h.rows(t, "entities_v1"))
+	require.NoError(t, holding.Rollback(t.Context()))
+	h.reaches(t, 5)
+	require.Len(t, h.rows(t, "entities_v1"), 5)
 	h.checkAgainstRebuild(t)
 }
 
@@ -193,23 +265,21 @@ func TestBatchOnAMovedCheckpointIsAbandoned(t *testing.T) {
 	v, err := ensureView(t.Context(), h.options, Entities())
 	require.NoError(t, err)
 	events := h.events(t)
-	_, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events[:3])
-	require.NoError(t, err)
-	_, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events)
-	require.ErrorIs(t, err, errMoved)
+	faster, slower := h.writer(t, v.schema), h.writer(t, v.schema)
+	require.NoError(t, faster.write(t.Context(), events[:3]))
+	require.ErrorIs(t, slower.write(t.Context(), events), errMoved)
 	require.EqualValues(t, 3, h.view(t).Position)
 	require.Len(t, h.rows(t, v.schema), 3)
 
 	// Of many at once one wins.
-	v, err = loadView(t.Context(), h.options.Pool, "entities")
-	require.NoError(t, err)
 	var wait sync.WaitGroup
 	results := make(chan error, 8)
+	var writers []*writer
 	for range 8 {
-		wait.Go(func() {
-			_, err := apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), v.checkpoint, events[3:])
-			results <- err
-		})
+		writers = append(writers, h.writer(t, v.schema))
+	}
+	for _, one := range writers {
+		wait.Go(func() { results <- one.write(t.Context(), events[3:]) })
 	}
 	wait.Wait()
 	won := 0
@@ -222,22 +292,6 @@ func TestBatchOnAMovedCheckpointIsAbandoned(t *testing.T) {
 	}
 	require.Equal(t, 1, won)
 	require.Len(t, h.rows(t, v.schema), 4)
-}
-
-func TestUnreadableEventStopsTheViewAndShows(t *testing.T) {
-	t.Parallel()
-	h := newHub(t)
-	h.append(t, newEntities(2)...)
-	stream := entity.Stream(uuid.New())
-	_, err := h.command.Append(t.Context(), eventstore.Turn{Outcomes: []eventstore.Outcome{{
-		Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, CommandID: uuid.New()}, ResourceID: "1", Version: 1,
-		Events: []eventstore.NewEvent{{ID: uuid.New(), Stream: stream, Version: 1, Type: "entity.created", SchemaVersion: 7, Tags: []domain.Tag{stream}, Data: []byte(`{}`)}},
-	}}})
-	require.NoError(t, err)
-	engine := New(h.options)
-	h.run(t, engine)
-	h.until(t, "the failure shows", func() bool { return engine.Status()[0].Err != "" })
-	require.Equal(t, "the event at position 3 cannot be read by this program", engine.Status()[0].Err)
 }
 
 func TestLogThatIsAwayShowsAndHeals(t *testing.T) {

@@ -17,14 +17,15 @@ func Entities() Projection {
 			entity.TypeDefined{}.EventType(), entity.Created{}.EventType(), entity.Updated{}.EventType(),
 			entity.Archived{}.EventType(), entity.Restored{}.EventType(),
 		},
-		Tables: []string{"entities", "entity_types"},
-		DDL:    entitiesDDL,
-		Apply:  applyEntities,
+		Tables:  []string{"entities", "entity_types"},
+		DDL:     entitiesDDL,
+		Indexes: entitiesIndexes,
+		Apply:   applyEntities,
 	}
 }
 
 // entitiesDDL: what lists sort by compares byte for byte (collation C), so that
-// cursors mean the same on every server. Each index is one order of the lists.
+// cursors mean the same on every server.
 func entitiesDDL(schema string) string {
 	return `
 		CREATE TABLE ` + schema + `.entities (
@@ -44,11 +45,6 @@ func entitiesDDL(schema string) string {
 			event_id   uuid             NOT NULL,
 			PRIMARY KEY (org, id)
 		);
-		CREATE INDEX entities_key             ON ` + schema + `.entities (org, type, key, id);
-		CREATE INDEX entities_created_at      ON ` + schema + `.entities (org, created_at, id);
-		CREATE INDEX entities_type_created_at ON ` + schema + `.entities (org, type, created_at, id);
-		CREATE INDEX entities_updated_at      ON ` + schema + `.entities (org, updated_at, id);
-		CREATE INDEX entities_type_updated_at ON ` + schema + `.entities (org, type, updated_at, id);
 		CREATE TABLE ` + schema + `.entity_types (
 			org        text COLLATE "C" NOT NULL,
 			name       text COLLATE "C" NOT NULL,
@@ -61,6 +57,16 @@ func entitiesDDL(schema string) string {
 			updated_by text             NOT NULL,
 			PRIMARY KEY (org, name)
 		);`
+}
+
+// entitiesIndexes are an index for each order of the lists.
+func entitiesIndexes(schema string) string {
+	return `
+		CREATE INDEX entities_key             ON ` + schema + `.entities (org, type, key, id);
+		CREATE INDEX entities_created_at      ON ` + schema + `.entities (org, created_at, id);
+		CREATE INDEX entities_type_created_at ON ` + schema + `.entities (org, type, created_at, id);
+		CREATE INDEX entities_updated_at      ON ` + schema + `.entities (org, updated_at, id);
+		CREATE INDEX entities_type_updated_at ON ` + schema + `.entities (org, type, updated_at, id);`
 }
 
 // applyEntities folds the events of a batch to one change a row, and queues at most

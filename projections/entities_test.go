@@ -127,26 +127,23 @@ func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) 
 func TestRowsDoNotDependOnBatchesAndEqualTheFold(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
-	one, cut := h.emptySchema(t, "entities_v1_91"), h.emptySchema(t, "entities_v1_92")
+	one, cut := h.writer(t, h.emptySchema(t, "entities_v1_91").schema), h.writer(t, h.emptySchema(t, "entities_v1_92").schema)
 	n := 0
 	rapid.Check(t, func(r *rapid.T) {
 		n++
-		history := drawHistory(r, h.options.Codec, fmt.Sprint("org", n), one.position)
-		var err error
+		history := drawHistory(r, h.options.Codec, fmt.Sprint("org", n), one.at.position)
 		for rest := history.events; len(rest) > 0; {
 			size := rapid.IntRange(1, len(rest)).Draw(r, "batch")
-			cut, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), cut, rest[:size])
-			require.NoError(r, err)
+			require.NoError(r, cut.write(t.Context(), rest[:size]))
 			rest = rest[size:]
 		}
 		for _, e := range history.events {
-			one, err = apply(t.Context(), h.options.Pool, h.options.Codec, Entities(), one, []domain.Event{e})
-			require.NoError(r, err)
+			require.NoError(r, one.write(t.Context(), []domain.Event{e}))
 		}
-		require.Equal(r, h.rowsOf(r, one.schema, history.org), h.rowsOf(r, cut.schema, history.org))
+		require.Equal(r, h.rowsOf(r, one.at.schema, history.org), h.rowsOf(r, cut.at.schema, history.org))
 		for stream, state := range history.states {
 			if folded, ok := state.(entity.Entity); ok {
-				h.checkRow(t, r, cut.schema, stream, folded, history.versions[stream])
+				h.checkRow(t, r, cut.at.schema, stream, folded, history.versions[stream])
 			}
 		}
 	})
@@ -226,11 +223,10 @@ func TestABatchIsOneRoundTrip(t *testing.T) {
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	at := v.checkpoint
+	w := h.writer(t, v.schema)
 	for _, batch := range [][]domain.Event{events[:1], events[1:7], events[7:]} {
 		*trips = counter{}
-		at, err = apply(t.Context(), conn, h.options.Codec, Entities(), at, batch)
-		require.NoError(t, err)
+		require.NoError(t, w.send(t.Context(), conn, batch))
 	}
 	require.Equal(t, counter{batches: 1}, *trips, "prepared before, the third batch needs nothing but itself")
 }

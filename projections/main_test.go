@@ -64,6 +64,21 @@ func newHub(t testing.TB) *hub {
 	return h
 }
 
+// with are the options of a program that has these projections and no others.
+func (h *hub) with(projections ...Projection) Options {
+	options := h.options
+	options.projections = projections
+	return options
+}
+
+// writer goes on where the schema is.
+func (h *hub) writer(t testing.TB, schema string) *writer {
+	t.Helper()
+	w, err := openWriter(context.Background(), h.options, Entities(), schema)
+	require.NoError(t, err)
+	return w
+}
+
 // happening is what a test lets happen to a stream of an organisation.
 type happening struct {
 	org     string
@@ -156,6 +171,15 @@ func (h *hub) view(t testing.TB) Listing {
 	require.NoError(t, err)
 	require.Len(t, views, 1)
 	return views[0]
+}
+
+// job is the latest one.
+func (h *hub) job(t testing.TB) Job {
+	t.Helper()
+	jobs, err := Jobs(t.Context(), h.admin)
+	require.NoError(t, err)
+	require.NotEmpty(t, jobs)
+	return jobs[0]
 }
 
 func (h *hub) reaches(t testing.TB, position int64) {

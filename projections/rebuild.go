@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore/subscription"
 )
 
@@ -17,100 +16,57 @@ import (
 //
 //	lock the live checkpoint      live batches wait (milliseconds)
 //	fold what is missing to it    so the view's position never goes back
-//	point to the new schema
-//	delete the live checkpoint    engines notice at their next batch
-//	commit; then drop the old schema
+//	point to the new schema       and remember the one before it
+//	raise the live revision       its worker notices at the next batch
+//	commit; then drop the schema that was to go back to until now
 //
 // Readers name the schema and learn in the same statement which one is pointed to,
 // so one that still used the old asks again. A crash before the commit leaves the
 // live view as it was; what was built so far is dropped by the next rebuild.
 //
-// Only one builds at a time: a schema whose checkpoint still moves is left alone, and
-// the second waits.
+// Only the holder of the lease on the view's jobs builds. One that was paused past its
+// lease finds its schema gone.
 
 const (
 	// maxSwapEvents bounds what is folded while live batches wait, some 100 ms.
 	maxSwapEvents = 2 * subscription.MaxEvents
-	// dropAttempts and dropTimeout are for removing the old schema, which has to wait
-	// for queries that still read it. What remains goes with the next rebuild.
+	// dropAttempts and dropTimeout are for removing a schema, which has to wait for
+	// queries that still read it. What remains goes with the next rebuild.
 	dropAttempts = 3
 	dropTimeout  = 5 * time.Second
-	// builderDead is how long a checkpoint of a build stands still before its builder
-	// is taken for dead; a batch takes well under a second. waitForBuilder is how
-	// often that is looked at.
-	builderDead    = 15 * time.Second
-	waitForBuilder = 500 * time.Millisecond
 )
 
-// ErrUnknownView is returned for a name that no projection has.
-var ErrUnknownView = errors.New("there is no view of this name")
+// errWorse keeps a build from answering that lacks more than the live view.
+var errWorse = errors.New("the new schema cannot apply events that the live one has applied, and was not swapped in: mend the projection first")
 
-var (
-	// errBuilding says that somebody is building this view already.
-	errBuilding = errors.New("another rebuild of this view is under way")
-	// errOvertaken says that somebody else took over, thinking us dead.
-	errOvertaken = errors.New("another rebuild of this view has taken over")
-)
-
-// Rebuild makes a view anew from the whole log, beside the live one, and puts it in
-// its place. progress, which may be nil, is told after each batch how many positions
-// of how many are done. Errors: ErrUnknownView, and whatever the databases report.
-func Rebuild(ctx context.Context, options Options, name string, progress func(done, total int64)) error {
-	for _, p := range All() {
-		if p.Name != name {
-			continue
-		}
-		options = options.withDefaults()
-		if progress == nil {
-			progress = func(int64, int64) {}
-		}
-		if _, err := ensureView(ctx, options, p); err != nil {
-			return err
-		}
-		if err := newBuilder(options, p).run(ctx, false, progress); err != nil {
-			return fmt.Errorf("rebuilding view %s: %w", name, err)
-		}
-		return nil
-	}
-	return fmt.Errorf("%w: %s", ErrUnknownView, name)
-}
-
-// builder fills one schema beside the live view.
+// builder fills a schema beside the live view.
 type builder struct {
-	options    Options
-	projection Projection
-	log        *subscription.Reader
-	live       view
-	number     int // the view's build number when it is done
-	at         checkpoint
+	writer
+	log      *subscription.Reader
+	progress *progress
+	live     view
+	// pause is how long it rests after a batch, as a multiple of what that took.
+	pause int
 }
 
-func newBuilder(options Options, p Projection) *builder {
-	return &builder{options: options, projection: p, log: subscription.NewReader(options.Store, subscription.Filter{})}
+func newBuilder(options Options, p Projection, at *progress) *builder {
+	return &builder{
+		log: subscription.NewReader(options.Store, subscription.Filter{}), progress: at,
+		writer: writer{options: options, projection: p, parked: parkedStreams{}},
+	}
 }
 
-// run builds the view anew; with upgrade, unless it is at the projection's version
-// already.
-func (b *builder) run(ctx context.Context, upgrade bool, progress func(done, total int64)) error {
-	for {
-		err := b.begin(ctx)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, errBuilding) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w (%w)", errBuilding, ctx.Err())
-		case <-time.After(waitForBuilder):
-		}
+// rebuild builds the view anew and swaps it in; with upgrade, unless it is at the
+// projection's version already.
+func (b *builder) rebuild(ctx context.Context, upgrade bool) error {
+	if err := b.begin(ctx); err != nil {
+		return err
 	}
 	if upgrade && b.live.version == b.projection.Version {
 		b.drop(ctx, b.at.schema)
-		return nil // another process has done it while we waited
+		return nil
 	}
-	err := b.build(ctx, progress)
+	err := b.build(ctx)
 	if err != nil && !errors.Is(err, errOvertaken) {
 		b.drop(context.WithoutCancel(ctx), b.at.schema)
 	}
@@ -118,12 +74,21 @@ func (b *builder) run(ctx context.Context, upgrade bool, progress func(done, tot
 }
 
 // build fills the new schema and swaps it in.
-func (b *builder) build(ctx context.Context, progress func(done, total int64)) error {
+func (b *builder) build(ctx context.Context) error {
+	if err := b.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := b.index(ctx); err != nil {
+		return err
+	}
 	for {
-		if err := b.catchUp(ctx, progress); err != nil {
+		if err := b.catchUp(ctx); err != nil {
 			return err
 		}
 		if err := b.analyze(ctx); err != nil {
+			return err
+		}
+		if err := b.progress.mayEnd(); err != nil {
 			return err
 		}
 		switch swapped, err := b.swap(ctx); {
@@ -131,13 +96,15 @@ func (b *builder) build(ctx context.Context, progress func(done, total int64)) e
 			return err
 		case swapped:
 			b.options.Notify()
-			b.drop(ctx, b.live.schema)
+			if b.live.previous != "" {
+				b.drop(ctx, b.live.previous)
+			}
 			return nil
 		}
 	}
 }
 
-// begin drops what earlier rebuilds left behind and creates the new schema.
+// begin drops what earlier builds left behind and creates the new schema.
 func (b *builder) begin(ctx context.Context) error {
 	_, epoch, err := b.options.Store.Head(ctx)
 	if err != nil {
@@ -150,59 +117,47 @@ func (b *builder) begin(ctx context.Context) error {
 		if b.live.version > b.projection.Version {
 			return &versionError{view: b.live.version, program: b.projection.Version}
 		}
-		if b.live.version == b.projection.Version {
-			b.number = b.live.build + 1
-		} else {
-			b.number = 1
-		}
-		b.at = checkpoint{schema: schemaName(b.projection.Name, b.projection.Version, b.number), epoch: epoch}
-		if err := refuseIfBuilding(ctx, tx, b.at.schema); err != nil {
+		number := b.live.builds + 1
+		if _, err := tx.Exec(ctx, `UPDATE view_pointers SET builds = $2 WHERE name = $1`, b.projection.Name, number); err != nil {
 			return err
 		}
-		leftovers, err := leftoverSchemas(ctx, tx, b.projection.Name, b.live.schema)
-		if err != nil {
+		b.at = checkpoint{schema: schemaName(b.projection.Name, b.projection.Version, number), epoch: epoch}
+		if _, err := dropLeftovers(ctx, tx, b.projection.Name, b.live); err != nil {
 			return err
-		}
-		for _, schema := range leftovers {
-			if err := dropSchema(ctx, tx, schema); err != nil {
-				return fmt.Errorf("dropping what an earlier rebuild left: %w", err)
-			}
 		}
 		return createSchema(ctx, tx, b.projection, b.at)
 	})
 }
 
-// refuseIfBuilding returns errBuilding while the checkpoint of the schema moves.
-func refuseIfBuilding(ctx context.Context, tx pgx.Tx, schema string) error {
-	var alive bool
-	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM view_checkpoints
-		WHERE schema = $1 AND updated_at > clock_timestamp() - make_interval(secs => $2))`, schema, builderDead.Seconds()).Scan(&alive)
-	if err == nil && alive {
-		err = errBuilding
-	}
-	return err
-}
-
-// leftoverSchemas are all of the view's but the live one.
-func leftoverSchemas(ctx context.Context, tx pgx.Tx, name, live string) ([]string, error) {
+// dropLeftovers drops all schemas of the view but those that a pointer leads to.
+func dropLeftovers(ctx context.Context, tx pgx.Tx, name string, v view) (dropped []string, err error) {
 	rows, err := tx.Query(ctx, `
 		SELECT nspname::text FROM pg_namespace
-		 WHERE nspname ~ ('^' || $1::text || '_v[0-9]+(_[0-9]+)?$') AND nspname <> $2::text
-		   AND nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)`, name, live)
+		 WHERE nspname ~ ('^' || $1::text || '_v[0-9]+(_[0-9]+)?$') AND nspname <> ALL ($2::text[])
+		   AND nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) ORDER BY 1`, name, []string{v.schema, v.previous})
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	if dropped, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return nil, err
+	}
+	for _, schema := range dropped {
+		if err := dropSchema(ctx, tx, schema); err != nil {
+			return nil, fmt.Errorf("dropping what an earlier build left: %w", err)
+		}
+	}
+	return dropped, nil
 }
 
 // catchUp folds the log to its end.
-func (b *builder) catchUp(ctx context.Context, progress func(done, total int64)) error {
+func (b *builder) catchUp(ctx context.Context) error {
 	total, _, err := b.options.Store.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
 	}
 	for {
-		progress(b.at.position, max(total, b.at.position))
+		b.progress.at(b.at.position, total)
+		began := time.Now()
 		batch, err := b.log.Read(ctx, b.at.place(), 0)
 		if err != nil {
 			return err
@@ -210,23 +165,49 @@ func (b *builder) catchUp(ctx context.Context, progress func(done, total int64))
 		if len(batch.Events) == 0 {
 			return nil
 		}
-		if err := b.write(ctx, b.options.Pool, batch.Events); err != nil {
+		if err := b.write(ctx, batch.Events); err != nil {
+			return overtaken(err)
+		}
+		if err := rest(ctx, time.Duration(b.pause)*time.Since(began)); err != nil {
 			return err
 		}
 	}
 }
 
-// write applies a batch. A second rebuild of the same view starts by dropping what
-// the first has built, which then has nothing left to do.
-func (b *builder) write(ctx context.Context, db batchSender, events []domain.Event) error {
-	next, err := apply(ctx, db, b.options.Codec, b.projection, b.at, events)
+// rest waits, if there is anything to wait for.
+func rest(ctx context.Context, pause time.Duration) error {
+	if pause == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+		return nil
+	}
+}
+
+// overtaken tells errMoved of a builder: whoever took over began by dropping what was
+// built, and there is nothing left to do.
+func overtaken(err error) error {
 	if errors.Is(err, errMoved) {
 		return errOvertaken
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// index makes the indexes of the filled tables, which costs a fraction of keeping
+// them up row by row.
+func (b *builder) index(ctx context.Context) error {
+	err := pgx.BeginFunc(ctx, b.options.Pool, func(tx pgx.Tx) error {
+		return execute(ctx, tx, b.projection.Indexes(quoted(b.at.schema)))
+	})
+	if state := sqlstate(err); state == "42P01" || state == "3F000" {
+		return errOvertaken
 	}
-	b.at = next
+	if err != nil {
+		return fmt.Errorf("making the indexes of the new tables: %w", err)
+	}
 	return nil
 }
 
@@ -244,27 +225,21 @@ func (b *builder) analyze(ctx context.Context) error {
 func (b *builder) swap(ctx context.Context) (swapped bool, err error) {
 	began := b.at
 	err = changeViews(ctx, b.options.Pool, func(tx pgx.Tx) error {
-		var live int64
-		err := tx.QueryRow(ctx, `SELECT position FROM view_checkpoints WHERE schema = $1 FOR UPDATE`, b.live.schema).Scan(&live)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errOvertaken
+		// Somebody may have gone back to another schema since.
+		if b.live, err = loadView(ctx, tx, b.projection.Name); err != nil {
+			return err
 		}
+		live, err := lockCheckpoint(ctx, tx, b.live.schema)
 		if err != nil || live-b.at.position > maxSwapEvents {
 			return err
 		}
-		for b.at.position < live {
-			batch, err := b.log.Read(ctx, b.at.place(), live)
-			if err != nil {
-				return err
-			}
-			if len(batch.Events) == 0 {
-				return subscription.ErrLogBehind
-			}
-			if err := b.write(ctx, tx, batch.Events); err != nil {
-				return err
-			}
+		if err := b.foldTo(ctx, tx, live); err != nil {
+			return err
 		}
-		if err := b.point(ctx, tx); err != nil {
+		if err := b.refuseWorse(ctx, tx); err != nil {
+			return err
+		}
+		if err := point(ctx, tx, b.projection.Name, b.live, b.at.schema, b.projection.Version, 0); err != nil {
 			return err
 		}
 		swapped = true
@@ -272,25 +247,70 @@ func (b *builder) swap(ctx context.Context) (swapped bool, err error) {
 	})
 	if err != nil {
 		b.at = began // what was folded in the transaction went with it
+	}
+	switch {
+	case poisonReason(err) != "":
+		return false, nil // catching up parks its stream
+	case err != nil:
 		return false, fmt.Errorf("swapping the new view in: %w", err)
 	}
 	return swapped, nil
 }
 
-// point makes the new schema the view's. All of it must stand or fall with the
-// caller's transaction.
-func (b *builder) point(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `UPDATE view_pointers SET schema = $2, version = $3, build = $4 WHERE name = $1`,
-		b.projection.Name, b.at.schema, b.projection.Version, b.number)
+// lockCheckpoint holds a schema where it is until the transaction ends.
+func lockCheckpoint(ctx context.Context, tx pgx.Tx, schema string) (position int64, err error) {
+	err = tx.QueryRow(ctx, `SELECT position FROM view_checkpoints WHERE schema = $1 FOR UPDATE`, schema).Scan(&position)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errOvertaken
+	}
+	return position, err
+}
+
+// foldTo brings the schema to a position within a transaction, a few batches at most.
+func (w *writer) foldTo(ctx context.Context, tx pgx.Tx, position int64) error {
+	log := subscription.NewReader(w.options.Store, subscription.Filter{})
+	for w.at.position < position {
+		batch, err := log.Read(ctx, w.at.place(), position)
+		if err != nil {
+			return err
+		}
+		if len(batch.Events) == 0 {
+			return subscription.ErrLogBehind
+		}
+		if err := w.send(ctx, tx, batch.Events); err != nil {
+			return overtaken(err)
+		}
+	}
+	return nil
+}
+
+// refuseWorse returns errWorse when streams are parked in the new schema that are not
+// in the live one.
+func (b *builder) refuseWorse(ctx context.Context, tx pgx.Tx) error {
+	var worse bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT org, stream FROM view_parked WHERE schema = $1
+		EXCEPT SELECT org, stream FROM view_parked WHERE schema = $2)`, b.at.schema, b.live.schema).Scan(&worse)
+	if err == nil && worse {
+		err = errWorse
+	}
+	return err
+}
+
+// point makes a schema the view's, and the one before it the one to go back to. All of
+// it must stand or fall with the caller's transaction.
+func point(ctx context.Context, tx pgx.Tx, name string, live view, schema string, version, held int) error {
+	_, err := tx.Exec(ctx, `UPDATE view_pointers
+		SET schema = $2, version = $3, previous = $4, previous_version = $5, held = $6, fault = '' WHERE name = $1`,
+		name, schema, version, live.schema, live.version, held)
 	if err != nil {
 		return err
 	}
 	// What was written to the new schema so far need not be on disk; from now on
-	// there is nothing else.
+	// readers rely on it.
 	if _, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', true)`); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `DELETE FROM view_checkpoints WHERE schema = $1`, b.live.schema)
+	_, err = tx.Exec(ctx, `UPDATE view_checkpoints SET revision = revision + 1 WHERE schema = $1`, live.schema)
 	return err
 }
 
@@ -299,11 +319,11 @@ func (b *builder) point(ctx context.Context, tx pgx.Tx) error {
 func (b *builder) drop(ctx context.Context, schema string) {
 	for attempt := 1; ; attempt++ {
 		err := changeViews(ctx, b.options.Pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, `SELECT set_config('lock_timeout', $1, true)`, dropTimeout.String()); err != nil {
+			if err := limitLocks(ctx, tx); err != nil {
 				return err
 			}
 			// A swap may have been committed although its answer got lost.
-			if now, err := loadView(ctx, tx, b.projection.Name); err != nil || now.schema == schema {
+			if now, err := loadView(ctx, tx, b.projection.Name); err != nil || now.schema == schema || now.previous == schema {
 				return err
 			}
 			return dropSchema(ctx, tx, schema)
@@ -317,4 +337,10 @@ func (b *builder) drop(ctx context.Context, schema string) {
 			return
 		}
 	}
+}
+
+// limitLocks lets a transaction give up where a query holds what it wants to drop.
+func limitLocks(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SELECT set_config('lock_timeout', $1, true)`, dropTimeout.String())
+	return err
 }

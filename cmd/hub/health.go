@@ -12,6 +12,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/projections"
 )
 
 // maxHealthyLag is how many positions a copy or a view may be behind before health
@@ -39,6 +40,9 @@ func (s *system) health(ctx context.Context) httpapi.Health {
 		},
 	}
 	head, err := s.databaseHealth(ctx, &h)
+	if err == nil && s.views != nil {
+		err = s.projectionsHealth(ctx, &h, head)
+	}
 	if err != nil {
 		s.log.Warn("health: a database does not answer", "error", err)
 		h.Database = "unreachable"
@@ -47,11 +51,6 @@ func (s *system) health(ctx context.Context) httpapi.Health {
 	if s.relay != nil {
 		status := s.relay.Status()
 		h.Components["relay"] = lagging(head, status.Published, status.Err)
-	}
-	if s.engine != nil {
-		for _, view := range s.engine.Status() {
-			h.Components["projections"] = worse(h.Components["projections"], lagging(head, view.Position, view.Err))
-		}
 	}
 	for _, c := range h.Components {
 		h.Status = worse(httpapi.Component{Status: h.Status}, c).Status
@@ -70,8 +69,6 @@ func (s *system) databaseHealth(ctx context.Context, h *httpapi.Health) (head in
 			return 0, err
 		case oldest.Epoch != uuid.Nil:
 			h.Epoch = oldest.Epoch.String()
-		case s.engine == nil:
-			h.Components["projections"] = httpapi.Component{Status: httpapi.Degraded, Detail: "no projector has made the views yet"}
 		}
 	}
 	if s.store != nil {
@@ -85,6 +82,29 @@ func (s *system) databaseHealth(ctx context.Context, h *httpapi.Health) (head in
 	return 0, nil
 }
 
+// projectionsHealth tells of the views as the database has them, whoever keeps them, and
+// of what only the projector of this process knows. head is 0 when it is not known.
+func (s *system) projectionsHealth(ctx context.Context, h *httpapi.Health, head int64) error {
+	views, err := projections.List(ctx, s.views)
+	if err != nil {
+		return err
+	}
+	found := httpapi.Component{Status: httpapi.Healthy}
+	if len(views) == 0 && s.engine == nil {
+		found = httpapi.Component{Status: httpapi.Degraded, Detail: "no projector has made the views yet"}
+	}
+	for _, view := range views {
+		found = worse(found, worse(lagging(head, view.Position, view.Err), parked(view)))
+	}
+	if s.engine != nil {
+		for _, own := range s.engine.Status() {
+			found = worse(found, lagging(0, 0, own.Err))
+		}
+	}
+	h.Components["projections"] = found
+	return nil
+}
+
 // lagging is the health of what follows the log.
 func lagging(head, position int64, fault string) httpapi.Component {
 	switch behind := head - position; {
@@ -94,6 +114,17 @@ func lagging(head, position int64, fault string) httpapi.Component {
 		return httpapi.Component{Status: httpapi.Degraded, Detail: fmt.Sprintf("%d positions behind the log", behind)}
 	}
 	return httpapi.Component{Status: httpapi.Healthy}
+}
+
+// parked is the health of a view some of whose streams wait.
+func parked(view projections.Listing) httpapi.Component {
+	if view.Parked == 0 {
+		return httpapi.Component{Status: httpapi.Healthy}
+	}
+	return httpapi.Component{
+		Status: httpapi.Degraded,
+		Detail: fmt.Sprintf("view %s: %d streams are parked, as an event of theirs cannot be applied", view.Name, view.Parked),
+	}
 }
 
 func (s *system) natsHealth() httpapi.Component {

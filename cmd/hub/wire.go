@@ -43,6 +43,8 @@ const (
 	// partitionInterval is how often room ahead in the log is looked after; two
 	// partitions ahead last for hours at any rate that was measured.
 	partitionInterval = time.Minute
+	// verifyInterval is how often each view is held against the log by itself.
+	verifyInterval = 24 * time.Hour
 	// drainTimeout bounds how long a stopping process lets requests finish.
 	drainTimeout = 15 * time.Second
 )
@@ -63,6 +65,9 @@ type system struct {
 	api    *httpapi.API
 	relay  *relay.Relay
 	engine *projections.Engine
+	// views is any pool of this process that reads where the views are; nil when no role
+	// needs them.
+	views *pgxpool.Pool
 	// store is any store of this process, for probing the log; nil when no role reads it.
 	store    *eventstore.Store
 	reads    *readmodels.Store
@@ -242,7 +247,8 @@ func (s *system) startProjector(ctx, background context.Context, viewed func()) 
 		// As with announce: the query API also looks by itself.
 		options.Notify = func() { _ = s.nats.Publish(projections.NudgeSubject, nil) }
 	}
-	s.engine = projections.New(options)
+	options.VerifyEvery = verifyInterval
+	s.engine, s.views = projections.New(options), options.Pool
 	s.work(background, "projector", s.engine.Run)
 	return nil
 }
@@ -269,7 +275,7 @@ func (s *system) startReads(ctx, background context.Context) (*readmodels.Store,
 	reads := readmodels.New(readmodels.Options{
 		Pool: pool, CursorKey: config.DeriveKey(s.secret, "cursors"), Log: s.log, Metrics: s.metrics,
 	})
-	s.reads = reads
+	s.reads, s.views = reads, pool
 	s.work(background, "view watcher", reads.Run)
 	if !s.runs(config.Projector) {
 		if _, err := s.nats.Subscribe(projections.NudgeSubject, func(*nats.Msg) { reads.Notify() }); err != nil {

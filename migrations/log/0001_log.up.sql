@@ -51,7 +51,7 @@ $$;
 -- and the guard itself.
 CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs|log_lock)(_p[0-9]+)?($|\.)'
-    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events)\('
+    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events)\('
     OR identity ~ '^public\.events_org_' OR identity ~ '^hub_guard\.';
 
 -- Refuses DDL on the log to everybody, the owner and superusers included; only
@@ -321,6 +321,18 @@ BEGIN
     FROM (SELECT * FROM events WHERE events.position > after ORDER BY events.position LIMIT least(max_rows, 4096)) e
     LEFT JOIN LATERAL (SELECT * FROM receipts WHERE receipts.command_id = e.command_id AND receipts.position = e.position) r ON true
    ORDER BY e.position;
+END
+$$;
+
+-- One stream of any organisation from a version on, without receipts.
+CREATE FUNCTION read_stream(stream_org text, stream_name text, from_version bigint, max_rows integer) RETURNS SETOF events
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_sort = off SET jit = off
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT e.* FROM events e WHERE e.org = stream_org AND e.stream = stream_name AND e.version >= from_version
+   ORDER BY e.version LIMIT least(max_rows, 4096);
 END
 $$;
 
@@ -693,11 +705,12 @@ END
 $$;
 
 -- Functions are open to everybody unless this says otherwise.
-REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, load_boundaries, lock_log(), append_events, find_receipts,
+REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, read_stream, load_boundaries, lock_log(), append_events, find_receipts,
   position_since, fork_log, reappend_events FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;
 GRANT EXECUTE ON FUNCTION log_head(), read_log TO hub_relay, hub_projector;
 GRANT EXECUTE ON FUNCTION position_since, fork_log, reappend_events TO hub_relay;
+GRANT EXECUTE ON FUNCTION read_stream TO hub_projector;
 GRANT EXECUTE ON FUNCTION log_head() TO hub_query;
 
 INSERT INTO log_epochs (number, after_position, fork_position) VALUES (1, 0, 0);

@@ -20,14 +20,22 @@ $$;
 
 GRANT USAGE ON SCHEMA public TO hub_projector, hub_query;
 
--- Which schema answers for a view. Swapping a rebuilt one in is one update here.
--- version is the projection's, build counts how often that version was built: no
--- schema name is ever used twice, so that nobody takes a new view for an old one.
+-- Which schema answers for a view. Swapping a rebuilt one in is one update here, and
+-- so is the way back to the one before it, which is kept up until it is pruned.
+-- version is the projection's; builds counts the schemas that were made for the view:
+-- no schema name is ever used twice, so that nobody takes a new one for an old one.
 CREATE TABLE view_pointers (
-  name    text    NOT NULL PRIMARY KEY,
-  schema  text    NOT NULL UNIQUE,
-  version integer NOT NULL CHECK (version > 0),
-  build   integer NOT NULL CHECK (build > 0)
+  name             text    NOT NULL PRIMARY KEY,
+  schema           text    NOT NULL UNIQUE,
+  version          integer NOT NULL CHECK (version > 0),
+  builds           integer NOT NULL DEFAULT 1 CHECK (builds > 0),
+  previous         text    UNIQUE CHECK (previous <> schema),
+  previous_version integer CHECK ((previous_version IS NULL) = (previous IS NULL)),
+  -- Versions up to this one are built on command only: somebody went back from them.
+  held             integer NOT NULL DEFAULT 0,
+  -- Why the view does not go on, in a sentence; empty when all is well.
+  fault            text    NOT NULL DEFAULT '',
+  created_at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- How far each schema has come. Written in the transaction of the rows it speaks for.
@@ -35,8 +43,54 @@ CREATE TABLE view_checkpoints (
   schema     text        NOT NULL PRIMARY KEY,
   position   bigint      NOT NULL CHECK (position >= 0),
   epoch      uuid        NOT NULL,
-  updated_at timestamptz NOT NULL
+  updated_at timestamptz NOT NULL,
+  -- Goes up when whoever writes must look again: a stream was parked or freed, or
+  -- another schema answers for the view.
+  revision   bigint      NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10); -- one row a view, updated all the time: leave room beside it
+
+-- The streams that a schema cannot follow, because it could not apply one of their
+-- events; all events of the stream from next_version on are missing in its rows.
+CREATE TABLE view_parked (
+  schema         text        NOT NULL REFERENCES view_checkpoints ON DELETE CASCADE,
+  org            text        NOT NULL,
+  stream         text        NOT NULL,
+  stream_hash    text        NOT NULL, -- for those who may not know the two
+  next_version   bigint      NOT NULL CHECK (next_version > 0),
+  first_position bigint      NOT NULL CHECK (first_position > 0),
+  last_position  bigint      NOT NULL CHECK (last_position >= first_position),
+  events         bigint      NOT NULL CHECK (events > 0),
+  reason         text        NOT NULL CHECK (reason IN ('unreadable', 'newer', 'refused')),
+  parked_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (schema, org, stream)
+);
+
+-- What is to be done for a view beside following the log, and what became of it. Of one
+-- view one at a time; whichever projector has the lease does it, and starts again what
+-- a dead one began.
+CREATE TABLE view_jobs (
+  id           uuid        NOT NULL PRIMARY KEY DEFAULT gen_random_uuid(),
+  view         text        NOT NULL,
+  version      integer     NOT NULL, -- of the projection that it is for
+  kind         text        NOT NULL CHECK (kind IN ('rebuild', 'verify', 'retry')),
+  requested_by text        NOT NULL CHECK (requested_by IN ('operator', 'schedule', 'upgrade')),
+  state        text        NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'completed', 'failed', 'cancelled')),
+  done         bigint      NOT NULL DEFAULT 0,
+  total        bigint      NOT NULL DEFAULT 0,
+  attempts     integer     NOT NULL DEFAULT 0,
+  cancel       boolean     NOT NULL DEFAULT false,
+  error        text        NOT NULL DEFAULT '',
+  -- How much is wrong: differences of a verify, streams that a retry has left.
+  findings     bigint      NOT NULL DEFAULT 0,
+  -- In full; it may name rows of any organisation.
+  report       json,
+  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  started_at   timestamptz,
+  updated_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  finished_at  timestamptz
+);
+CREATE UNIQUE INDEX view_jobs_one_at_a_time ON view_jobs (view) WHERE state IN ('queued', 'running');
+CREATE INDEX view_jobs_latest ON view_jobs (view, requested_at);
 
 -- Who does, of many processes, what one need do; see internal/lease.
 CREATE TABLE view_leases (
@@ -49,20 +103,25 @@ CREATE TABLE view_leases (
 -- Moves a checkpoint from one position to another, or raises HB001 when it is not
 -- there: whoever else moved it has written those rows. An error, because a batch is
 -- sent in one go and only an error takes its other statements back.
-CREATE FUNCTION advance_view(view_schema text, from_position bigint, to_position bigint, to_epoch uuid) RETURNS void
+CREATE FUNCTION advance_view(view_schema text, from_position bigint, to_position bigint, to_epoch uuid, known_revision bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
   UPDATE view_checkpoints c
      SET position = to_position, epoch = to_epoch, updated_at = clock_timestamp()
-   WHERE c.schema = view_schema AND c.position = from_position;
+   WHERE c.schema = view_schema AND c.position = from_position AND c.position < to_position AND c.revision = known_revision;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'view % is not at position % any more', view_schema, from_position USING ERRCODE = 'HB001';
   END IF;
 END
 $$;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON view_pointers, view_checkpoints TO hub_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON view_pointers, view_checkpoints, view_parked, view_jobs TO hub_projector;
 GRANT SELECT ON view_pointers, view_checkpoints TO hub_query;
+-- What all organisations share, and nothing that names one of them or what is theirs.
+GRANT SELECT (schema, stream_hash, first_position, last_position, events, reason, parked_at) ON view_parked TO hub_query;
+GRANT SELECT (id, view, version, kind, requested_by, state, done, total, attempts, cancel, error, findings, requested_at, started_at,
+              updated_at, finished_at) ON view_jobs TO hub_query;
+GRANT INSERT (view, version, kind, requested_by), UPDATE (cancel) ON view_jobs TO hub_query;
 GRANT SELECT, INSERT, UPDATE ON view_leases TO hub_projector;
 REVOKE EXECUTE ON FUNCTION advance_view FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION advance_view TO hub_projector;
