@@ -3,6 +3,7 @@ package readmodels
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,14 +27,17 @@ type Entity struct {
 	CreatedBy  string          `json:"created_by" doc:"Who created it." example:"ana"`
 	UpdatedAt  time.Time       `json:"updated_at" doc:"When it was last changed."`
 	UpdatedBy  string          `json:"updated_by" doc:"Who changed it last." example:"ana"`
+
+	// Definition is the type itself, when asked for.
+	Definition *EntityType `json:"-"`
 }
 
 // entityColumns are what scanEntity reads, of the alias e.
 const entityColumns = `e.id, e.type, e.key, e.status, e.attributes, e.tags, e.version, e.created_at, e.created_by, e.updated_at, e.updated_by`
 
 // scanEntity reads a row. It reports false for the row of nulls that a statement has
-// when it finds nothing. before are columns that come first.
-func scanEntity(scan func(...any) error, e *Entity, before ...any) (bool, error) {
+// when it finds nothing. before and after are the columns around these.
+func scanEntity(scan func(...any) error, e *Entity, before, after []any) (bool, error) {
 	var (
 		id                   *uuid.UUID
 		kind, status         *string
@@ -41,8 +45,9 @@ func scanEntity(scan func(...any) error, e *Entity, before ...any) (bool, error)
 		createdBy, updatedBy *string
 		createdAt, updatedAt *time.Time
 	)
-	err := scan(append(before, &id, &kind, &e.Key, &status, (*[]byte)(&e.Attributes), &e.Tags, &version,
-		&createdAt, &createdBy, &updatedAt, &updatedBy)...)
+	columns := append(slices.Clone(before), &id, &kind, &e.Key, &status, (*[]byte)(&e.Attributes), &e.Tags, &version,
+		&createdAt, &createdBy, &updatedAt, &updatedBy)
+	err := scan(append(columns, after...)...)
 	if err != nil || id == nil {
 		return false, err
 	}
@@ -52,21 +57,37 @@ func scanEntity(scan func(...any) error, e *Entity, before ...any) (bool, error)
 	return true, nil
 }
 
+// scanExpanded is scanEntity with the type's columns after the entity's, if wanted.
+func scanExpanded(scan func(...any) error, e *Entity, before []any, expandType bool) (bool, *EntityType, error) {
+	if !expandType {
+		found, err := scanEntity(scan, e, before, nil)
+		return found, nil, err
+	}
+	var t entityTypeRow
+	found, err := scanEntity(scan, e, before, t.columns())
+	return found, t.entityType(), err
+}
+
 // Entity gives one entity of an organisation, archived or not. Problem: NotFound
 // not_found, together with the snapshot in which it was not there.
-func (s *Store) Entity(ctx context.Context, org string, id uuid.UUID) (Entity, Snapshot, error) {
+func (s *Store) Entity(ctx context.Context, org string, id uuid.UUID, expandType bool) (Entity, Snapshot, error) {
 	var (
 		e     Entity
 		found bool
 	)
 	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
 		e, found = Entity{}, false
+		columns, types := entityColumns, ""
+		if expandType {
+			columns += ", " + entityTypeColumns
+			types = ` LEFT JOIN ` + schema + `.entity_types t ON t.org = $2 AND t.name = e.type`
+		}
 		return statement{
-			sql: `SELECT ` + heads + `, ` + entityColumns + `
-				FROM ` + pointed + ` LEFT JOIN ` + schema + `.entities e ON e.org = $2 AND e.id = $3`,
+			sql: `SELECT ` + heads + `, ` + columns + `
+				FROM ` + pointed + ` LEFT JOIN ` + schema + `.entities e ON e.org = $2 AND e.id = $3` + types,
 			args: []any{entitiesView, org, id},
 			row: func(scan func(...any) error) (err error) {
-				found, err = scanEntity(scan, &e)
+				found, e.Definition, err = scanExpanded(scan, &e, nil, expandType)
 				return err
 			},
 		}
@@ -85,19 +106,25 @@ type EntityPage struct {
 }
 
 // Entities lists entities of an organisation. Problems: invalid_sort, invalid_filter,
-// invalid_limit (Invalid), invalid_cursor (Malformed), epoch_changed (Conflict).
+// invalid_limit, invalid_offset (Invalid), invalid_cursor (Malformed), epoch_changed (Conflict).
 func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (EntityPage, Snapshot, error) {
 	plan, err := s.plan(org, q)
 	if err != nil {
 		return EntityPage{}, Snapshot{}, err
 	}
-	var page EntityPage
+	var (
+		page  EntityPage
+		types map[string]*EntityType
+	)
 	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
-		page = EntityPage{Items: []Entity{}}
+		page, types = EntityPage{Items: []Entity{}}, map[string]*EntityType{}
 		sql, args := plan.sql(schema)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
 			var e Entity
-			found, err := scanEntity(scan, &e, &page.Count)
+			found, definition, err := scanExpanded(scan, &e, []any{&page.Count}, q.ExpandTypes)
+			if definition != nil {
+				types[definition.Name] = definition
+			}
 			if found {
 				page.Items = append(page.Items, e)
 			}
@@ -109,6 +136,9 @@ func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (Entity
 	}
 	if err != nil {
 		return EntityPage{}, at, err
+	}
+	for i := range page.Items {
+		page.Items[i].Definition = types[page.Items[i].Type]
 	}
 	if len(page.Items) > plan.limit {
 		page.Items = page.Items[:plan.limit]

@@ -3,6 +3,7 @@ package readmodels_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestEntityAsTheContractShowsIt(t *testing.T) {
 	_, epoch, err := h.command.Head(t.Context())
 	require.NoError(t, err)
 
-	e, at, err := h.reads.Entity(t.Context(), "acme", id)
+	e, at, err := h.reads.Entity(t.Context(), "acme", id, false)
 	require.NoError(t, err)
 	require.Equal(t, readmodels.Snapshot{Position: last, Epoch: epoch}, at)
 	require.True(t, e.UpdatedAt.After(e.CreatedAt))
@@ -36,7 +37,7 @@ func TestEntityAsTheContractShowsIt(t *testing.T) {
 		id, e.CreatedAt.Format(time.RFC3339Nano), e.UpdatedAt.Format(time.RFC3339Nano)), string(text))
 	require.Contains(t, string(text), "1.50", "numbers keep their text")
 
-	e, _, err = h.reads.Entity(t.Context(), "acme", bare)
+	e, _, err = h.reads.Entity(t.Context(), "acme", bare, false)
 	require.NoError(t, err)
 	text, err = json.Marshal(e)
 	require.NoError(t, err)
@@ -50,7 +51,7 @@ func TestWhatIsNotThereOrAnothersIsNotFound(t *testing.T) {
 	h.append(t, "acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Schema: json.RawMessage(`{}`)})
 	h.project(t)
 	for _, org := range []string{"other", ""} {
-		_, at, err := h.reads.Entity(t.Context(), org, id)
+		_, at, err := h.reads.Entity(t.Context(), org, id, false)
 		requireProblem(t, problem.NotFound, "not_found", err)
 		require.EqualValues(t, 2, at.Position, "it was not there at this position")
 		_, _, err = h.reads.EntityType(t.Context(), org, "customer")
@@ -63,7 +64,7 @@ func TestWhatIsNotThereOrAnothersIsNotFound(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, types.Items)
 	}
-	_, _, err := h.reads.Entity(t.Context(), "acme", uuid.New())
+	_, _, err := h.reads.Entity(t.Context(), "acme", uuid.New(), false)
 	requireProblem(t, problem.NotFound, "not_found", err)
 	_, _, err = h.reads.EntityType(t.Context(), "acme", "no\x00thing")
 	requireProblem(t, problem.NotFound, "not_found", err)
@@ -79,13 +80,6 @@ func TestFilters(t *testing.T) {
 	gone := h.create(t, "customer", "C-3", `{"city":"Paris"}`, "vip")
 	h.append(t, "acme", entity.Stream(gone), entity.Archived{})
 	h.project(t)
-	attr := func(pairs ...string) map[string]string {
-		m := map[string]string{}
-		for i := 0; i < len(pairs); i += 2 {
-			m[pairs[i]] = pairs[i+1]
-		}
-		return m
-	}
 	for name, test := range map[string]struct {
 		query readmodels.EntityQuery
 		want  []uuid.UUID
@@ -98,19 +92,19 @@ func TestFilters(t *testing.T) {
 		"type and key":       {readmodels.EntityQuery{Type: "customer", Key: "C-1"}, []uuid.UUID{paris}},
 		"tag":                {readmodels.EntityQuery{Tag: "eu"}, []uuid.UUID{paris, text}},
 		"tag, all":           {readmodels.EntityQuery{Tag: "vip", Status: "all"}, []uuid.UUID{paris, gone}},
-		"attribute":          {readmodels.EntityQuery{Attributes: attr("city", "Paris")}, []uuid.UUID{paris, port}},
-		"number or text":     {readmodels.EntityQuery{Attributes: attr("age", "30")}, []uuid.UUID{paris, text, none}},
-		"number by value":    {readmodels.EntityQuery{Attributes: attr("age", "3e1")}, []uuid.UUID{paris, none}},
-		"boolean or text":    {readmodels.EntityQuery{Attributes: attr("vip", "true")}, []uuid.UUID{paris, text}},
-		"nested":             {readmodels.EntityQuery{Attributes: attr("address.zip", "75")}, []uuid.UUID{paris}},
-		"nested number":      {readmodels.EntityQuery{Attributes: attr("address.geo.lat", "1")}, []uuid.UUID{paris}},
-		"both attributes":    {readmodels.EntityQuery{Attributes: attr("city", "Paris", "age", "30")}, []uuid.UUID{paris}},
-		"attribute and type": {readmodels.EntityQuery{Type: "airport", Attributes: attr("city", "Paris")}, []uuid.UUID{port}},
-		"null is no value":   {readmodels.EntityQuery{Attributes: attr("city", "null")}, []uuid.UUID{}},
-		"absent":             {readmodels.EntityQuery{Attributes: attr("nothing", "x")}, []uuid.UUID{}},
-		"beyond a double":    {readmodels.EntityQuery{Attributes: attr("age", "1e999999999")}, []uuid.UUID{}},
-		"quotes":             {readmodels.EntityQuery{Attributes: attr("o'x", "'")}, []uuid.UUID{paris}},
-		"an object":          {readmodels.EntityQuery{Attributes: attr("address.geo", `{"lat":1.0}`)}, []uuid.UUID{}},
+		"attribute":          {readmodels.EntityQuery{Filters: attr("city", "Paris")}, []uuid.UUID{paris, port}},
+		"number or text":     {readmodels.EntityQuery{Filters: attr("age", "30")}, []uuid.UUID{paris, text, none}},
+		"number by value":    {readmodels.EntityQuery{Filters: attr("age", "3e1")}, []uuid.UUID{paris, none}},
+		"boolean or text":    {readmodels.EntityQuery{Filters: attr("vip", "true")}, []uuid.UUID{paris, text}},
+		"nested":             {readmodels.EntityQuery{Filters: attr("address.zip", "75")}, []uuid.UUID{paris}},
+		"nested number":      {readmodels.EntityQuery{Filters: attr("address.geo.lat", "1")}, []uuid.UUID{paris}},
+		"both attributes":    {readmodels.EntityQuery{Filters: attr("city", "Paris", "age", "30")}, []uuid.UUID{paris}},
+		"attribute and type": {readmodels.EntityQuery{Type: "airport", Filters: attr("city", "Paris")}, []uuid.UUID{port}},
+		"null is no value":   {readmodels.EntityQuery{Filters: attr("city", "null")}, []uuid.UUID{}},
+		"absent":             {readmodels.EntityQuery{Filters: attr("nothing", "x")}, []uuid.UUID{}},
+		"beyond a double":    {readmodels.EntityQuery{Filters: attr("age", "1e999999999")}, []uuid.UUID{}},
+		"quotes":             {readmodels.EntityQuery{Filters: attr("o'x", "'")}, []uuid.UUID{paris}},
+		"an object":          {readmodels.EntityQuery{Filters: attr("address.geo", `{"lat":1.0}`)}, []uuid.UUID{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			query := test.query
@@ -128,9 +122,9 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
 	h.project(t)
-	many := map[string]string{}
+	var many []readmodels.Filter
 	for i := range 21 {
-		many[fmt.Sprint("a", i)] = "x"
+		many = append(many, attr(fmt.Sprint("a", i), "x")...)
 	}
 	for _, test := range []struct {
 		kind  problem.Kind
@@ -145,10 +139,20 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Type: "a\x00"}},
 		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Key: "\xff"}},
 		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Tag: "a\x00"}},
-		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Attributes: map[string]string{"a": "\x00"}}},
-		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Attributes: map[string]string{"a..b": "x"}}},
-		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Attributes: map[string]string{"": "x"}}},
-		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Attributes: many}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: attr("a", "\x00")}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: attr("a..b", "x")}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: attr("", "x")}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: many}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: []readmodels.Filter{{Field: "attr.a", Operator: "like", Value: "x"}}}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: []readmodels.Filter{{Field: "attr./", Value: "x"}}}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: []readmodels.Filter{{Field: "attr.a", Operator: "in", Value: strings.Repeat(",", 500)}}}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: []readmodels.Filter{{Field: "status", Value: "x"}}}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: []readmodels.Filter{{Field: "created_at", Operator: "gt", Value: "yesterday"}}}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{Filters: []readmodels.Filter{{Field: "version", Value: "1.5"}}}},
+		{problem.Invalid, "invalid_filter", readmodels.EntityQuery{IDs: make([]uuid.UUID, 501)}},
+		{problem.Invalid, "invalid_offset", readmodels.EntityQuery{Offset: -1}},
+		{problem.Invalid, "invalid_offset", readmodels.EntityQuery{Offset: 10_001}},
+		{problem.Invalid, "invalid_offset", readmodels.EntityQuery{Offset: 1, Cursor: "x"}},
 		{problem.Malformed, "invalid_cursor", readmodels.EntityQuery{Cursor: "junk"}},
 	} {
 		_, _, err := h.reads.Entities(t.Context(), "acme", test.query)
@@ -190,6 +194,110 @@ func TestEntityTypes(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c"}, names)
 }
 
+// Comparisons are by value for numbers and times, byte by byte for texts, and a number
+// is never compared with a text.
+func TestComparisons(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	nine := h.create(t, "thing", "k-9", `{"n":9,"date":"2026-01-09","a.b":{"c/d":1},"name":"Zoe"}`)
+	ten := h.create(t, "thing", "k-10", `{"n":10.5,"date":"2026-01-10","name":"ana"}`)
+	text := h.create(t, "other", "", `{"n":"10","name":"Ätna","list":[1]}`)
+	h.project(t)
+	middle, _, err := h.reads.Entity(t.Context(), "acme", ten, false)
+	require.NoError(t, err)
+	created := middle.CreatedAt.Format(time.RFC3339Nano)
+	filter := func(field, operator, value string) readmodels.EntityQuery {
+		return readmodels.EntityQuery{Filters: []readmodels.Filter{{Field: field, Operator: operator, Value: value}}}
+	}
+	for name, test := range map[string]struct {
+		query readmodels.EntityQuery
+		want  []uuid.UUID
+	}{
+		"gte of numbers, and of texts": {filter("attr.n", "gte", "10"), []uuid.UUID{ten, text}},
+		"gt of numbers":                {filter("attr.n", "gt", "10.5"), []uuid.UUID{}},
+		"lt by value":                  {filter("attr.n", "lt", "1e1"), []uuid.UUID{nine, text}},
+		"lte":                          {filter("attr.n", "lte", "9.0"), []uuid.UUID{nine, text}},
+		"dates are texts":              {filter("attr.date", "gte", "2026-01-10"), []uuid.UUID{ten}},
+		"texts by their bytes":         {filter("attr.name", "gt", "Zoe"), []uuid.UUID{ten, text}},
+		"what is no scalar":            {filter("attr.list", "gt", ""), []uuid.UUID{}},
+		"ne":                           {filter("attr.n", "ne", "9"), []uuid.UUID{ten, text}},
+		"ne of what some lack":         {filter("attr.date", "ne", "2026-01-09"), []uuid.UUID{ten, text}},
+		"in":                           {filter("attr.n", "in", "9,10,x"), []uuid.UUID{nine, text}},
+		"a pointer to a dotted name":   {filter("attr./a.b/c~1d", "eq", "1"), []uuid.UUID{nine}},
+		"created after":                {filter("created_at", "gt", created), []uuid.UUID{text}},
+		"created at":                   {filter("created_at", "eq", created), []uuid.UUID{ten}},
+		"created until":                {filter("created_at", "lte", created), []uuid.UUID{nine, ten}},
+		"updated since a date":         {filter("updated_at", "gte", "2020-02-29"), []uuid.UUID{nine, ten, text}},
+		"updated before a date":        {filter("updated_at", "lt", "2020-02-29"), []uuid.UUID{}},
+		"types":                        {filter("type", "in", "other,ghost"), []uuid.UUID{text}},
+		"another type":                 {filter("type", "ne", "other"), []uuid.UUID{nine, ten}},
+		"keys in order":                {filter("key", "lt", "k-2"), []uuid.UUID{ten}},
+		"no key is another key":        {filter("key", "ne", "k-9"), []uuid.UUID{ten, text}},
+		"author":                       {filter("created_by", "eq", "ana"), []uuid.UUID{nine, ten, text}},
+		"version":                      {filter("version", "gte", "2"), []uuid.UUID{}},
+		"ids":                          {readmodels.EntityQuery{IDs: []uuid.UUID{text, nine, uuid.New(), nine}}, []uuid.UUID{nine, text}},
+		"no ids":                       {readmodels.EntityQuery{IDs: []uuid.UUID{}}, []uuid.UUID{}},
+		"offset":                       {readmodels.EntityQuery{Offset: 1}, []uuid.UUID{ten, text}},
+		"offset beyond":                {readmodels.EntityQuery{Offset: 3}, []uuid.UUID{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			query := test.query
+			query.Sort, query.Count = "created_at", true
+			page, _, err := h.reads.Entities(t.Context(), "acme", query)
+			require.NoError(t, err)
+			require.Equal(t, test.want, ids(page))
+		})
+	}
+}
+
+func TestOffsetSkipsAcrossRowsWithAndWithoutKey(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	var want []uuid.UUID
+	for _, key := range []string{"a", "b", "", ""} {
+		want = append(want, h.create(t, "thing", key, `{}`))
+	}
+	h.project(t)
+	for offset := range 5 {
+		page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Sort: "key", Limit: 2, Offset: offset})
+		require.NoError(t, err)
+		require.Equal(t, want[min(offset, 4):min(offset+2, 4)], ids(page), offset)
+		require.Equal(t, offset+2 < 4, page.NextCursor != nil, offset)
+		if page.NextCursor != nil {
+			rest, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Sort: "key", Cursor: *page.NextCursor})
+			require.NoError(t, err)
+			require.Equal(t, want[offset+2:], ids(rest), offset)
+		}
+	}
+}
+
+func TestTypesComeWithTheirEntities(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.append(t, "acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Title: "Customer", Schema: json.RawMessage(`{}`)})
+	h.append(t, "acme", entity.TypeStream("asset"), entity.TypeDefined{Name: "asset", Title: "Asset", Schema: json.RawMessage(`{}`)})
+	first := h.create(t, "customer", "", `{}`)
+	h.create(t, "asset", "", `{}`)
+	h.create(t, "customer", "", `{}`)
+	h.project(t)
+	one, _, err := h.reads.Entity(t.Context(), "acme", first, true)
+	require.NoError(t, err)
+	require.Equal(t, "Customer", one.Definition.Title)
+	for _, limit := range []int{1, 2, 500} {
+		page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: limit, Sort: "created_at", ExpandTypes: true})
+		require.NoError(t, err)
+		require.Len(t, page.Items, min(limit, 3))
+		for _, item := range page.Items {
+			require.Equal(t, item.Type, item.Definition.Name)
+		}
+	}
+	plain, _, err := h.reads.Entity(t.Context(), "acme", first, false)
+	require.NoError(t, err)
+	require.Nil(t, plain.Definition)
+	_, _, err = h.reads.Entity(t.Context(), "acme", uuid.New(), true)
+	requireProblem(t, problem.NotFound, "not_found", err)
+}
+
 // Every query is one round trip once its statement is prepared on the connection.
 func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
@@ -201,13 +309,21 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 	page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Sort: "-key"})
 	require.NoError(t, err)
 	for name, query := range map[string]func() error{
-		"entity": func() error { _, _, err := h.reads.Entity(t.Context(), "acme", id); return err },
+		"entity": func() error { _, _, err := h.reads.Entity(t.Context(), "acme", id, false); return err },
 		"list": func() error {
 			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{
-				Type: "customer", Key: "C-1", Tag: "vip", Attributes: map[string]string{"city": "Paris"}, Count: true,
+				Type: "customer", Key: "C-1", Tag: "vip", Filters: attr("city", "Paris"), Count: true,
 			})
 			return err
 		},
+		"compared and expanded": func() error {
+			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{
+				IDs: []uuid.UUID{id}, ExpandTypes: true, Offset: 1,
+				Filters: []readmodels.Filter{{Field: "attr.age", Operator: "gte", Value: "3"}, {Field: "updated_at", Operator: "lt", Value: "2030-01-01"}},
+			})
+			return err
+		},
+		"entity with its type": func() error { _, _, err := h.reads.Entity(t.Context(), "acme", id, true); return err },
 		"next page": func() error {
 			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Sort: "-key", Cursor: *page.NextCursor})
 			return err

@@ -1,23 +1,19 @@
 package readmodels
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/reactdjango-hub/backend/domain"
+	"github.com/google/uuid"
+
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
-const (
-	// maxAttributeFilters and maxPathSegments bound the work that one row can make.
-	maxAttributeFilters = 20
-	maxPathSegments     = 16
-)
+// maxOffset bounds how many rows may be skipped: the database reads them all. Lists
+// that are longer are read by cursor.
+const maxOffset = 10_000
 
 // EntityQuery selects entities; fields left zero do not restrict.
 type EntityQuery struct {
@@ -26,15 +22,20 @@ type EntityQuery struct {
 	Tag  string
 	// Status is "active" (also when empty), "archived" or "all".
 	Status string
-	// Attributes must all have these values, compared as text of the JSON scalar; a
-	// value that reads as a number or as true or false matches that too. A dotted
-	// name reaches into nested objects: "address.city".
-	Attributes map[string]string
+	// IDs, when not nil, are those that may be listed, at most MaxLimit.
+	IDs []uuid.UUID
+	// Filters must all match. An attribute is compared as text of the JSON scalar; a
+	// value that reads as a number or as true or false matches that too.
+	Filters []Filter
 	// Sort is created_at, updated_at or key, with - before it for descending;
 	// -created_at when empty. Entities without a key come last in either order.
 	Sort   string
 	Limit  int
 	Cursor string
+	// Offset skips rows of a short list; not together with Cursor.
+	Offset int
+	// ExpandTypes fills in Entity.Definition.
+	ExpandTypes bool
 	// Count asks for the number of all matches too, which takes longer the more
 	// there are.
 	Count bool
@@ -75,14 +76,24 @@ type entityPlan struct {
 	limit int
 	after *cursor
 	scope cursorScope
-	// attributes are the filters by attribute, in the order of their names.
-	attributes []attributeFilter
+	// filters are in an order of their own, whatever order they were given in.
+	filters []checkedFilter
 }
 
-type attributeFilter struct {
-	path []string
-	// candidates are the JSON values that match.
-	candidates []string
+// entityFilterColumns are what entities can be filtered by beside their attributes.
+var entityFilterColumns = []filterColumn{
+	textColumn("type"), textColumn("key"), textColumn("created_by"), textColumn("updated_by"),
+	timeColumn("created_at"), timeColumn("updated_at"),
+	{name: "version", cast: "bigint", parse: parseVersion, wants: "must be an integer"},
+}
+
+// EntityFilters are the fields that a Filter on entities can name beside attributes.
+func EntityFilters() []string {
+	names := make([]string, len(entityFilterColumns))
+	for i, column := range entityFilterColumns {
+		names[i] = column.name
+	}
+	return names
 }
 
 func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
@@ -103,6 +114,9 @@ func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
 		return nil, err
 	}
 	if err := p.checkFilters(); err != nil {
+		return nil, err
+	}
+	if err := p.checkOffset(); err != nil {
 		return nil, err
 	}
 	p.scope = cursorScope{org: org, route: "entities", sort: q.Sort, filters: p.filterTexts()}
@@ -130,59 +144,38 @@ func (p *entityPlan) checkFilters() error {
 			return invalidFilter(name, "must be UTF-8 without NUL characters")
 		}
 	}
-	if len(q.Attributes) > maxAttributeFilters {
-		return invalidFilter("attr", fmt.Sprintf("must be at most %d", maxAttributeFilters))
+	if len(q.IDs) > MaxLimit {
+		return invalidFilter("id", fmt.Sprintf("must be at most %d ids", MaxLimit))
 	}
-	for _, name := range slices.Sorted(maps.Keys(q.Attributes)) {
-		value := q.Attributes[name]
-		path := strings.Split(name, ".")
-		switch {
-		case !storable(name) || !storable(value):
-			return invalidFilter("attr", "must be UTF-8 without NUL characters")
-		case len(path) > maxPathSegments || slices.Contains(path, ""):
-			return invalidFilter("attr", fmt.Sprintf("must be a name, or up to %d of them with dots between", maxPathSegments))
-		}
-		p.attributes = append(p.attributes, attributeFilter{path: path, candidates: candidates(value)})
+	var err error
+	p.filters, err = checkFilters(q.Filters, entityFilterColumns)
+	return err
+}
+
+// checkOffset holds an offset within what is cheap. Problem: invalid_offset.
+func (p *entityPlan) checkOffset() error {
+	var fault string
+	switch {
+	case p.query.Offset < 0 || p.query.Offset > maxOffset:
+		fault = fmt.Sprintf("must be from 0 to %d; read longer lists by cursor", maxOffset)
+	case p.query.Offset > 0 && p.query.Cursor != "":
+		fault = "must not come with a cursor: each says where the page begins"
+	default:
+		return nil
 	}
-	return nil
+	return problem.New(problem.Invalid, "invalid_offset", "The offset cannot be used.").
+		With(problem.Field{Location: "query.offset", Message: fault})
 }
-
-// storable reports whether PostgreSQL takes the text; what it does not take is in no
-// row either.
-func storable(text string) bool {
-	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
-}
-
-func invalidFilter(parameter, message string) error {
-	return problem.New(problem.Invalid, "invalid_filter", "A filter cannot be used; errors says which.").
-		With(problem.Field{Location: "query." + parameter, Message: message})
-}
-
-// candidates are the JSON scalars that are written like the value.
-func candidates(value string) []string {
-	text, _ := json.Marshal(value) // a string always can be
-	found := []string{string(text)}
-	if value == "true" || value == "false" || isNumber(value) {
-		found = append(found, value)
-	}
-	return found
-}
-
-// isNumber reports whether the text is a JSON number of those that can be stored.
-func isNumber(text string) bool {
-	// Of all JSON only numbers end with a digit, apart from what is around them.
-	return text != "" && (text[0] == '-' || digit(text[0])) && digit(text[len(text)-1]) &&
-		json.Valid([]byte(text)) && domain.NumberFits(text)
-}
-
-func digit(c byte) bool { return '0' <= c && c <= '9' }
 
 // filterTexts name all that decides which entities are listed.
 func (p *entityPlan) filterTexts() []string {
 	q := p.query
-	texts := []string{q.Type, q.Key, q.Tag, q.Status}
-	for _, name := range slices.Sorted(maps.Keys(q.Attributes)) {
-		texts = append(texts, name, q.Attributes[name])
+	texts := []string{q.Type, q.Key, q.Tag, q.Status, strconv.Itoa(len(q.IDs))}
+	for _, id := range q.IDs {
+		texts = append(texts, id.String())
+	}
+	for _, filter := range p.filters {
+		texts = append(texts, filter.Field, filter.Operator, filter.Value)
 	}
 	return texts
 }
@@ -201,15 +194,37 @@ func (p *entityPlan) sql(schema string) (string, []any) {
 	if p.query.Count {
 		count = "(SELECT count(*) FROM " + schema + ".entities e WHERE " + where + ")"
 	}
-	return `SELECT ` + heads + `, ` + count + `, ` + entityColumns + `
-		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.rows(schema, where, &args) + `) e ON true ORDER BY ` + p.orderBy(), args
+	types, definition := "", ""
+	if p.query.ExpandTypes {
+		definition = ", " + entityTypeColumns
+		types = " LEFT JOIN " + schema + ".entity_types t ON t.org = " + args.add(p.org) + " AND t.name = e.type AND e.nth = 1"
+	}
+	return `SELECT ` + heads + `, ` + count + `, ` + entityColumns + definition + `
+		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(schema, where, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
 }
 
-// rows select the page's rows. What may be null is asked for in two parts, each of
+// skipping leaves out the rows before the offset.
+func (p *entityPlan) skipping(rows string, args *arguments) string {
+	if p.query.Offset == 0 {
+		return rows
+	}
+	return "SELECT * FROM (" + rows + ") e ORDER BY " + p.orderBy() + " OFFSET " + args.add(p.query.Offset)
+}
+
+// numbered counts the rows of each type when types are wanted too, so that a type is
+// sent with the first of its entities and no other.
+func (p *entityPlan) numbered(rows string) string {
+	if !p.query.ExpandTypes {
+		return rows
+	}
+	return "SELECT e.*, row_number() OVER (PARTITION BY e.type ORDER BY " + p.orderBy() + ") AS nth FROM (" + rows + ") e"
+}
+
+// rows select the page's rows and those before it that the offset skips. What may be null is asked for in two parts, each of
 // which can be read off an index: the values in their order, then the nulls by id.
 func (p *entityPlan) rows(schema, where string, args *arguments) string {
 	column := "e." + p.order.column
-	limit := " LIMIT " + args.add(p.limit+1)
+	limit := " LIMIT " + args.add(p.limit+1+p.query.Offset)
 	part := func(where, sorted string) string {
 		return "(SELECT " + entityColumns + " FROM " + schema + ".entities e WHERE " + where +
 			" ORDER BY " + sorted + limit + ")"
@@ -250,9 +265,11 @@ func (p *entityPlan) where(args *arguments) string {
 	if q.Tag != "" {
 		where = append(where, args.add(q.Tag)+" = ANY (e.tags)")
 	}
-	for _, filter := range p.attributes {
-		// jsonb compares numbers by value: 1.0 is 1.
-		where = append(where, "e.attributes #> "+args.add(filter.path)+"::text[] = ANY ("+args.add(filter.candidates)+"::text[]::jsonb[])")
+	if q.IDs != nil {
+		where = append(where, "e.id = ANY ("+args.add(q.IDs)+"::uuid[])")
+	}
+	for _, filter := range p.filters {
+		where = append(where, filter.where(args))
 	}
 	return strings.Join(where, " AND ")
 }

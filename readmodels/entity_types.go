@@ -23,50 +23,67 @@ type EntityType struct {
 // entityTypeColumns are what scanEntityType reads, of the alias t.
 const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by`
 
-// scanEntityType reads a row; false for a row of nulls.
-func scanEntityType(scan func(...any) error, t *EntityType) (bool, error) {
-	var (
-		name, title, createdBy, updatedBy *string
-		version                           *int64
-		createdAt, updatedAt              *time.Time
-	)
-	err := scan(&name, &title, (*[]byte)(&t.Schema), &version, &createdAt, &createdBy, &updatedAt, &updatedBy)
-	if err != nil || name == nil {
-		return false, err
+// entityTypeRow is a row of entityTypeColumns, which is one of nulls where a statement
+// finds nothing.
+type entityTypeRow struct {
+	name, title, createdBy, updatedBy *string
+	schema                            []byte
+	version                           *int64
+	createdAt, updatedAt              *time.Time
+}
+
+// columns are what a row is scanned into.
+func (r *entityTypeRow) columns() []any {
+	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy}
+}
+
+// entityType is what was scanned, nil for a row of nulls.
+func (r *entityTypeRow) entityType() *EntityType {
+	if r.name == nil {
+		return nil
 	}
-	t.Name, t.Title, t.Version = *name, *title, *version
-	t.CreatedAt, t.CreatedBy = createdAt.UTC(), *createdBy
-	t.UpdatedAt, t.UpdatedBy = updatedAt.UTC(), *updatedBy
-	return true, nil
+	return &EntityType{
+		Name: *r.name, Title: *r.title, Schema: r.schema, Version: *r.version,
+		CreatedAt: r.createdAt.UTC(), CreatedBy: *r.createdBy, UpdatedAt: r.updatedAt.UTC(), UpdatedBy: *r.updatedBy,
+	}
+}
+
+// scanEntityType reads a row; nil for a row of nulls.
+func scanEntityType(scan func(...any) error) (*EntityType, error) {
+	var r entityTypeRow
+	if err := scan(r.columns()...); err != nil {
+		return nil, err
+	}
+	return r.entityType(), nil
 }
 
 // EntityType gives one type of an organisation. Problem: NotFound not_found, together
 // with the snapshot in which it was not there.
 func (s *Store) EntityType(ctx context.Context, org, name string) (EntityType, Snapshot, error) {
-	var (
-		t     EntityType
-		found bool
-	)
+	var found *EntityType
 	notFound := problem.New(problem.NotFound, "not_found", "There is no entity type with this name.")
 	if !storable(name) {
-		return t, Snapshot{}, notFound
+		return EntityType{}, Snapshot{}, notFound
 	}
 	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
-		t, found = EntityType{}, false
+		found = nil
 		return statement{
 			sql: `SELECT ` + heads + `, ` + entityTypeColumns + `
 				FROM ` + pointed + ` LEFT JOIN ` + schema + `.entity_types t ON t.org = $2 AND t.name = $3`,
 			args: []any{entitiesView, org, name},
 			row: func(scan func(...any) error) (err error) {
-				found, err = scanEntityType(scan, &t)
+				found, err = scanEntityType(scan)
 				return err
 			},
 		}
 	})
-	if err == nil && !found {
-		return t, at, notFound
+	switch {
+	case err != nil:
+		return EntityType{}, at, err
+	case found == nil:
+		return EntityType{}, at, notFound
 	}
-	return t, at, err
+	return *found, at, nil
 }
 
 // EntityTypePage is a page of types.
@@ -104,10 +121,9 @@ func (s *Store) EntityTypes(ctx context.Context, org string, p Page) (EntityType
 				) t ON true ORDER BY t.name`,
 			args: []any{entitiesView, org, after, limit + 1},
 			row: func(scan func(...any) error) error {
-				var t EntityType
-				found, err := scanEntityType(scan, &t)
-				if found {
-					page.Items = append(page.Items, t)
+				found, err := scanEntityType(scan)
+				if found != nil {
+					page.Items = append(page.Items, *found)
 				}
 				return err
 			},

@@ -113,6 +113,15 @@ func requireProblem(t require.TestingT, kind problem.Kind, code string, err erro
 	require.Equal(t, kind, p.Kind)
 }
 
+// attr are filters that ask attributes to be equal to values.
+func attr(namesAndValues ...string) []readmodels.Filter {
+	var filters []readmodels.Filter
+	for i := 0; i < len(namesAndValues); i += 2 {
+		filters = append(filters, readmodels.Filter{Field: readmodels.AttributePrefix + namesAndValues[i], Value: namesAndValues[i+1]})
+	}
+	return filters
+}
+
 // ids are those of the page's items.
 func ids(page readmodels.EntityPage) []uuid.UUID {
 	found := []uuid.UUID{}

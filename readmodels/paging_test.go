@@ -157,7 +157,7 @@ func TestCursorOfAnotherListIsRefused(t *testing.T) {
 	require.Len(t, next.Items, 2)
 	for _, q := range []readmodels.EntityQuery{
 		{Limit: 1}, {Limit: 1, Type: "thing", Sort: "created_at"}, {Limit: 1, Type: "thing", Status: "all"},
-		{Limit: 1, Type: "thing", Attributes: map[string]string{"a": "1"}}, {Limit: 1, Key: "thing"},
+		{Limit: 1, Type: "thing", Filters: attr("a", "1")}, {Limit: 1, Key: "thing"},
 	} {
 		q.Cursor = *page.NextCursor
 		_, _, err := h.reads.Entities(t.Context(), "acme", q)

@@ -17,7 +17,7 @@ import (
 func TestWithoutAViewReadsAskToComeBack(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
-	_, _, err := h.reads.Entity(t.Context(), "acme", uuid.New())
+	_, _, err := h.reads.Entity(t.Context(), "acme", uuid.New(), false)
 	requireProblem(t, problem.Unavailable, "projection_lagging", err)
 	_, _, err = h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{})
 	requireProblem(t, problem.Unavailable, "projection_lagging", err)
@@ -55,7 +55,7 @@ func TestReadersNoticeNothingOfARebuild(t *testing.T) {
 					return
 				}
 				seen = at.Position
-				if _, at, err = h.reads.Entity(context.Background(), "acme", id); err != nil || at.Position < seen {
+				if _, at, err = h.reads.Entity(context.Background(), "acme", id, false); err != nil || at.Position < seen {
 					t.Errorf("entity at %d after %d: %v", at.Position, seen, err)
 					return
 				}
@@ -68,7 +68,7 @@ func TestReadersNoticeNothingOfARebuild(t *testing.T) {
 	}
 	close(done)
 	wait.Wait()
-	_, at, err := h.reads.Entity(t.Context(), "acme", id)
+	_, at, err := h.reads.Entity(t.Context(), "acme", id, false)
 	require.NoError(t, err)
 	require.EqualValues(t, entities+6, at.Position)
 }
@@ -80,7 +80,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	require.NoError(t, err)
 	defer pool.Close()
-	_, _, err = readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey}).Entity(t.Context(), "acme", uuid.New())
+	_, _, err = readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey}).Entity(t.Context(), "acme", uuid.New(), false)
 	requireProblem(t, problem.Unavailable, "views_unavailable", err)
 	require.NotContains(t, problem.Of(err).Error(), "127.0.0.1")
 }

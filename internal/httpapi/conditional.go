@@ -12,6 +12,10 @@ import (
 // comparison), is checked as this and so always answers 412.
 const impossibleVersion int64 = -1
 
+// shapeSeparator stands in an entity tag between the version and what tells apart
+// the shapes of one version; see shape.tag.
+const shapeSeparator = "."
+
 // precondition is what If-Match asks of a write.
 type precondition struct {
 	// version is the one version allowed, nil for any.
@@ -40,6 +44,8 @@ func parseIfMatch(lines []string) (precondition, error) {
 	case rest != "":
 		return precondition{}, invalidIfMatch("must name one version; lists of entity tags are not supported")
 	}
+	// What was read in a shape of its own has the version before the separator.
+	tag, _, _ = strings.Cut(tag, shapeSeparator)
 	version, err := strconv.ParseInt(tag, 10, 64)
 	if weak || err != nil || version < 0 || strconv.FormatInt(version, 10) != tag {
 		version = impossibleVersion

@@ -1,11 +1,9 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -133,10 +131,42 @@ type view[T any] struct {
 	Body         rendered[T]
 }
 
-// answer makes the answer of a read, 304 when the caller has it already. tag is
-// the resource's entity tag; a list has none of its own and gets a hash of what it
-// shows and of the epoch.
-func answer[T any](ctx context.Context, value T, at readmodels.Snapshot, tag string) (*view[T], error) {
+// answerOne makes the answer of a read of one resource in the shape asked for;
+// references give what it can be expanded by.
+func answerOne[T any](ctx context.Context, value T, at readmodels.Snapshot, version int64, as shape, references func(T) map[string]any) (*view[T], error) {
+	if as.whole() {
+		// The tag is known before anything is written, so a 304 costs no writing.
+		return answer[T](ctx, at, entityTag(version), func() ([]byte, error) { return encodeJSON(value) })
+	}
+	var referred map[string]any
+	if len(as.expanded) > 0 {
+		referred = references(value)
+	}
+	text, err := as.write(value, referred)
+	if err != nil {
+		return nil, err
+	}
+	return answer[T](ctx, at, as.tag(version, text), func() ([]byte, error) { return text, nil })
+}
+
+// answerList makes the answer of a read of a list whose page P has these items.
+// A list has no version; its tag is a hash of what it shows and of the epoch.
+func answerList[P, T any](ctx context.Context, page P, items []T, at readmodels.Snapshot, as shape, references func(T) map[string]any) (*view[P], error) {
+	text, err := encodeJSON(page)
+	if err != nil {
+		return nil, err
+	}
+	if !as.whole() {
+		if text, err = writeItems(as, text, items, references); err != nil {
+			return nil, err
+		}
+	}
+	return answer[P](ctx, at, contentTag(at, text), func() ([]byte, error) { return text, nil })
+}
+
+// answer makes the answer of a read: 304 when the caller has it already, otherwise
+// what write returns.
+func answer[T any](ctx context.Context, at readmodels.Snapshot, tag string, write func() ([]byte, error)) (*view[T], error) {
 	e := exchangeOf(ctx)
 	out := &view[T]{
 		Status: http.StatusOK, Position: at.Position, Epoch: at.Epoch.String(), ETag: tag,
@@ -144,22 +174,13 @@ func answer[T any](ctx context.Context, value T, at readmodels.Snapshot, tag str
 		CacheControl: "private, no-cache",
 	}
 	e.Header().Add("Vary", "Authorization")
-	if tag == "" {
-		if err := out.Body.render(value); err != nil {
-			return nil, err
-		}
-		out.ETag = contentTag(at, out.Body.bytes)
-	}
 	if !matchesNone(e.request.Header["If-None-Match"], out.ETag) {
 		out.Status = http.StatusNotModified
 		return out, nil
 	}
-	if out.Body.bytes == nil {
-		if err := out.Body.render(value); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	var err error
+	out.Body.bytes, err = write()
+	return out, err
 }
 
 // contentTag is an entity tag made of the bytes of an answer. It leaves out the
@@ -173,17 +194,6 @@ func contentTag(at readmodels.Snapshot, body []byte) string {
 
 // rendered is a T already written as JSON, because its hash is sent before it.
 type rendered[T any] struct{ bytes []byte }
-
-func (r *rendered[T]) render(value T) error {
-	var buffer bytes.Buffer
-	encoder := json.NewEncoder(&buffer)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return err
-	}
-	r.bytes = buffer.Bytes()
-	return nil
-}
 
 // written returns the bytes; see marshal in openapi.go.
 func (r rendered[T]) written() []byte { return r.bytes }

@@ -38,11 +38,6 @@ var (
 	}
 	preferHeader    = headerParameter("Prefer", "With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.", "return=representation")
 	requestIDHeader = headerParameter("X-Request-Id", "Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.", "web-4f1a")
-	attributeFilter = &huma.Param{
-		Name: attributePrefix + "{attribute}", In: "query", Example: "Paris",
-		Description: "Only entities whose attribute has this value, as in attr.city=Paris. May be given for several attributes.",
-		Schema:      &huma.Schema{Type: huma.TypeString},
-	}
 )
 
 func headerParameter(name, description, example string) *huma.Param {

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -14,11 +13,7 @@ import (
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
-const (
-	entitiesPath = basePath + "/entities"
-	// attributePrefix starts the names of query parameters that filter by attribute.
-	attributePrefix = "attr."
-)
+const entitiesPath = basePath + "/entities"
 
 // NewEntity is the body that creates an entity.
 type NewEntity struct {
@@ -105,19 +100,41 @@ func (a *API) restoreEntity(ctx context.Context, in *entityInput) (*receiptOutpu
 	return submit(ctx, a, entities.RestoreEntity{ID: id}, entityResource)
 }
 
-func (a *API) getEntity(ctx context.Context, in *entityInput) (*view[readmodels.Entity], error) {
+type getEntityInput struct {
+	ID string `path:"id" doc:"The entity's id, a UUID." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	EntityShape
+}
+
+// EntityShape has the parameters that say how entities are shown.
+type EntityShape struct {
+	Fields string `query:"fields" doc:"Only these members, with commas between; attributes.<name> for single attributes, written as in filters." example:"id,key,attributes.city"`
+	Expand string `query:"expand" doc:"type: the type itself in place of its name." example:"type"`
+}
+
+func (s EntityShape) shape() (shape, error) {
+	return shapeOf[readmodels.Entity](s.Fields, s.Expand, []string{"attributes"}, []string{"type"})
+}
+
+// references are what an entity can be expanded by.
+func references(e readmodels.Entity) map[string]any { return map[string]any{"type": e.Definition} }
+
+func (a *API) getEntity(ctx context.Context, in *getEntityInput) (*view[readmodels.Entity], error) {
 	id, err := entityID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	shape, err := in.shape()
 	if err != nil {
 		return nil, err
 	}
 	org := exchangeOf(ctx).caller.Org
 	found, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.Entity, readmodels.Snapshot, error) {
-		return a.reads.Entity(ctx, org, id)
+		return a.reads.Entity(ctx, org, id, len(shape.expanded) > 0)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return answer(ctx, found, at, entityTag(found.Version))
+	return answerOne(ctx, found, at, found.Version, shape, references)
 }
 
 type listEntitiesInput struct {
@@ -128,20 +145,28 @@ type listEntitiesInput struct {
 	Sort   string `query:"sort" enum:"created_at,-created_at,updated_at,-updated_at,key,-key" default:"-created_at" doc:"Order; - for descending."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Offset int    `query:"offset" minimum:"0" maximum:"10000" doc:"Skip so many, in a short list; not together with cursor."`
 	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
+	ID     string `query:"id" doc:"Only these entities: at most 500 ids with commas between." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	EntityShape
 }
 
 func (a *API) listEntities(ctx context.Context, in *listEntitiesInput) (*view[readmodels.EntityPage], error) {
 	e := exchangeOf(ctx)
-	attributes := map[string]string{}
-	for name, values := range e.query {
-		if attribute, ok := strings.CutPrefix(name, attributePrefix); ok {
-			attributes[attribute] = values[0]
-		}
+	shape, err := in.shape()
+	if err != nil {
+		return nil, err
+	}
+	ids, err := idList(in.ID)
+	if err != nil {
+		return nil, err
 	}
 	asked := readmodels.EntityQuery{
-		Type: in.Type, Key: in.Key, Tag: in.Tag, Status: in.Status, Attributes: attributes,
-		Sort: in.Sort, Limit: in.Limit, Cursor: in.Cursor, Count: in.Count,
+		Type: in.Type, Key: in.Key, Tag: in.Tag, Status: in.Status, IDs: ids, Filters: e.filters(),
+		Sort: in.Sort, Limit: in.Limit, Cursor: in.Cursor, Offset: in.Offset, Count: in.Count, ExpandTypes: len(shape.expanded) > 0,
+	}
+	if len(ids) > 0 && !e.query.Has("limit") {
+		asked.Limit = len(ids) // whoever names them wants them all
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityPage, readmodels.Snapshot, error) {
 		return a.reads.Entities(ctx, e.caller.Org, asked)
@@ -149,7 +174,7 @@ func (a *API) listEntities(ctx context.Context, in *listEntitiesInput) (*view[re
 	if err != nil {
 		return nil, err
 	}
-	return answer(ctx, page, at, "")
+	return answerList(ctx, page, page.Items, at, shape, references)
 }
 
 // entityID reads an id in a path. What is no id names nothing.

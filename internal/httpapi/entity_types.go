@@ -40,12 +40,17 @@ func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (
 }
 
 type entityTypeInput struct {
-	Name string `path:"name" doc:"Name of the type." example:"customer"`
+	Name   string `path:"name" doc:"Name of the type." example:"customer"`
+	Fields string `query:"fields" doc:"Only these members, with commas between." example:"name,title"`
 }
 
 func (a *API) getEntityType(ctx context.Context, in *entityTypeInput) (*view[readmodels.EntityType], error) {
 	if !entity.ValidTypeName(in.Name) {
 		return nil, noSuch("entity type", "name")
+	}
+	shape, err := shapeOf[readmodels.EntityType](in.Fields, "", nil, nil)
+	if err != nil {
+		return nil, err
 	}
 	org := exchangeOf(ctx).caller.Org
 	found, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityType, readmodels.Snapshot, error) {
@@ -54,15 +59,20 @@ func (a *API) getEntityType(ctx context.Context, in *entityTypeInput) (*view[rea
 	if err != nil {
 		return nil, err
 	}
-	return answer(ctx, found, at, entityTag(found.Version))
+	return answerOne(ctx, found, at, found.Version, shape, nil)
 }
 
 type listEntityTypesInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before."`
+	Fields string `query:"fields" doc:"Only these members, with commas between." example:"name,title"`
 }
 
 func (a *API) listEntityTypes(ctx context.Context, in *listEntityTypesInput) (*view[readmodels.EntityTypePage], error) {
+	shape, err := shapeOf[readmodels.EntityType](in.Fields, "", nil, nil)
+	if err != nil {
+		return nil, err
+	}
 	org := exchangeOf(ctx).caller.Org
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityTypePage, readmodels.Snapshot, error) {
 		return a.reads.EntityTypes(ctx, org, readmodels.Page{Limit: in.Limit, Cursor: in.Cursor})
@@ -70,5 +80,5 @@ func (a *API) listEntityTypes(ctx context.Context, in *listEntityTypesInput) (*v
 	if err != nil {
 		return nil, err
 	}
-	return answer(ctx, page, at, "")
+	return answerList(ctx, page, page.Items, at, shape, nil)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reactdjango-hub/backend/internal/strictjson"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 // apiVersion is the version of the API, not of the build: the document must be the
@@ -74,6 +75,7 @@ func Spec() ([]byte, error) {
 	// huma adds its own error model even where every error is described otherwise.
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+	describeExpansion(api.OpenAPI().Components.Schemas)
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return nil, err
@@ -84,6 +86,14 @@ func Spec() ([]byte, error) {
 	}
 	indented.WriteByte('\n')
 	return indented.Bytes(), nil
+}
+
+// describeExpansion says what a member is when it was expanded.
+func describeExpansion(schemas huma.Registry) {
+	name := schemas.Map()["Entity"].Properties["type"]
+	plain := *name
+	name.Type, name.Examples = "", nil
+	name.OneOf = []*huma.Schema{&plain, schemas.Schema(reflect.TypeFor[readmodels.EntityType](), true, "")}
 }
 
 // describing is an adapter for an API that is only described.
@@ -116,9 +126,7 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 	case query:
 		op.Parameters = append(op.Parameters, shared(api.Components, queryHeaders)...)
 		op.Responses["304"] = &huma.Response{Description: "Not changed since the entity tag in If-None-Match."}
-		if r.AttributeFilters {
-			op.Parameters = append(op.Parameters, attributeFilter)
-		}
+		op.Parameters = append(op.Parameters, r.filterParameters()...)
 	case open, probe, operator, static:
 		op.Security = []map[string][]string{}
 		if r.Path == healthPath {

@@ -219,20 +219,42 @@ func TestBadReads(t *testing.T) {
 		"attr.a=1&attr.a=2":                     {422, "repeated_parameter"},
 		"attr":                                  {422, "unknown_parameter"},
 		"Type=x":                                {422, "unknown_parameter"},
-		"fields=id":                             {422, "unknown_parameter"},
-		"expand=x":                              {422, "unknown_parameter"},
+		"fields=name":                           {422, "invalid_fields"},
+		"fields=id,":                            {422, "invalid_fields"},
+		"fields=attributes.":                    {422, "invalid_fields"},
+		"fields=type.name":                      {422, "invalid_fields"},
+		"fields=" + strings.Repeat("id,", 101):  {422, "invalid_fields"},
+		"expand=x":                              {422, "invalid_expand"},
+		"expand=created_by":                     {422, "invalid_expand"},
+		"expand=type,":                          {422, "invalid_expand"},
+		"expand=type.owner.type":                {422, "invalid_expand"},
 		"q=x":                                   {422, "unknown_parameter"},
-		"id=x":                                  {422, "unknown_parameter"},
+		"id=x":                                  {422, "invalid_filter"},
+		"id=,":                                  {422, "invalid_filter"},
+		"id=" + strings.Repeat(someID+",", 500): {422, "invalid_filter"},
 		"as_of=now":                             {422, "unknown_parameter"},
-		"offset=10":                             {422, "unknown_parameter"},
-		"updated_at[lt]=2026":                   {422, "unknown_parameter"},
+		"offset=-1":                             {422, "invalid_request"},
+		"offset=10001":                          {422, "invalid_request"},
+		"offset=1&cursor=x":                     {422, "invalid_offset"},
+		"updated_at[lt]=2026":                   {422, "invalid_filter"},
+		"updated_at[]=2026-01-01":               {422, "unknown_parameter"},
+		"updated_at[like]=2026-01-01":           {422, "invalid_filter"},
+		"attr.a[between]=1":                     {422, "invalid_filter"},
+		"attr.[gt]=1":                           {422, "unknown_parameter"},
+		"status[ne]=active":                     {422, "unknown_parameter"},
+		"limit[gt]=1":                           {422, "unknown_parameter"},
+		"[gt]=1":                                {422, "unknown_parameter"},
 	} {
 		e.call("GET", "/api/v1/entities?"+query, "").expect(want.status, want.code)
 	}
 	for _, id := range []string{"junk", "1", "0197a3a2-51c4-7c3e-9d5b", "0197a3a251c47c3e9d5b6f2a8f1d0c11", "urn:uuid:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"} {
 		e.call("GET", "/api/v1/entities/"+id, "").expect(404, "not_found")
 	}
-	e.call("GET", someEntity+"?expand=x", "").expect(422, "unknown_parameter")
+	e.call("GET", someEntity+"?expand=x", "").expect(422, "invalid_expand")
+	e.call("GET", someEntity+"?fields=x", "").expect(422, "invalid_fields")
+	e.call("GET", someEntity+"?attr.a=x", "").expect(422, "unknown_parameter")
+	e.call("GET", "/api/v1/entity-types?fields=schema.type", "").expect(422, "invalid_fields")
+	e.call("GET", "/api/v1/entity-types/customer?fields=id", "").expect(422, "invalid_fields")
 	for _, position := range []string{"-1", "x", "1.5", "9223372036854775808", "1, 2"} {
 		e.call("GET", someEntity, "", "Hub-Min-Position", position).expect(400, "invalid_min_position")
 	}

@@ -51,8 +51,9 @@ type route struct {
 	Creates bool
 	// Media are the content types a body may have; application/json when empty.
 	Media []string
-	// AttributeFilters allows query parameters named attr.<attribute>.
-	AttributeFilters bool
+	// Filters are the fields that a list can be filtered by, beside attributes; nil for
+	// a list that takes no filters.
+	Filters []string
 	// Unsupported are body fields of the contract that a later step brings. They
 	// are told apart from fields that nobody knows.
 	Unsupported []string
@@ -114,5 +115,6 @@ func (r *route) takes(parameter string) bool {
 	if r.Kind == command && parameter == dryRunParameter {
 		return true
 	}
-	return r.AttributeFilters && strings.HasPrefix(parameter, attributePrefix) && len(parameter) > len(attributePrefix)
+	field, _ := filterName(parameter)
+	return r.filtersBy(field)
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 // routes is the whole API: what is not listed here does not exist. The two pages
@@ -39,9 +40,9 @@ func (a *API) routes() []*route {
 			Method: http.MethodGet, Path: "/api/v1/entities", ID: "listEntities",
 			Kind: query, Permission: commands.EntitiesRead, Status: http.StatusOK,
 			Tag: "Entities", Summary: "List entities",
-			Description:      "All filters must match. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once.",
-			AttributeFilters: true,
-			register:         handle(a.listEntities),
+			Description: "All filters must match. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once. A page that is not the last has a next_cursor.",
+			Filters:     readmodels.EntityFilters(),
+			register:    handle(a.listEntities),
 		},
 		{
 			Method: http.MethodGet, Path: "/api/v1/entities/{id}", ID: "getEntity",

@@ -11,7 +11,10 @@ import (
 	"github.com/reactdjango-hub/backend/internal/identity"
 )
 
-const someEntity = "/api/v1/entities/0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+const (
+	someID     = "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+	someEntity = "/api/v1/entities/" + someID
+)
 
 func TestWithoutAGoodToken(t *testing.T) {
 	t.Parallel()

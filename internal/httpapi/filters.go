@@ -1,0 +1,108 @@
+package httpapi
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/readmodels"
+)
+
+// filterName takes apart the name of a query parameter that filters: "attr.age[gte]"
+// compares attr.age by gte, "attr.age" for being equal. A name that itself ends in
+// brackets is written with [eq] behind it.
+func filterName(parameter string) (field, operator string) {
+	if inner, found := strings.CutSuffix(parameter, "]"); found {
+		if at := strings.LastIndexByte(inner, '['); at > 0 && at+1 < len(inner) {
+			return inner[:at], inner[at+1:]
+		}
+	}
+	return parameter, ""
+}
+
+// filtersBy reports whether the list can be filtered by a field.
+func (r *route) filtersBy(field string) bool {
+	if len(r.Filters) == 0 {
+		return false
+	}
+	attribute, found := strings.CutPrefix(field, readmodels.AttributePrefix)
+	return found && attribute != "" || slices.Contains(r.Filters, field)
+}
+
+// filters are the comparisons in the query of a request, in a fixed order. What the
+// operation declares as a parameter of its own is not among them.
+func (e *exchange) filters() []readmodels.Filter {
+	var found []readmodels.Filter
+	for _, name := range slices.Sorted(maps.Keys(e.query)) {
+		if _, declared := e.route.parameters[name]; declared {
+			continue
+		}
+		field, operator := filterName(name)
+		found = append(found, readmodels.Filter{Field: field, Operator: operator, Value: e.query.Get(name)})
+	}
+	return found
+}
+
+// idList reads ids with commas between; nil for none given.
+// Problem: invalid_filter.
+func idList(text string) ([]uuid.UUID, error) {
+	if text == "" {
+		return nil, nil
+	}
+	texts := strings.Split(text, ",")
+	if len(texts) > readmodels.MaxLimit {
+		return nil, invalidID(fmt.Sprintf("must be at most %d ids", readmodels.MaxLimit))
+	}
+	ids := make([]uuid.UUID, len(texts))
+	for i, one := range texts {
+		id, err := uuid.Parse(one)
+		if err != nil || len(one) != len(uuid.Nil.String()) {
+			return nil, invalidID("must be UUIDs with commas between")
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
+func invalidID(message string) error {
+	return problem.New(problem.Invalid, "invalid_filter", "A filter cannot be used; errors says which.").
+		With(problem.Field{Location: "query.id", Message: message})
+}
+
+// filterParameters describe the comparisons of a list.
+func (r *route) filterParameters() []*huma.Param {
+	if len(r.Filters) == 0 {
+		return nil
+	}
+	text := &huma.Schema{Type: huma.TypeString}
+	parameters := []*huma.Param{
+		{
+			Name: readmodels.AttributePrefix + "{attribute}", In: "query", Example: "Paris", Schema: text,
+			Description: "Only what has this value as the attribute, as attr.city=Paris. Dots reach into objects: attr.address.zip. " +
+				"A name that holds dots itself is written as a JSON pointer: attr./price.eur=3.",
+		},
+		{
+			Name: readmodels.AttributePrefix + "{attribute}[{comparison}]", In: "query", Example: "30", Schema: text,
+			Description: "Compares by " + strings.Join(readmodels.Operators(), ", ") + ", as attr.age[gte]=30. Order is by value for numbers and byte by byte " +
+				"for texts, so that dates of RFC 3339 compare well. in takes values with commas between; ne also finds what lacks the attribute.",
+		},
+	}
+	for _, field := range r.Filters {
+		parameters = append(parameters, &huma.Param{
+			Name: field + "[{comparison}]", In: "query", Schema: text, Example: filterExamples[field],
+			Description: "Compares " + field + " by " + strings.Join(readmodels.Operators(), ", ") + ", as " + field + "[gte]=…",
+		})
+	}
+	return parameters
+}
+
+// filterExamples are values to compare with, by field.
+var filterExamples = map[string]any{
+	"type": "customer", "key": "C-17", "created_by": "ana", "updated_by": "ana", "version": "2",
+	"created_at": "2026-11-22T09:30:00Z", "updated_at": "2026-11-22",
+}
