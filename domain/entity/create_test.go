@@ -57,7 +57,7 @@ func TestCreateRefuses(t *testing.T) {
 		faults []string
 	}{
 		"long key":     {entity.NewEntity{Key: strings.Repeat("k", 201)}, "invalid_key", []string{"body.key", "must have at most 200 characters"}},
-		"control key":  {entity.NewEntity{Key: "a\x7f"}, "invalid_key", []string{"body.key", "must not hold control characters"}},
+		"control key":  {entity.NewEntity{Key: "a\x7f"}, "invalid_key", []string{"body.key", "must not hold control characters or bidirectional overrides"}},
 		"binary key":   {entity.NewEntity{Key: "\xfe"}, "invalid_key", []string{"body.key", "must be UTF-8"}},
 		"empty tag":    {entity.NewEntity{Tags: []string{"a", ""}}, "invalid_tags", []string{"body.tags/1", "must not be empty"}},
 		"long tag":     {entity.NewEntity{Tags: []string{strings.Repeat("t", 101)}}, "invalid_tags", []string{"body.tags/0", "must have at most 100 characters"}},

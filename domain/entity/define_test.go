@@ -54,7 +54,7 @@ func TestDefine(t *testing.T) {
 func TestDefineRefusesTitles(t *testing.T) {
 	for title, message := range map[string]string{
 		strings.Repeat("ü", 201): "must have at most 200 characters",
-		"a\nb":                   "must not hold control characters",
+		"a\nb":                   "must not hold control characters or bidirectional overrides",
 		"\xff":                   "must be UTF-8",
 	} {
 		_, err := entity.Definition{Name: "thing", Title: title}.Decide(entity.Type{})

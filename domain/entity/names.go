@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"unicode"
+	"strings"
 	"unicode/utf8"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
@@ -50,10 +51,8 @@ func textFault(text string, most int) string {
 	case len(text) > most && utf8.RuneCountInString(text) > most:
 		return fmt.Sprintf("must have at most %d characters", most)
 	}
-	for _, r := range text {
-		if unicode.IsControl(r) {
-			return "must not hold control characters"
-		}
+	if strings.ContainsFunc(text, domain.UnsafeInName) {
+		return "must not hold control characters or bidirectional overrides"
 	}
 	return ""
 }

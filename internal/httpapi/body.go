@@ -28,10 +28,10 @@ const (
 var jsonMedia = []string{"application/json"}
 
 // readBody reads the body of a command as a whole, bounded, checks that it is one
-// strict JSON document and hands it on. The loop may take longer than a client may
+// strict JSON document and hands that on, its texts in normal form. The loop may take longer than a client may
 // take to send, so the deadline for reading ends here.
 // Problems: unsupported_media_type, body_too_large, invalid_json and those of
-// strictjson.Check.
+// strictjson.Sanitize.
 func (e *exchange) readBody(r *http.Request) error {
 	if e.route.Kind != command && e.route.Kind != operator {
 		return nil
@@ -42,8 +42,8 @@ func (e *exchange) readBody(r *http.Request) error {
 	}
 	_ = http.NewResponseController(e).SetReadDeadline(noDeadline) // not every connection has one
 	e.body = raw
-	r.Body = io.NopCloser(bytes.NewReader(raw))
 	if !e.route.body {
+		r.Body = http.NoBody
 		return emptyBody(raw)
 	}
 	if err := e.checkMedia(r.Header.Get("Content-Type")); err != nil {
@@ -52,7 +52,11 @@ func (e *exchange) readBody(r *http.Request) error {
 	if len(raw) == 0 {
 		return problem.New(problem.Malformed, "invalid_json", "The body is empty; send a JSON object.")
 	}
-	return strictjson.Check(raw, strictjson.Default)
+	if e.document, err = strictjson.Sanitize(raw, strictjson.Default); err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(e.document))
+	return nil
 }
 
 // readAll reads at most maxBodyBytes. It does not use http.MaxBytesReader, which

@@ -81,7 +81,7 @@ func (a *API) patchEntity(ctx context.Context, in *patchEntityInput) (*receiptOu
 	if err != nil {
 		return nil, err
 	}
-	return submit(ctx, a, entities.PatchEntity{ID: id, Patch: exchangeOf(ctx).body}, entityResource)
+	return submit(ctx, a, entities.PatchEntity{ID: id, Patch: exchangeOf(ctx).document}, entityResource)
 }
 
 func (a *API) archiveEntity(ctx context.Context, in *entityInput) (*receiptOutput[readmodels.Entity], error) {

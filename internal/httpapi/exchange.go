@@ -33,8 +33,9 @@ type exchange struct {
 	route  *route
 	caller identity.Caller
 	query  url.Values
-	// body is the whole body, for the hash of an idempotent request.
-	body []byte
+	// body is the whole body as it came, for the hash of an idempotent request, and
+	// document the JSON in it, its texts in normal form.
+	body, document []byte
 }
 
 type exchangeKey struct{}

@@ -153,6 +153,48 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// What looks the same is the same, however it was typed.
+func TestTextsAreNormalised(t *testing.T) {
+	t.Parallel()
+	e := newSystem(t)
+	const composed, decomposed = "Caf\u00e9", "Cafe\u0301"
+	escaped := `Cafe\u0301`
+	receipt, _ := e.create(`{"type":"customer","key":"` + decomposed + `","attributes":{"` + decomposed + `":"` + escaped + `","n":1.10},"tags":["` + composed + `"]}`)
+	e.call("POST", "/api/v1/entities", `{"type":"customer","key":"`+escaped+`","attributes":{}}`).expect(409, "key_taken")
+	path := "/api/v1/entities/" + receipt.ID
+	patched := e.call("PATCH", path, `{"attributes":{"city":"`+decomposed+`"}}`)
+	got := string(e.call("GET", path, "", "Hub-Min-Position", patched.Header.Get("Hub-Position")).Body)
+	if strings.Contains(got, decomposed) || strings.Count(got, composed) != 5 || !strings.Contains(got, "1.10") {
+		t.Errorf("%s", got)
+	}
+	for _, query := range []string{"key=" + decomposed, "tag=" + decomposed, "attr." + decomposed + "=" + decomposed, "attr.city[gte]=" + decomposed} {
+		var page list
+		e.call("GET", "/api/v1/entities?"+strings.ReplaceAll(query, "\u0301", "%CC%81"), "").json(&page)
+		if len(page.Items) != 1 {
+			t.Errorf("%s: %d items", query, len(page.Items))
+		}
+	}
+	e.call("PATCH", path, `{"attributes":{"`+composed+`":1,"`+decomposed+`":2}}`).expect(400, "duplicate_name")
+	for _, bad := range []string{`\u0007`, `\u202e`, "\u2066", `\u0085`, "\u007f"} {
+		for _, body := range []string{
+			`{"type":"customer","key":"a` + bad + `","attributes":{}}`, `{"type":"customer","attributes":{"a":["b` + bad + `"]}}`,
+			`{"type":"customer","attributes":{"a` + bad + `":1}}`, `{"type":"customer","attributes":{},"tags":["a` + bad + `"]}`,
+		} {
+			refused := e.call("POST", "/api/v1/entities", body)
+			refused.expect(422, "invalid_text")
+			if strings.ContainsAny(string(refused.Body), "\u202e\u2066\u0085\u007f") {
+				t.Errorf("%q is repeated: %q", bad, refused.Body)
+			}
+		}
+	}
+	e.call("PUT", "/api/v1/entity-types/customer", `{"title":"a\u202eb"}`).expect(422, "invalid_text")
+	e.call("PUT", "/api/v1/entity-types/customer", `{"title":"a\tb"}`).expect(422, "invalid_title")
+	e.call("DELETE", path, "", "Hub-Reason", "a\u202eb").expect(422, "invalid_reason")
+	if kept := e.call("PATCH", path, `{"attributes":{"note":"one\ttwo\r\nthree"}}`); kept.Status != 200 {
+		t.Errorf("%d %s", kept.Status, kept.Body)
+	}
+}
+
 func TestPagesAndTheirTags(t *testing.T) {
 	t.Parallel()
 	e := newSystem(t)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/strictjson"
 )
 
 // missingToken is the code for a request without credentials, to which RFC 6750
@@ -115,8 +116,26 @@ func (e *exchange) readQuery(r *http.Request) error {
 	if len(repeated) > 0 {
 		return problem.New(problem.Invalid, "repeated_parameter", "Each parameter may be given once.").With(sorted(repeated)...)
 	}
+	if e.route.Kind == query {
+		values = normalQuery(r, values)
+	}
 	e.query = values
 	return nil
+}
+
+// normalQuery puts what is looked for into the form in which it was stored, where it
+// is not in it already: here, and in the request, where huma reads it.
+func normalQuery(r *http.Request, values url.Values) url.Values {
+	normal, changed := make(url.Values, len(values)), false
+	for name, given := range values {
+		normalName, value := strictjson.Normal(name), strictjson.Normal(given[0])
+		changed = changed || normalName != name || value != given[0]
+		normal.Set(normalName, value)
+	}
+	if changed {
+		r.URL.RawQuery = normal.Encode()
+	}
+	return normal
 }
 
 // plainText reports whether a text can be stored: PostgreSQL takes neither broken

@@ -148,9 +148,9 @@ func TestBadInput(t *testing.T) {
 		{"longest key", "POST", "/api/v1/entities", entity, []string{"Idempotency-Key", strings.Repeat("a", 255)}, 503, "shutting_down"},
 		{"bare version", "DELETE", someEntity, "", []string{"If-Match", "3"}, 400, "invalid_if_match"},
 		{"several versions", "DELETE", someEntity, "", []string{"If-Match", `"3", "4"`}, 400, "invalid_if_match"},
-		{"reason with a line", "DELETE", someEntity, "", []string{"Hub-Reason", "a\tb"}, 400, "invalid_reason"},
-		{"reason not UTF-8", "DELETE", someEntity, "", []string{"Hub-Reason", "\xff"}, 400, "invalid_reason"},
-		{"reason too long", "DELETE", someEntity, "", []string{"Hub-Reason", strings.Repeat("ä", 501)}, 400, "invalid_reason"},
+		{"reason with a line", "DELETE", someEntity, "", []string{"Hub-Reason", "a\nb"}, 422, "invalid_reason"},
+		{"reason not UTF-8", "DELETE", someEntity, "", []string{"Hub-Reason", "\xff"}, 422, "invalid_reason"},
+		{"reason too long", "DELETE", someEntity, "", []string{"Hub-Reason", strings.Repeat("ä", 501)}, 422, "invalid_reason"},
 		{"longest reason", "DELETE", someEntity, "", []string{"Hub-Reason", strings.Repeat("ä", 500)}, 503, "shutting_down"},
 	} {
 		answer := e.call(test.method, test.path, test.body, test.headers...)

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -17,6 +16,7 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/strictjson"
 )
 
 const (
@@ -205,16 +205,16 @@ func idempotencyKey(lines []string) (string, error) {
 	return key, nil
 }
 
-// reason accepts up to 500 characters of UTF-8 without control characters.
+// reason accepts up to 500 characters, and stores them as texts in bodies are.
 func reason(lines []string) (string, error) {
 	if len(lines) == 0 {
 		return "", nil
 	}
-	text := lines[0]
-	valid := len(lines) == 1 && utf8.ValidString(text) && utf8.RuneCountInString(text) <= maxReason && !strings.ContainsFunc(text, unicode.IsControl)
+	text := strictjson.Normal(lines[0])
+	valid := len(lines) == 1 && utf8.ValidString(text) && utf8.RuneCountInString(text) <= maxReason && !strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && domain.UnsafeInName(r) })
 	if !valid {
-		return "", problem.New(problem.Malformed, "invalid_reason", "The Hub-Reason header cannot be used.").
-			With(problem.Field{Location: "header.Hub-Reason", Message: "must be at most 500 characters of UTF-8 without control characters, given once"})
+		return "", problem.New(problem.Invalid, "invalid_reason", "The Hub-Reason header cannot be used.").
+			With(problem.Field{Location: "header.Hub-Reason", Message: "must be at most 500 characters of UTF-8 without control characters or bidirectional overrides, given once"})
 	}
 	return text, nil
 }

@@ -190,7 +190,7 @@ func TestRefusalsOfTheDomain(t *testing.T) {
 		`{"type":"customer","attributes":{"age":"old"}}`:                    "invalid_attributes",
 		`{"type":"customer","attributes":{"a":{"$sealed":"x"}}}`:            "invalid_attributes",
 		`{"type":"customer","attributes":{},"tags":[""]}`:                   "invalid_tags",
-		`{"type":"customer","attributes":{},"key":"a\u0007b"}`:              "invalid_key",
+		`{"type":"customer","attributes":{},"key":"a\nb"}`:                  "invalid_key",
 		`{"type":"` + strings.Repeat("a", 5000) + `","attributes":{}}`:      "unknown_type",
 		`{"type":"customer","attributes":{},"key":"a/b c` + "\u00e9" + `"}`: "",
 	} {

@@ -8,9 +8,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/reactdjango-hub/backend/domain"
 )
 
 const (
@@ -243,5 +244,5 @@ func checkIdentity(c claims) error {
 }
 
 func printable(text string, most int) bool {
-	return len(text) <= most && !strings.ContainsFunc(text, unicode.IsControl)
+	return len(text) <= most && !strings.ContainsFunc(text, domain.UnsafeInName)
 }

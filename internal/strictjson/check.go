@@ -1,7 +1,8 @@
 // Package strictjson reads request bodies. It refuses, before anything is decided,
 // all JSON that two programs could understand differently or that the read tables
 // could not hold: invalid UTF-8, a name twice in one object, NUL characters,
-// numbers beyond a double, bottomless nesting, anything after the value.
+// numbers beyond a double, bottomless nesting, characters that deceive a reader,
+// anything after the value.
 //
 // Every fault is a *problem.Problem that says where, and never repeats a value.
 package strictjson
@@ -30,9 +31,6 @@ type Limits struct {
 // and far from where a recursive reader runs out of stack.
 var Default = Limits{Depth: 64}
 
-// nulEscape is how JSON writes the character that PostgreSQL's text cannot hold.
-var nulEscape = []byte(`\u0000`)
-
 // reader is a decoder that is used again: making one costs more than reading an
 // ordinary body.
 type reader struct {
@@ -47,7 +45,8 @@ var readers = sync.Pool{New: func() any {
 }}
 
 // Check reads a body to its end. Problems: invalid_utf8, nul_byte, invalid_json,
-// duplicate_name and too_deep are Malformed; number_out_of_range is Invalid.
+// duplicate_name and too_deep are Malformed; number_out_of_range and invalid_text are
+// Invalid.
 func Check(body []byte, limits Limits) error {
 	if bytes.IndexByte(body, 0) >= 0 {
 		return nulByte("")
@@ -59,14 +58,14 @@ func Check(body []byte, limits Limits) error {
 	defer readers.Put(r)
 	r.source = *bytes.NewBuffer(body)
 	r.decoder.Reset(&r.source)
-	err := check(r.decoder, limits, bytes.Contains(body, nulEscape))
+	err := check(r.decoder, limits)
 	// The body must not outlive its request here.
 	r.source = bytes.Buffer{}
 	r.decoder.Reset(&r.source)
 	return err
 }
 
-func check(d *jsontext.Decoder, limits Limits, mayHoldNUL bool) error {
+func check(d *jsontext.Decoder, limits Limits) error {
 	for {
 		var err error
 		switch kind := d.PeekKind(); kind {
@@ -78,7 +77,7 @@ func check(d *jsontext.Decoder, limits Limits, mayHoldNUL bool) error {
 		case jsontext.KindEndObject, jsontext.KindEndArray:
 			_, err = d.ReadToken()
 		default:
-			err = checkScalar(d, kind, mayHoldNUL)
+			err = checkScalar(d, kind)
 		}
 		if err != nil {
 			return asProblem(err)
@@ -94,7 +93,7 @@ func check(d *jsontext.Decoder, limits Limits, mayHoldNUL bool) error {
 }
 
 // checkScalar reads a literal, number or string, the names of members included.
-func checkScalar(d *jsontext.Decoder, kind jsontext.Kind, mayHoldNUL bool) error {
+func checkScalar(d *jsontext.Decoder, kind jsontext.Kind) error {
 	value, err := d.ReadValue()
 	if err != nil {
 		return err
@@ -103,12 +102,8 @@ func checkScalar(d *jsontext.Decoder, kind jsontext.Kind, mayHoldNUL bool) error
 	case kind == jsontext.KindNumber && !domain.NumberFits(string(value)):
 		return problem.New(problem.Invalid, "number_out_of_range", "A number is beyond the range of a double.").
 			With(problem.Field{Location: Location(d.StackPointer()), Message: "must be within the range of a double"})
-	case kind == jsontext.KindString && mayHoldNUL && bytes.Contains(value, nulEscape):
-		// The escape may itself be escaped, as in "\\u0000".
-		text, err := jsontext.AppendUnquote(nil, value)
-		if err == nil && bytes.IndexByte(text, 0) >= 0 {
-			return nulByte(Location(d.StackPointer()))
-		}
+	case kind == jsontext.KindString:
+		return checkText(d, value)
 	}
 	return nil
 }

@@ -28,10 +28,11 @@ var options = json.JoinOptions(
 // Unmarshal checks a body by Default and decodes it into what value points to.
 // Problems: those of Check; unknown_field and wrong_type are Invalid.
 func Unmarshal(body []byte, value any) error {
-	if err := Check(body, Default); err != nil {
+	body, err := Sanitize(body, Default)
+	if err != nil {
 		return err
 	}
-	err := json.Unmarshal(body, value, options)
+	err = json.Unmarshal(body, value, options)
 	if err == nil {
 		return nil
 	}

@@ -106,6 +106,7 @@ var homes = map[string][]string{
 	"github.com/jackc/pgx/v5":    {"eventstore", "projections", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
 	"github.com/nats-io/nats.go": {"eventstore/relay", "eventstore/subscription", "projections", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
 	"golang.org/x/sync":          {"eventstore/subscription", "cmd/hub"},
+	"golang.org/x/text":          {"internal/strictjson"},
 	// An identifier is a plain value, used wherever there are any.
 	"github.com/google/uuid": {"."},
 }

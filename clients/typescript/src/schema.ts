@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List entities
-         * @description All filters must match. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once.
+         * @description All filters must match. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once. A page that is not the last has a next_cursor.
          */
         get: operations["listEntities"];
         put?: never;
@@ -236,11 +236,8 @@ export interface components {
              *     ]
              */
             tags: string[];
-            /**
-             * @description Name of its type.
-             * @example customer
-             */
-            type: string;
+            /** @description Name of its type. */
+            type: string | components["schemas"]["EntityType"];
             /**
              * Format: date-time
              * @description When it was last changed.
@@ -1077,10 +1074,50 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Only entities whose attribute has this value, as in attr.city=Paris. May be given for several attributes.
+                 * @description Only what has this value as the attribute, as attr.city=Paris. Dots reach into objects: attr.address.zip. A name that holds dots itself is written as a JSON pointer: attr./price.eur=3.
                  * @example Paris
                  */
                 "attr.{attribute}"?: string;
+                /**
+                 * @description Compares by eq, ne, gt, gte, lt, lte, in, as attr.age[gte]=30. Order is by value for numbers and byte by byte for texts, so that dates of RFC 3339 compare well. in takes values with commas between; ne also finds what lacks the attribute.
+                 * @example 30
+                 */
+                "attr.{attribute}[{comparison}]"?: string;
+                /**
+                 * @description Compares type by eq, ne, gt, gte, lt, lte, in, as type[gte]=…
+                 * @example customer
+                 */
+                "type[{comparison}]"?: string;
+                /**
+                 * @description Compares key by eq, ne, gt, gte, lt, lte, in, as key[gte]=…
+                 * @example C-17
+                 */
+                "key[{comparison}]"?: string;
+                /**
+                 * @description Compares created_by by eq, ne, gt, gte, lt, lte, in, as created_by[gte]=…
+                 * @example ana
+                 */
+                "created_by[{comparison}]"?: string;
+                /**
+                 * @description Compares updated_by by eq, ne, gt, gte, lt, lte, in, as updated_by[gte]=…
+                 * @example ana
+                 */
+                "updated_by[{comparison}]"?: string;
+                /**
+                 * @description Compares created_at by eq, ne, gt, gte, lt, lte, in, as created_at[gte]=…
+                 * @example 2026-11-22T09:30:00Z
+                 */
+                "created_at[{comparison}]"?: string;
+                /**
+                 * @description Compares updated_at by eq, ne, gt, gte, lt, lte, in, as updated_at[gte]=…
+                 * @example 2026-11-22
+                 */
+                "updated_at[{comparison}]"?: string;
+                /**
+                 * @description Compares version by eq, ne, gt, gte, lt, lte, in, as version[gte]=…
+                 * @example 2
+                 */
+                "version[{comparison}]"?: string;
                 /** @description Only entities of this type. */
                 type?: string;
                 /** @description Only the entity with this key; usually with type. */
@@ -1095,8 +1132,16 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
+                /** @description Skip so many, in a short list; not together with cursor. */
+                offset?: number;
                 /** @description Add count, the number of all matches. */
                 count?: boolean;
+                /** @description Only these entities: at most 500 ids with commas between. */
+                id?: string;
+                /** @description Only these members, with commas between; attributes.<name> for single attributes, written as in filters. */
+                fields?: string;
+                /** @description type: the type itself in place of its name. */
+                expand?: string;
             };
             header?: {
                 /**
@@ -1307,7 +1352,12 @@ export interface operations {
     };
     getEntity: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only these members, with commas between; attributes.<name> for single attributes, written as in filters. */
+                fields?: string;
+                /** @description type: the type itself in place of its name. */
+                expand?: string;
+            };
             header?: {
                 /**
                  * @description Wait until the answer includes this position.
@@ -1754,6 +1804,8 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before. */
                 cursor?: string;
+                /** @description Only these members, with commas between. */
+                fields?: string;
             };
             header?: {
                 /**
@@ -1845,7 +1897,10 @@ export interface operations {
     };
     getEntityType: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
             header?: {
                 /**
                  * @description Wait until the answer includes this position.
