@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"runtime/debug"
 	"slices"
@@ -94,6 +95,7 @@ func (t *turn) named(c *call) (missing []eventstore.Boundary, err error) {
 			t.empty(tag)
 			if cached, found := t.loop.cache.get(boundary); found && !t.locked {
 				t.adopt(boundary, cached)
+				t.loop.metrics.cacheHits.Inc()
 				adopted = true // seeing it, the command may name more
 				continue
 			}
@@ -112,6 +114,7 @@ func (t *turn) adopt(boundary eventstore.Boundary, f folded) {
 // loadAll reads boundaries from the start of the log.
 func (t *turn) loadAll(ctx context.Context, boundaries []eventstore.Boundary) error {
 	for _, boundary := range boundaries {
+		t.loop.metrics.cacheMisses.Inc()
 		t.adopt(boundary, t.empty(boundary.Tag))
 	}
 	return t.advance(ctx, boundaries)
@@ -147,15 +150,21 @@ func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) er
 				continue
 			}
 			if read[boundary]++; read[boundary] > maxEvents {
-				t.unreadable[boundary] = tooLong(boundary)
+				t.giveUp(boundary, tooLong(boundary))
 				continue
 			}
 			if err := t.fold(boundary, loaded.Event); err != nil {
-				t.unreadable[boundary] = fmt.Errorf("position %d: %w", through, err)
+				t.giveUp(boundary, fmt.Errorf("position %d: %w", through, err))
 			}
 		}
 	}
 	return nil
+}
+
+// giveUp makes a boundary one that nothing can be decided on in this turn.
+func (t *turn) giveUp(boundary eventstore.Boundary, cause error) {
+	t.unreadable[boundary] = cause
+	t.loop.log.Error("a boundary cannot be decided on", slog.String("kind", boundary.Tag.Kind()), slog.Any("error", cause))
 }
 
 func tooLong(boundary eventstore.Boundary) error {

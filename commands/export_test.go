@@ -1,6 +1,9 @@
 package commands
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Answer is what Submit returns.
 type Answer struct {
@@ -22,3 +25,6 @@ func (l *Loop) Turn(ctx context.Context, submissions ...Submission) []Answer {
 	}
 	return answers
 }
+
+// SettleWithin changes how long a turn may try to get a definite outcome.
+func (l *Loop) SettleWithin(d time.Duration) { l.settle = d }

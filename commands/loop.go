@@ -8,7 +8,9 @@ package commands
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +31,9 @@ const (
 	// maxEvents of one boundary are read to decide on it: a second of work. A boundary
 	// that outgrows it needs smaller buckets.
 	maxEvents = 100_000
+	// maxWait bounds a command's time in the queue. It is reached only while the log
+	// hangs, and then the caller can do better than to wait for longer.
+	maxWait = 5 * time.Second
 	// settleTimeout is how long a turn may try to get a definite outcome.
 	settleTimeout = 10 * time.Second
 )
@@ -66,8 +71,9 @@ type Loop struct {
 	reading  chan struct{}
 	appended func(position int64)
 	log      *slog.Logger
-	// turnSizes counts the commands of each turn.
-	turnSizes *telemetry.Histogram
+	metrics  *loopMetrics
+	// settle is how long a turn may try to get a definite outcome: settleTimeout.
+	settle time.Duration
 }
 
 // Options are what a loop needs.
@@ -85,22 +91,27 @@ type Options struct {
 
 // New makes a loop; Run starts it.
 func New(o Options) *Loop {
-	l := &Loop{
-		store: o.Store, codec: o.Codec, folds: o.Folds, cache: newCache(),
-		queue: make(chan *call, maxQueued), stopped: make(chan struct{}), reading: make(chan struct{}, 1), appended: o.Appended, log: o.Log,
-		turnSizes: o.Metrics.Histogram("hub_loop_turn_commands", "Commands that were decided in one turn.", telemetry.Counts()),
+	queue := make(chan *call, maxQueued)
+	return &Loop{
+		store: o.Store, codec: o.Codec, folds: o.Folds, cache: newCache(), metrics: newLoopMetrics(o.Metrics, queue),
+		queue: queue, stopped: make(chan struct{}), reading: make(chan struct{}, 1), appended: o.Appended, log: o.Log, settle: settleTimeout,
 	}
-	o.Metrics.Sample("hub_loop_queued_commands", "Commands that wait for a turn.", func() float64 { return float64(len(l.queue)) })
-	o.Metrics.Sample("hub_loop_queue_limit_commands", "Commands that may wait; more are refused.", func() float64 { return maxQueued })
-	return l
 }
 
-// keyReused is the code of the refusal of a second request with the same key.
-const keyReused = "idempotency_key_reused"
+// Codes that are looked at again.
+const (
+	keyReused      = "idempotency_key_reused"
+	codeOverloaded = "overloaded"
+	codeCancelled  = "cancelled"
+)
 
 // call is a submission and where its answer goes.
 type call struct {
 	Submission
+	// since is when it was queued.
+	since time.Time
+	// claimed says that the loop has taken the call or its caller has given it up.
+	claimed atomic.Bool
 	receipt Receipt
 	err     error
 	done    chan struct{}
@@ -110,16 +121,21 @@ func newCall(s Submission) *call {
 	if s.Meta.CommandID == uuid.Nil {
 		s.Meta.CommandID = uuid.Must(uuid.NewV7()) // fails only where crypto/rand does, which ends the process
 	}
+	now := time.Now()
 	if s.Meta.Now.IsZero() {
-		s.Meta.Now = time.Now()
+		s.Meta.Now = now
 	}
 	if s.DryRun {
 		s.IdempotencyKey = ""
 	}
 	// PostgreSQL keeps microseconds; a decision must not see more than is recorded.
 	s.Meta.Now = s.Meta.Now.UTC().Truncate(time.Microsecond)
-	return &call{Submission: s, done: make(chan struct{})}
+	return &call{Submission: s, since: now, done: make(chan struct{})}
 }
+
+// claim reports whether the call is now the claimant's: the loop's, which then answers
+// it, or that of a caller who gives up, and then nothing was done.
+func (c *call) claim() bool { return c.claimed.CompareAndSwap(false, true) }
 
 func (c *call) answer(r Receipt, err error) {
 	c.receipt, c.err = r, err
@@ -143,10 +159,16 @@ func (c *call) replayTo(hash []byte, r Receipt, err error) {
 }
 
 // Submit decides a command and returns when its outcome is on disk. Refusals are
-// problems; so are Unavailable overloaded and shutting_down, before anything was
-// done, and OutcomeUnknown outcome_unknown when the log did not answer in time.
+// problems; so are, all Unavailable and before anything was done, overloaded,
+// shutting_down, log_unavailable and, when ctx ended, cancelled; and OutcomeUnknown
+// outcome_unknown when the log, or this caller, did not wait long enough to know.
 func (l *Loop) Submit(ctx context.Context, s Submission) (Receipt, error) {
-	c := newCall(s)
+	r, err := l.submit(ctx, newCall(s))
+	l.metrics.count(s, r, err)
+	return r, err
+}
+
+func (l *Loop) submit(ctx context.Context, c *call) (Receipt, error) {
 	select {
 	case <-l.stopped:
 		return Receipt{}, shuttingDown()
@@ -155,8 +177,7 @@ func (l *Loop) Submit(ctx context.Context, s Submission) (Receipt, error) {
 	select {
 	case l.queue <- c:
 	default:
-		return Receipt{}, problem.New(problem.Unavailable, "overloaded",
-			"Too many commands are waiting. Nothing was done; send it again later.").Retry(time.Second)
+		return Receipt{}, overloaded()
 	}
 	select {
 	case <-c.done:
@@ -164,6 +185,9 @@ func (l *Loop) Submit(ctx context.Context, s Submission) (Receipt, error) {
 	case <-l.stopped:
 		return c.afterStop()
 	case <-ctx.Done():
+		if c.claim() {
+			return Receipt{}, fmt.Errorf("%w (%w)", cancelled(), context.Cause(ctx))
+		}
 		return Receipt{}, outcomeUnknown()
 	}
 }
@@ -177,6 +201,14 @@ func (c *call) afterStop() (Receipt, error) {
 	default:
 		return Receipt{}, shuttingDown()
 	}
+}
+
+func overloaded() error {
+	return problem.New(problem.Unavailable, codeOverloaded, "Too many commands are waiting. Nothing was done; send it again later.").Retry(time.Second)
+}
+
+func cancelled() error {
+	return problem.New(problem.Unavailable, codeCancelled, "The request was cancelled before the command was looked at. Nothing was done.")
 }
 
 func shuttingDown() error {
@@ -213,15 +245,29 @@ func (l *Loop) Run(ctx context.Context) {
 // waiting for company would only add to the latency of a quiet system, and a busy
 // one gathers by itself.
 func (l *Loop) gather(first *call) []*call {
-	calls := []*call{first}
-	defer func() { l.turnSizes.Observe(float64(len(calls))) }()
+	now := time.Now()
+	calls := l.take(nil, first, now)
 	for len(calls) < maxTurn {
 		select {
 		case c := <-l.queue:
-			calls = append(calls, c)
+			calls = l.take(calls, c, now)
 		default:
 			return calls
 		}
 	}
 	return calls
+}
+
+// take adds a call to a turn, unless its caller has gone or it waited for too long.
+func (l *Loop) take(calls []*call, c *call, now time.Time) []*call {
+	if !c.claim() {
+		return calls
+	}
+	waited := now.Sub(c.since)
+	l.metrics.waited.Observe(waited.Seconds())
+	if waited > maxWait {
+		c.answer(Receipt{}, overloaded())
+		return calls
+	}
+	return append(calls, c)
 }

@@ -75,8 +75,12 @@ func (d decided) kept() bool {
 
 // turn decides calls and answers every one of them.
 func (l *Loop) turn(ctx context.Context, calls []*call) {
+	if len(calls) == 0 {
+		return
+	}
+	l.metrics.turn.Observe(float64(len(calls)))
 	// What was taken from the queue is settled even when the process is stopping.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.settle)
 	defer cancel()
 	leaders, followers := separate(calls)
 	l.newTurn(leaders).settle(ctx)
@@ -147,6 +151,7 @@ func (t *turn) settle(ctx context.Context) {
 			t.fail(fmt.Errorf("%w (%w)", outcomeUnknown(), err))
 			return
 		}
+		t.loop.metrics.again(unknown)
 		appended, err = t.attemptLocked(ctx)
 	}
 }
@@ -187,19 +192,25 @@ func (t *turn) attempt(ctx context.Context) (eventstore.Appended, error) {
 		// It is learned under the lock, before anything is read that could be lost.
 		return eventstore.Appended{Other: true}, nil
 	}
+	phase := lap{time.Now()}
 	t.load = t.loop.store.Load
 	if err := t.prefetch(ctx); err != nil {
 		return eventstore.Appended{}, err
 	}
+	phase.end(t.loop.metrics.load)
 	if err := t.decide(ctx); err != nil {
 		return eventstore.Appended{}, err
 	}
+	phase.end(t.loop.metrics.decide)
+	defer phase.end(t.loop.metrics.append)
 	return t.loop.store.Append(ctx, t.turn())
 }
 
 // attemptLocked decides again while nobody else can append. It first answers the
 // calls whose outcome is already stored.
 func (t *turn) attemptLocked(ctx context.Context) (appended eventstore.Appended, err error) {
+	phase := lap{time.Now()}
+	defer phase.end(t.loop.metrics.locked)
 	err = t.loop.store.Locked(ctx, func(log *eventstore.LockedLog) error {
 		if err := t.answerKnown(ctx, log); err != nil {
 			return err
@@ -319,6 +330,7 @@ func (t *turn) finish(appended eventstore.Appended) {
 		f.head = position
 		t.loop.cache.put(boundary, f)
 	}
+	t.loop.metrics.cacheBytes.Set(float64(t.loop.cache.bytes))
 	if position > appended.Base && t.loop.appended != nil {
 		t.loop.appended(position)
 	}

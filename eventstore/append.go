@@ -157,6 +157,9 @@ func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
 		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)`,
 		args...).Scan(&incarnation, &a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys)
 	if err != nil {
+		if unsent(err) {
+			return Appended{}, fmt.Errorf("appending: %w", err)
+		}
 		return Appended{}, unknownUnlessRefused(err)
 	}
 	a.Other = len(t.Marks) > 0 && incarnation != t.Incarnation
@@ -166,20 +169,27 @@ func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
 }
 
 // unknownUnlessRefused tells a refusal by the server, which means that it rolled
-// back, and a connection that was never there, from one that broke in between. An
-// answer of the severity FATAL ends the session, perhaps after the commit; a proxy
-// may word the loss of the server as an error, in class 08 or 57P.
+// back, from a connection that broke in between.
 func unknownUnlessRefused(err error) error {
-	var answer *pgconn.PgError
-	var unconnected *pgconn.ConnectError
-	switch {
-	case errors.As(err, &unconnected), pgconn.SafeToRetry(err):
-	case errors.As(err, &answer) && answer.SeverityUnlocalized == "ERROR" &&
-		!strings.HasPrefix(answer.Code, "08") && !strings.HasPrefix(answer.Code, "57P"):
-	default:
-		return fmt.Errorf("appending: %w: %w", ErrUnknownOutcome, err)
+	if refused(err) {
+		return fmt.Errorf("appending: %w", err)
 	}
-	return fmt.Errorf("appending: %w", err)
+	return fmt.Errorf("appending: %w: %w", ErrUnknownOutcome, err)
+}
+
+// refused: an answer of the severity FATAL ends the session, perhaps after the commit;
+// a proxy may word the loss of the server as an error, in class 08 or 57P.
+func refused(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && answer.SeverityUnlocalized == "ERROR" &&
+		!strings.HasPrefix(answer.Code, "08") && !strings.HasPrefix(answer.Code, "57P")
+}
+
+// unsent: the server was never asked. It does not hold for COMMIT, after which pgx
+// calls a connection that breaks closed before.
+func unsent(err error) bool {
+	var unconnected *pgconn.ConnectError
+	return errors.As(err, &unconnected) || pgconn.SafeToRetry(err)
 }
 
 // BadData reports that the server refused values as such (classes 22, 23 and 54), so

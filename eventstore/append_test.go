@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -271,6 +272,23 @@ func TestRecordedAtNeverDecreases(t *testing.T) {
 	first := l.append(t, one(nil, event("a:1", 1)))
 	second := l.append(t, one(nil, event("a:1", 2)))
 	assert.False(t, second.RecordedAt.Before(first.RecordedAt))
+}
+
+// A clock that was set back does not set back the log.
+func TestTheLogIsNeverEarlierThanItsLastEvent(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	ahead := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Microsecond)
+	_, err := l.admin(t).Exec(t.Context(), `INSERT INTO events
+		SELECT 1, 1, epoch, gen_random_uuid(), 'acme', 'a:0', 1, 'thing.happened', 1, '{a:0}', '{}', '{}', '{}', NULL,
+		       NULL, NULL, NULL, NULL, gen_random_uuid(), now(), $1, sha256('') FROM log_head()`, ahead)
+	require.NoError(t, err)
+	assert.Equal(t, ahead, l.append(t, one(nil, event("a:1", 1))).RecordedAt)
+	events, err := l.command.Read(t.Context(), "acme", eventstore.Query{Stream: "a:1"})
+	require.NoError(t, err)
+	require.Len(t, events, 1)
+	assert.Equal(t, ahead, events[0].RecordedAt.UTC())
+	assert.Equal(t, meta("acme").Now, events[0].OccurredAt.UTC(), "a command has the time of its metadata")
 }
 
 // Whoever may append can still not write what breaks the log for its readers.

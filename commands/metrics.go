@@ -1,0 +1,115 @@
+package commands
+
+import (
+	"time"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
+)
+
+// What became of a command, beside the refusals, which are named by their kind.
+const (
+	wasAccepted  = "accepted"
+	wasUnchanged = "unchanged"
+	wasReplayed  = "replayed"
+	wasDryRun    = "dry_run"
+	// wasAbandoned: the caller went away before the command was taken up.
+	wasAbandoned   = "abandoned"
+	wasOverloaded  = "overloaded"
+	wasUnavailable = "unavailable"
+	wasUnknown     = "unknown"
+	wasFailed      = "failed"
+)
+
+// loopMetrics are what a loop tells about itself.
+type loopMetrics struct {
+	outcomes map[string]*telemetry.Counter
+	// turn counts the commands of turns; waited is a command's time in the queue.
+	turn, waited *telemetry.Histogram
+	// The phases of a turn. locked is all of a second attempt.
+	load, decide, append, locked  *telemetry.Histogram
+	secondAttempts, resubmissions *telemetry.Counter
+	cacheHits, cacheMisses        *telemetry.Counter
+	cacheBytes                    *telemetry.Gauge
+}
+
+func newLoopMetrics(r *telemetry.Registry, queue chan *call) *loopMetrics {
+	outcomes := []string{
+		wasAccepted, wasUnchanged, wasReplayed, wasDryRun, wasAbandoned,
+		wasOverloaded, wasUnavailable, wasUnknown, wasFailed,
+	}
+	for _, name := range keptKinds {
+		outcomes = append(outcomes, name)
+	}
+	counters := r.Counters("hub_loop_commands_total", "Commands by what became of them; refusals by their kind.", telemetry.Label{Name: "outcome", Values: outcomes})
+	phases := r.Histograms("hub_loop_turn_seconds", "Time that turns took, by phase; locked is a whole second attempt.", telemetry.Seconds(),
+		telemetry.Label{Name: "phase", Values: []string{"load", "decide", "append", "locked"}})
+	reads := r.Counters("hub_loop_cache_reads_total", "Boundaries that commands named first in a turn, by whether their state was cached.",
+		telemetry.Label{Name: "result", Values: []string{"hit", "miss"}})
+	r.Sample("hub_loop_queued_commands", "Commands that wait for a turn.", func() float64 { return float64(len(queue)) })
+	r.Sample("hub_loop_queue_limit_commands", "Commands that may wait; more are refused.", func() float64 { return maxQueued })
+	m := &loopMetrics{
+		outcomes:       make(map[string]*telemetry.Counter, len(outcomes)),
+		turn:           r.Histogram("hub_loop_turn_commands", "Commands that were decided in one turn.", telemetry.Counts()),
+		waited:         r.Histogram("hub_loop_wait_seconds", "Time that commands waited for their turn.", telemetry.Seconds()),
+		load:           phases.With("load"),
+		decide:         phases.With("decide"),
+		append:         phases.With("append"),
+		locked:         phases.With("locked"),
+		secondAttempts: r.Counter("hub_loop_second_attempts_total", "Turns that were decided again under the log's lock, because what they were decided on had moved or was answered before."),
+		resubmissions:  r.Counter("hub_loop_resubmissions_total", "Times that a turn whose outcome was unknown was asked for again."),
+		cacheHits:      reads.With("hit"),
+		cacheMisses:    reads.With("miss"),
+		cacheBytes:     r.Gauge("hub_loop_cache_bytes", "Memory of the states that are kept between turns."),
+	}
+	for _, name := range outcomes {
+		m.outcomes[name] = counters.With(name)
+	}
+	return m
+}
+
+// count takes in what a caller was answered.
+func (m *loopMetrics) count(s Submission, r Receipt, err error) {
+	name := wasAccepted
+	p := problem.Of(err)
+	switch {
+	case r.Replayed:
+		name = wasReplayed
+	case err == nil && s.DryRun:
+		name = wasDryRun
+	case err == nil && len(r.Events) == 0:
+		name = wasUnchanged
+	case err == nil:
+	case p == nil:
+		name = wasFailed
+	case p.Code == codeOverloaded:
+		name = wasOverloaded
+	case p.Code == codeCancelled:
+		name = wasAbandoned
+	case p.Kind == problem.OutcomeUnknown:
+		name = wasUnknown
+	case keptKinds[p.Kind] != "":
+		name = keptKinds[p.Kind]
+	default:
+		name = wasUnavailable
+	}
+	m.outcomes[name].Inc()
+}
+
+// again counts that a turn is tried again.
+func (m *loopMetrics) again(unknown bool) {
+	if unknown {
+		m.resubmissions.Inc()
+		return
+	}
+	m.secondAttempts.Inc()
+}
+
+// lap measures phases that follow one another.
+type lap struct{ from time.Time }
+
+func (l *lap) end(phase *telemetry.Histogram) {
+	now := time.Now()
+	phase.Observe(now.Sub(l.from).Seconds())
+	l.from = now
+}
