@@ -177,6 +177,7 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 	if err := store.EnsurePartitions(ctx); err != nil {
 		return nil, err
 	}
+	s.work(background, "receipts", eventstore.NewPurge(store, s.log, s.metrics).Run)
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
 	loop := commands.New(commands.Options{
 		Store: store, Codec: codec(), Folds: entity.Folds(), Log: s.log, Appended: s.announce(appended),

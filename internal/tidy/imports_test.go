@@ -12,7 +12,7 @@ import (
 // rule that nothing imports cmd: they put parts together.
 var mayImport = map[string][]string{
 	"domain":                  {},
-	"eventstore":              {"domain"},
+	"eventstore":              {"domain", "internal/telemetry"},
 	"eventstore/relay":        {"eventstore", "domain", "internal/lease", "internal/telemetry"},
 	"eventstore/subscription": {"eventstore", "eventstore/relay", "domain"},
 	"commands":                {"eventstore", "domain", "internal/telemetry"},

@@ -17,7 +17,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['hub_log', 'hub_command', 'hub_relay', 'hub_projector', 'hub_query'] LOOP
+  FOREACH name IN ARRAY ARRAY['hub_log', 'hub_purge', 'hub_command', 'hub_relay', 'hub_projector', 'hub_query'] LOOP
     BEGIN
       EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS', name);
     EXCEPTION WHEN duplicate_object OR unique_violation THEN
@@ -181,8 +181,6 @@ CREATE TABLE receipts (
 );
 CREATE UNIQUE INDEX receipts_idempotency_key ON receipts (org, caller, idempotency_key)
   WHERE idempotency_key IS NOT NULL;
--- For the purge of old ones: rows lie in the order of their time, so this costs nothing.
-CREATE INDEX receipts_recorded_at ON receipts USING brin (recorded_at);
 
 -- Who does, of many processes, what one need do; see internal/lease. Not part of the
 -- history: it says who works now, and nothing depends on its being right.
@@ -216,6 +214,10 @@ CREATE POLICY log_appends ON event_tags FOR INSERT TO hub_log WITH CHECK (true);
 
 CREATE POLICY log_reads   ON receipts FOR SELECT TO hub_log USING (true);
 CREATE POLICY log_appends ON receipts FOR INSERT TO hub_log WITH CHECK (true);
+-- A receipt lives for seven days; before, whoever purges does not even see it.
+CREATE POLICY purge_reads   ON receipts FOR SELECT TO hub_purge USING (recorded_at < clock_timestamp() - interval '7 days');
+CREATE POLICY purge_deletes ON receipts FOR DELETE TO hub_purge USING (recorded_at < clock_timestamp() - interval '7 days');
+GRANT SELECT, DELETE ON receipts TO hub_purge;
 
 GRANT SELECT ON events, event_tags TO hub_command, hub_query;
 GRANT SELECT ON log_epochs TO hub_command, hub_relay, hub_projector, hub_query;
@@ -717,6 +719,32 @@ INSERT INTO log_epochs (number, after_position, fork_position) VALUES (1, 0, 0);
 SELECT ensure_partitions();
 
 RESET ROLE;
+
+-- Purging ----------------------------------------------------------------------
+
+-- Deletes the receipts of some pages of the table that are past their life, and says
+-- where to go on: 0 when that was the end. Which are, is the policy's business. Pages
+-- are walked as they lie: no index is kept for this where appends would pay for it, and
+-- rows that were put into the place of purged ones are no trouble. It locks only rows
+-- that nobody changes.
+CREATE FUNCTION purge_receipts(from_page bigint, pages integer, OUT purged bigint, OUT next_page bigint, OUT all_pages bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+  last_page bigint := least(from_page + least(greatest(pages, 1), 1024), 4294967295);
+BEGIN
+  -- What a crash brings back is purged by the next round.
+  PERFORM set_config('synchronous_commit', 'off', true);
+  DELETE FROM receipts r WHERE r.ctid >= format('(%s,0)', from_page)::tid AND r.ctid < format('(%s,0)', last_page)::tid;
+  GET DIAGNOSTICS purged = ROW_COUNT;
+  all_pages := pg_relation_size('public.receipts') / current_setting('block_size')::bigint;
+  next_page := CASE WHEN last_page >= all_pages THEN 0 ELSE last_page END;
+END
+$$;
+GRANT USAGE ON SCHEMA public TO hub_purge;
+ALTER FUNCTION purge_receipts OWNER TO hub_purge;
+REVOKE EXECUTE ON FUNCTION purge_receipts FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION purge_receipts TO hub_command;
 
 CREATE EVENT TRIGGER log_refuses_drop ON sql_drop EXECUTE FUNCTION hub_guard.refuse_ddl();
 CREATE EVENT TRIGGER log_refuses_ddl ON ddl_command_end EXECUTE FUNCTION hub_guard.refuse_ddl();
