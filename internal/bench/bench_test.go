@@ -7,7 +7,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
+
+func TestMain(m *testing.M) { hubtest.Main(m) }
 
 func TestReadsALineOfProcesses(t *testing.T) {
 	t.Parallel()
@@ -60,7 +65,7 @@ func TestWhatAScenarioIsSetAgainstRunsToo(t *testing.T) {
 	for _, s := range choose(regexp.MustCompile("^visible$")) {
 		names = append(names, s.name)
 	}
-	assert.Equal(t, []string{"B", "commands", "visible"}, names)
+	assert.Equal(t, []string{"B", "C", "commands", "visible"}, names)
 }
 
 func TestRatiosAreOfTheSameRound(t *testing.T) {
@@ -72,4 +77,58 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 	cells := row(scenario{name: "commands", against: "B", atLeast: 1.5}, runs)
 	assert.Equal(t, []string{"1.50 × B", "1.5 × B", "yes"}, cells[len(cells)-3:])
 	assert.Equal(t, "3,000", cells[2])
+
+	runs["C"] = []sample{round(4000), round(6000), round(8000)}
+	cells = row(scenario{name: "commands", against: "B", atLeast: 1.5, also: []goal{{"C", 0.6}}}, runs)
+	assert.Equal(t, []string{"1.50 × B", "1.5 × B, 0.6 × C", "no"}, cells[len(cells)-3:])
+}
+
+func TestCPUIsComparedByTheOperation(t *testing.T) {
+	t.Parallel()
+	costs := func(postgres, client float64) []sample {
+		return []sample{{loadResult: loadResult{Operations: 1, Duration: time.Second}, postgres: postgres, client: client}}
+	}
+	runs := map[string][]sample{"store": costs(60, 40), "store-grown": costs(70, 50)}
+	s := scenario{name: "store-grown", against: "store", cpuWithin: 1.3}
+	cells := row(s, runs)
+	assert.Equal(t, []string{"CPU at most 1.3 × store (was 1.20)", "yes"}, cells[len(cells)-2:])
+	runs["store-grown"] = costs(100, 50)
+	cells = row(s, runs)
+	assert.Equal(t, []string{"CPU at most 1.3 × store (was 1.50)", "no"}, cells[len(cells)-2:])
+}
+
+func TestTwoClientsOfOnePostgreSQLAreOneSample(t *testing.T) {
+	t.Parallel()
+	client := func(operations int, postgres float64) sample {
+		return sample{
+			loadResult: loadResult{Operations: operations, Duration: 2 * time.Second, CPUSeconds: 1, P50: time.Duration(operations)},
+			postgres:   postgres, foreign: 0.75,
+		}
+	}
+	// Each sees all of the second of CPU that PostgreSQL used.
+	all := together(client(10_000, 100), client(30_000, 100.0/3))
+	assert.Equal(t, 40_000, all.Operations)
+	assert.InDelta(t, 25, all.postgres, 0.001)
+	assert.InDelta(t, 50, all.client, 0.001)
+	assert.InDelta(t, 0.25, all.foreign, 0.001)
+	assert.Equal(t, time.Duration(30_000), all.P50)
+}
+
+// A log that was filled past its functions is one that they take for their own.
+func TestAFilledLogIsAppendedTo(t *testing.T) {
+	t.Parallel()
+	url := hubtest.Database(t, hubtest.Log())
+	require.NoError(t, fill(t.Context(), url, 10))
+	for _, work := range []string{"store", "store-hot", "turns"} {
+		w, err := openWriter(t.Context(), loadSpec{Work: work, Database: url, Run: work}, [][]byte{[]byte(`{"iata":"X","name":"N","country":"C"}`)})
+		require.NoError(t, err)
+		do, err := w.operation(t.Context())
+		require.NoError(t, err)
+		_, err = do()
+		require.NoError(t, err)
+		w.stop()
+	}
+	head, _, err := eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))).Head(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, int64(10+2+1+1+turnSize), head, "type and hot entity, one created, one changed, one turn")
 }

@@ -16,19 +16,21 @@ import (
 
 // loadSpec is what a load child gets on its standard input.
 type loadSpec struct {
-	// Work is create, patch, read, visible (create, then read what was created) or
-	// insert (the yardstick A where there is no pgbench).
+	// Work is create, patch, read, visible (create, then read what was created), one
+	// of the writer's, or insert (the yardstick A where there is no pgbench).
 	Work        string
 	Address     string
-	Database    string // for insert
+	Database    string // for insert and the writer's
 	Token       string
 	Connections int
 	WarmUp      time.Duration
 	Duration    time.Duration
 	// Rate is how many operations a second are begun, whatever the answers do; 0
 	// begins the next when the last was answered.
-	Rate     float64
-	IDs      []string
+	Rate float64
+	IDs  []string
+	// Commands is how many an operation does at once; 0 is one.
+	Commands int
 	Run      string
 	Airports string
 	// Lag asks for the greatest age of a receipt that a read did not show.
@@ -73,6 +75,8 @@ type load struct {
 	end      time.Time
 	begun    atomic.Int64 // operations, for pacing
 	receipts receipts
+	// writer is for work on the log without HTTP, nil otherwise.
+	writer *writer
 }
 
 // operation does one thing and tells how long it took.
@@ -97,8 +101,15 @@ func runLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	l := &load{spec: spec, requests: prepared}
+	if spec.Database != "" && spec.Work != "insert" {
+		if l.writer, err = openWriter(ctx, spec, prepared.airports); err != nil {
+			return err
+		}
+		defer l.writer.stop()
+	}
 	start := time.Now()
-	l := &load{spec: spec, requests: prepared, begin: start.Add(spec.WarmUp), end: start.Add(spec.WarmUp + spec.Duration)}
+	l.begin, l.end = start.Add(spec.WarmUp), start.Add(spec.WarmUp+spec.Duration)
 	workers := make([]worker, spec.Connections)
 	var all sync.WaitGroup
 	for i := range workers {
@@ -178,6 +189,10 @@ func (e statusError) Error() string { return fmt.Sprintf("status %d: %s", e.stat
 
 // operation makes what a worker repeats.
 func (l *load) operation(ctx context.Context, w *worker) (do operation, closing func(), err error) {
+	if l.writer != nil {
+		do, err = l.writer.operation(ctx)
+		return do, func() {}, err
+	}
 	if l.spec.Work == "insert" {
 		return l.inserting(ctx)
 	}
@@ -268,7 +283,7 @@ func (l *load) sum(workers []worker) loadResult {
 		}
 	}
 	result.Created = result.Created[:min(len(result.Created), maxKeptIDs)]
-	result.Operations = len(times)
+	result.Operations = len(times) * max(l.spec.Commands, 1)
 	result.P50, result.P99, result.Max = quantiles(times)
 	return result
 }

@@ -36,12 +36,16 @@ type bench struct {
 	duration, warmUp time.Duration
 	rounds           int
 	connections      int
+	hold             time.Duration
+	grown            int
 	perf             string
 	recording        sync.WaitGroup
 
 	database *database
 	hub      *hub
 	runs     int
+	// grownAddress is that of the log that was filled, once it was.
+	grownAddress string
 	// commandRate is the latest of the scenario commands.
 	commandRate float64
 	notesMutex  sync.Mutex
@@ -71,10 +75,12 @@ func dispatch(ctx context.Context, arguments []string) error {
 	flag.IntVar(&b.connections, "connections", 64, "connections of the client")
 	only := flag.String("only", "", "scenarios to run, a regular expression; what they are set against runs too")
 	markdown := flag.Bool("markdown", false, "write the table as Markdown")
+	flag.DurationVar(&b.hold, "hold", defaultHold, "how long an old snapshot is held for store-snapshot")
+	flag.IntVar(&b.grown, "grown", defaultGrown, "events in the log of store-grown; two gigabytes a million")
 	flag.StringVar(&b.perf, "perf", "", "folder for profiles by Linux perf, one a scenario; costs some of the rate")
 	flag.Parse()
 	chosen, err := regexp.Compile(*only)
-	if err != nil || *seconds <= 0 || *seconds > maxSeconds || b.rounds < 1 || b.connections < 1 {
+	if err != nil || *seconds <= 0 || *seconds > maxSeconds || b.rounds < 1 || b.connections < 1 || b.grown < 1 || b.hold > maxSeconds*time.Second {
 		return errors.Join(err, errors.New("see -help"))
 	}
 	b.duration = time.Duration(*seconds * float64(time.Second))

@@ -16,12 +16,23 @@ type scenario struct {
 	// atLeast the goal for that; 0 is no goal.
 	against string
 	atLeast float64
+	// also are goals beside that.
+	also []goal
+	// cpuWithin is how much more CPU an operation may cost than one of against; 0 is
+	// no goal.
+	cpuWithin float64
 	// needsHub says that `hub dev` must run; the others need the yardsticks' database.
 	needsHub bool
 	run      func(context.Context, *bench) (sample, error)
 	// verdict judges what is not a ratio, over all rounds: a goal in words and
 	// whether it is met.
 	verdict func([]sample) (goal string, met bool)
+}
+
+// goal is a least ratio to the rate of another scenario.
+type goal struct {
+	against string
+	atLeast float64
 }
 
 // Goals that are times.
@@ -52,13 +63,27 @@ func scenarios() []scenario {
 		{name: "D", about: "bare server, one SELECT by key a request, pool of 8",
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.bare(ctx, "select", "read") }},
 		{name: "commands", about: "POST /entities, distinct entities", against: "B", atLeast: 1.5, needsHub: true,
-			run: runCommands, verdict: viewKeepsUp},
+			also: []goal{{"B", 2}, {"C", 0.5}}, run: runCommands, verdict: viewKeepsUp},
 		{name: "one-entity", about: "PATCH of one and the same entity", against: "commands", atLeast: 0.7, needsHub: true,
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.onHub(ctx, "patch", nil) }},
 		{name: "read", about: "GET /entities/{id}", against: "D", atLeast: 0.6, needsHub: true,
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.onHub(ctx, "read", nil) }},
 		{name: "visible", about: "from the receipt to an answer that shows it, at a quarter of commands", against: "commands", needsHub: true,
 			run: runVisible, verdict: soonVisible},
+		{name: "store", about: "callers of one command loop, without HTTP, distinct entities", against: "A64", atLeast: 3,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.onLog(ctx, "store", b.connections) }},
+		{name: "store-hot", about: "the same on one entity", against: "store", atLeast: 0.7,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.onLog(ctx, "store-hot", b.connections) }},
+		{name: "store-hot-2", about: "the same from two processes", against: "store", atLeast: 0.4,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.onTwoProcesses(ctx, "store-hot") }},
+		{name: "store-snapshot", about: "as store, at the end of a time with an old snapshot held", against: "store", cpuWithin: maxCPUGrowth,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.underSnapshot(ctx) }},
+		{name: "store-grown", about: "as store, on a log that was filled before", against: "store", cpuWithin: maxCPUGrowth,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.onGrown(ctx) }},
+		{name: "rows", about: "raw INSERTs of the rows of 100 commands, one transaction at a time",
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.rawRows(ctx) }},
+		{name: "turns", about: "appends of 100 commands, one at a time", against: "rows", atLeast: 0.5,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.onLog(ctx, "turns", 1) }},
 	}
 }
 
@@ -99,6 +124,9 @@ func choose(only *regexp.Regexp) (chosen []scenario) {
 		}
 		if wanted[s.name] && s.against != "" {
 			wanted[s.against] = true
+		}
+		for _, goal := range s.also {
+			wanted[goal.against] = wanted[goal.against] || wanted[s.name]
 		}
 	}
 	for _, s := range all {

@@ -23,22 +23,33 @@ func row(s scenario, runs map[string][]sample) []string {
 	}
 	ratio, goals, met := "", []string{}, true
 	if s.against != "" {
-		ratios := make([]float64, len(own))
-		for i := range own {
-			ratios[i] = own[i].rate() / runs[s.against][i].rate()
+		ratio = fmt.Sprintf("%.2f × %s", ratioTo(own, runs[s.against], sample.rate), s.against)
+	}
+	for _, goal := range append([]goal{{s.against, s.atLeast}}, s.also...) {
+		if goal.atLeast > 0 {
+			goals = append(goals, fmt.Sprintf("%.1f × %s", goal.atLeast, goal.against))
+			met = met && ratioTo(own, runs[goal.against], sample.rate) >= goal.atLeast
 		}
-		value := median(ratios, func(ratio float64) float64 { return ratio })
-		ratio = fmt.Sprintf("%.2f × %s", value, s.against)
-		if s.atLeast > 0 {
-			goals = append(goals, fmt.Sprintf("%.1f × %s", s.atLeast, s.against))
-			met = value >= s.atLeast
-		}
+	}
+	if s.cpuWithin > 0 {
+		value := ratioTo(own, runs[s.against], sample.cpu)
+		goals = append(goals, fmt.Sprintf("CPU at most %.1f × %s (was %.2f)", s.cpuWithin, s.against, value))
+		met = met && value <= s.cpuWithin
 	}
 	if s.verdict != nil {
 		goal, reached := s.verdict(own)
 		goals, met = append(goals, goal), met && reached
 	}
 	return append(cells, ratio, strings.Join(goals, ", "), verdict(goals, met))
+}
+
+// ratioTo is the median of the ratios to another scenario's runs, round by round.
+func ratioTo(own, others []sample, of func(sample) float64) float64 {
+	ratios := make([]float64, len(own))
+	for i := range own {
+		ratios[i] = of(own[i]) / of(others[i])
+	}
+	return median(ratios, func(ratio float64) float64 { return ratio })
 }
 
 func verdict(goals []string, met bool) string {
