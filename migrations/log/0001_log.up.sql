@@ -441,14 +441,17 @@ DECLARE
 BEGIN
   incarnation := lock_log();
 
-  SELECT array_agg(n) INTO moved
-    FROM generate_series(1, cardinality(b_org)) AS n
-   WHERE (SELECT true FROM event_tags t WHERE t.org = b_org[n] AND t.tag = b_tag[n] AND t.position > b_head[n] LIMIT 1);
-
   SELECT e.position, e.recorded_at INTO base, recorded FROM events e ORDER BY e.position DESC LIMIT 1;
   base := coalesce(base, 0);
   -- The clock may step back; the log's time must not, so that a time means a position.
   recorded := greatest(clock_timestamp(), recorded);
+
+  -- Here and below the upper bound says nothing new, but keeps the empty partitions
+  -- ahead out of every look-up.
+  SELECT array_agg(n) INTO moved
+    FROM generate_series(1, cardinality(b_org)) AS n
+   WHERE (SELECT true FROM event_tags t WHERE t.org = b_org[n] AND t.tag = b_tag[n]
+                   AND t.position > b_head[n] AND t.position <= append_events.base LIMIT 1);
 
   IF (cardinality(b_org) > 0 AND incarnation IS DISTINCT FROM believed) OR moved IS NOT NULL THEN
     RETURN;
@@ -489,7 +492,7 @@ BEGIN
     WITH org_heads AS MATERIALIZED (
       -- As a range and sorted by both columns, so that no plan walks the primary key
       -- back to the last event of an organisation that has been silent for long.
-      SELECT o.org, coalesce((SELECT e.org_position FROM events e WHERE e.org BETWEEN o.org AND o.org
+      SELECT o.org, coalesce((SELECT e.org_position FROM events e WHERE e.org BETWEEN o.org AND o.org AND e.position <= append_events.base
                                ORDER BY e.org DESC, e.position DESC LIMIT 1), 0) AS head
         FROM (SELECT DISTINCT u.org FROM unnest(c_org) AS u(org)) o
     ), inserted AS (
@@ -526,6 +529,7 @@ BEGIN
              SELECT p.version FROM (
                SELECT e.version, e.position FROM events e
                 WHERE e.org = c_org[width_bucket(n, firsts)] AND e.stream = e_stream[n] AND e.version <= e_version[n]
+                  AND e.position <= append_events.base + total
                 ORDER BY e.org DESC, e.stream DESC, e.version DESC OFFSET 1 LIMIT 1) p
               WHERE p.position < append_events.base + n), 0))
       INTO untagged, wrong
