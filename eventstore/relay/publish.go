@@ -28,35 +28,71 @@ const (
 // was faster, or the stream was replaced.
 var errOvertaken = errors.New("the stream has another last sequence than expected")
 
+// A message is stored only if the one before it was, so an acknowledgement speaks for
+// all before it. It is asked for the first message of a session, so that what the
+// server has against it is told of it and of no other, for the last of what is there,
+// and in between as often as the window needs.
+const (
+	maxUnasked      = maxInFlight / 4
+	maxUnaskedBytes = maxInFlightBytes / 4
+)
+
 // window is what was sent and not acknowledged yet, oldest first. Its slice starts
 // over when it is empty, which it is at the latest at the end of a session.
 type window struct {
 	acks  []pending
 	first int
-	bytes int
+	// unasked was sent since the last message whose acknowledgement was asked for.
+	unasked load
+	// total is all of it.
+	total load
+	// begun says that the session has sent something.
+	begun bool
 }
 
+// load is a number of messages and what they weigh.
+type load struct{ messages, bytes int }
+
+// pending is an acknowledgement that was asked for and the messages it speaks for,
+// the last of them at position.
 type pending struct {
 	jetstream.PubAckFuture
+	load
 	position int64
-	bytes    int
 }
 
 func (w *window) len() int { return len(w.acks) - w.first }
 
-func (w *window) push(p pending) {
+// fits reports whether one more message may be sent.
+func (w *window) fits(size int) bool {
+	return w.total.messages < maxInFlight && w.total.bytes+size <= maxInFlightBytes
+}
+
+// add counts a message and reports whether its acknowledgement is due.
+func (w *window) add(size int, last bool) (ask bool) {
+	for _, l := range []*load{&w.unasked, &w.total} {
+		l.messages++
+		l.bytes += size
+	}
+	ask = last || !w.begun || w.unasked.messages >= maxUnasked || w.unasked.bytes >= maxUnaskedBytes
+	w.begun = true
+	return ask
+}
+
+func (w *window) push(future jetstream.PubAckFuture, position int64) {
 	if w.first == len(w.acks) {
 		w.acks, w.first = w.acks[:0], 0
 	}
-	w.acks = append(w.acks, p)
-	w.bytes += p.bytes
+	w.acks = append(w.acks, pending{future, w.unasked, position})
+	w.unasked = load{}
 }
 
 func (w *window) pop() pending {
 	p := w.acks[w.first]
 	w.acks[w.first] = pending{}
 	w.first++
-	w.bytes -= p.bytes
+	w.total.messages -= p.messages
+	w.total.bytes -= p.bytes
 	return p
 }
 
@@ -131,20 +167,29 @@ func (r *Relay) send(ctx context.Context, sent *window, after int64, entries []e
 		message := Encode(entries[i])
 		message.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatInt(after, 10)}
 		size := message.Size()
-		for sent.len() > 0 && (sent.len() >= maxInFlight || sent.bytes+size > maxInFlightBytes) {
+		for sent.len() > 0 && !sent.fits(size) {
 			if err := r.await(ctx, sent); err != nil {
 				return err
 			}
 		}
-		// An attempt of the client's own would come too late for the chain.
-		future, err := r.js.PublishMsgAsync(message, jetstream.WithRetryAttempts(0))
-		if err != nil {
+		if err := r.sendOne(sent, message, position, sent.add(size, i == len(entries)-1)); err != nil {
 			return publishFailure(position, err)
 		}
-		sent.push(pending{future, position, size})
 		after = position
 	}
 	return nil
+}
+
+func (r *Relay) sendOne(sent *window, message *nats.Msg, position int64, ask bool) error {
+	if !ask {
+		return r.conn.PublishMsg(message)
+	}
+	// An attempt of the client's own would come too late for the chain.
+	future, err := r.js.PublishMsgAsync(message, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		sent.push(future, position)
+	}
+	return err
 }
 
 // await takes the oldest acknowledgement, which comes within requestTimeout.
@@ -155,7 +200,7 @@ func (r *Relay) await(ctx context.Context, sent *window) error {
 		if ack.Stream != StreamName || ack.Sequence != uint64(oldest.position) { //nolint:gosec // positions are positive
 			return &failure{fmt.Sprintf("position %d was stored as sequence %d of stream %s", oldest.position, ack.Sequence, ack.Stream), nil}
 		}
-		r.acknowledged++
+		r.acknowledged += int64(oldest.messages)
 		r.sawPublished(oldest.position)
 		return nil
 	case err := <-oldest.Err():
