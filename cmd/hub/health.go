@@ -34,7 +34,7 @@ func (s *system) ready() error {
 func (s *system) health(ctx context.Context) httpapi.Health {
 	h := httpapi.Health{
 		Status: httpapi.Healthy, Service: "backend", Version: version, Timestamp: time.Now().UTC(),
-		Database: "connected", Features: []string{"entities"},
+		Database: "connected", Features: []string{"entities", "reactions"},
 		Components: map[string]httpapi.Component{
 			"redis": {Status: "unused"}, "nats": s.natsHealth(), "identity": s.identityHealth(ctx),
 		},
@@ -51,6 +51,9 @@ func (s *system) health(ctx context.Context) httpapi.Health {
 	if s.relay != nil {
 		status := s.relay.Status()
 		h.Components["relay"] = lagging(head, status.Published, status.Err)
+	}
+	if s.reactor != nil {
+		h.Components["reactions"] = s.reactionsHealth(head)
 	}
 	for _, c := range h.Components {
 		h.Status = worse(httpapi.Component{Status: h.Status}, c).Status

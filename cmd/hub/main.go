@@ -72,7 +72,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
-		newDev(), newServe(), newDevIdentity(), newHealthcheck(), newMigrate(), newConfig(), newToken(), newEvents(), newProjections(), newOpenAPI(), newVersion(),
+		newDev(), newServe(), newDevIdentity(), newHealthcheck(), newMigrate(), newConfig(), newToken(), newEvents(), newProjections(), newReactions(), newOpenAPI(), newVersion(),
 	)
 	return root
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
+	"github.com/reactdjango-hub/backend/reactions"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
@@ -62,9 +63,10 @@ type system struct {
 	level   *slog.LevelVar
 	metrics *telemetry.Registry
 
-	api    *httpapi.API
-	relay  *relay.Relay
-	engine *projections.Engine
+	api     *httpapi.API
+	relay   *relay.Relay
+	engine  *projections.Engine
+	reactor *reactions.Engine
 	// views is any pool of this process that reads where the views are; nil when no role
 	// needs them.
 	views *pgxpool.Pool
@@ -129,12 +131,19 @@ func (s *system) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.runs(config.CommandAPI) {
+	if s.needsLoop() {
 		loop, err := s.startLoop(ctx, background, appended)
 		if err != nil {
 			return err
 		}
-		options.Loop = loop
+		if s.runs(config.CommandAPI) {
+			options.Loop = loop
+		}
+		if s.runs(config.Reactor) {
+			if err := s.startReactor(ctx, background, loop.Submit); err != nil {
+				return err
+			}
+		}
 	}
 	var err error
 	if s.api, err = httpapi.New(options); err != nil {

@@ -17,6 +17,7 @@ var mayImport = map[string][]string{
 	"eventstore/subscription": {"eventstore", "eventstore/relay", "domain"},
 	"commands":                {"eventstore", "domain", "internal/telemetry"},
 	"projections":             {"eventstore", "eventstore/subscription", "domain", "internal/lease", "internal/telemetry"},
+	"reactions":               {"commands", "eventstore", "eventstore/relay", "eventstore/subscription", "domain", "internal/lease", "internal/telemetry"},
 	"readmodels":              {"domain", "eventstore", "internal/telemetry"},
 	"migrations":              {},
 
@@ -91,6 +92,7 @@ func TestDomainAreasDoNotImportEachOther(t *testing.T) {
 // homes says where each third-party package is used outside of tests. One home
 // means one place to read, to wrap and to replace. The key is a prefix.
 var homes = map[string][]string{
+	"github.com/ThreeDotsLabs/watermill":       {"reactions"},
 	"github.com/danielgtaylor/huma/v2":         {"internal/httpapi"},
 	"github.com/gorilla/mux":                   {"internal/httpapi"},
 	"github.com/rs/cors":                       {"internal/httpapi"},
@@ -103,9 +105,9 @@ var homes = map[string][]string{
 	// JSON that refuses what encoding/json lets through: duplicate names, bad UTF-8.
 	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity"},
 	// cmd/hub opens the pools and hands them on.
-	"github.com/jackc/pgx/v5":    {"eventstore", "projections", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
-	"github.com/nats-io/nats.go": {"eventstore/relay", "eventstore/subscription", "projections", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
-	"golang.org/x/sync":          {"eventstore/subscription", "cmd/hub"},
+	"github.com/jackc/pgx/v5":    {"eventstore", "projections", "reactions", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
+	"github.com/nats-io/nats.go": {"eventstore/relay", "eventstore/subscription", "projections", "reactions", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
+	"golang.org/x/sync":          {"eventstore/subscription", "reactions", "cmd/hub"},
 	"golang.org/x/text":          {"internal/strictjson"},
 	// An identifier is a plain value, used wherever there are any.
 	"github.com/google/uuid": {"."},

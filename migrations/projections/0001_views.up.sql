@@ -100,6 +100,31 @@ CREATE TABLE view_leases (
   expires_at timestamptz NOT NULL
 ) WITH (fillfactor = 10);
 
+-- How far each reaction has come; it moves when an event is done with.
+CREATE TABLE reaction_checkpoints (
+  name       text        NOT NULL PRIMARY KEY CHECK (name ~ '^[a-z][a-z_]{0,47}$'),
+  position   bigint      NOT NULL CHECK (position >= 0),
+  epoch      uuid        NOT NULL,
+  updated_at timestamptz NOT NULL
+) WITH (fillfactor = 10);
+
+-- Events that a reaction could not react to, and those behind them in their streams,
+-- which have no attempts. retry asks whoever does the reaction to take it up again.
+CREATE TABLE reaction_parked (
+  reaction  text        NOT NULL,
+  position  bigint      NOT NULL,
+  event_id  uuid        NOT NULL,
+  org       text        NOT NULL,
+  stream    text        NOT NULL,
+  type      text        NOT NULL,
+  reason    text        NOT NULL,
+  attempts  integer     NOT NULL CHECK (attempts >= 0),
+  retry     boolean     NOT NULL,
+  parked_at timestamptz NOT NULL,
+  PRIMARY KEY (reaction, position)
+);
+CREATE INDEX reaction_parked_stream ON reaction_parked (reaction, org, stream, position);
+
 -- Moves a checkpoint from one position to another, or raises HB001 when it is not
 -- there: whoever else moved it has written those rows. An error, because a batch is
 -- sent in one go and only an error takes its other statements back.
@@ -123,6 +148,9 @@ GRANT SELECT (id, view, version, kind, requested_by, state, done, total, attempt
               updated_at, finished_at) ON view_jobs TO hub_query;
 GRANT INSERT (view, version, kind, requested_by), UPDATE (cancel) ON view_jobs TO hub_query;
 GRANT SELECT, INSERT, UPDATE ON view_leases TO hub_projector;
+GRANT SELECT, INSERT, UPDATE ON reaction_checkpoints TO hub_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON reaction_parked TO hub_projector;
+GRANT SELECT ON reaction_checkpoints, reaction_parked TO hub_query;
 REVOKE EXECUTE ON FUNCTION advance_view FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION advance_view TO hub_projector;
 

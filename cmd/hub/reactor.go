@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/config"
+	"github.com/reactdjango-hub/backend/internal/httpapi"
+	"github.com/reactdjango-hub/backend/migrations"
+	"github.com/reactdjango-hub/backend/reactions"
+)
+
+// reactorConnections are for the leases, places and parked events of reactions, and as
+// many again for reading the log.
+const reactorConnections = 3
+
+func (s *system) startReactor(ctx, background context.Context, submit reactions.Submit) error {
+	places, err := s.placesPool(ctx)
+	if err != nil {
+		return err
+	}
+	log, err := s.pool(ctx, "reactor", migrations.Log, s.cfg.DatabaseURL, eventstore.RoleProjector, reactorConnections)
+	if err != nil {
+		return err
+	}
+	stream, err := jetstream.New(s.nats)
+	if err != nil {
+		return fmt.Errorf("preparing JetStream for the reactor: %w", err)
+	}
+	s.store = eventstore.New(log)
+	s.reactor = reactions.New(reactions.Options{
+		Pool: places, Store: s.store, Codec: codec(), NATS: stream, Submit: submit, Log: s.log, Metrics: s.metrics,
+	})
+	s.work(background, "reactor", s.reactor.Run)
+	return nil
+}
+
+// placesPool is where reactions and their tools keep how far they are.
+func (s *system) placesPool(ctx context.Context) (*pgxpool.Pool, error) {
+	return s.pool(ctx, "reactions", migrations.Projections, s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, reactorConnections)
+}
+
+// reactionsHealth is of the reactions that this process does.
+func (s *system) reactionsHealth(head int64) httpapi.Component {
+	worst := httpapi.Component{Status: httpapi.Healthy}
+	for _, r := range s.reactor.Status() {
+		if !r.Leading {
+			continue
+		}
+		fault := r.Err
+		if fault == "" && r.Parked > 0 {
+			fault = fmt.Sprintf("%d events are parked; hub reactions list shows them", r.Parked)
+		}
+		worst = worse(worst, lagging(head, r.Position, fault))
+	}
+	return worst
+}
+
+// needsLoop says whether this process gives commands.
+func (s *system) needsLoop() bool { return s.runs(config.CommandAPI) || s.runs(config.Reactor) }

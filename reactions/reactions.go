@@ -1,0 +1,129 @@
+// Package reactions does what follows from events: an event of the log comes in, and
+// commands go out.
+//
+//	subscription ──▶ subscriber ──▶ Watermill's router ──▶ React ──▶ commands.Loop
+//	  (the log)      one leader,    parking, retries,      (pure)    exactly once, by
+//	                 one message    time-outs, panics                the command's id
+//	                 in flight
+//
+// Events come in the order of the log, one after the other. A reaction has a place in
+// the log, reaction_checkpoints, which moves when an event is done with; a crash in
+// between brings the event again. Its commands then have the same ids as the first
+// time, and the receipts answer them: their effect is there once.
+//
+// An event that cannot be reacted to is parked, after some attempts, and the later
+// events of its stream with it, so that nothing overtakes it there; all other streams
+// go on. `hub reactions retry` takes it up again, and its stream behind it; `drop` gives
+// it up. What is not the event's fault, as a log that does not answer, is waited for
+// instead, for as long as it takes.
+package reactions
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
+)
+
+// Reaction declares what follows from some events.
+type Reaction struct {
+	// Name is of lower-case letters and underscores. It stays: the place in the log and
+	// the ids of commands hang on it.
+	Name string
+	// Types are the events it reacts to. A reaction that is new begins at the end of
+	// the log: what happened before it was there is not its business.
+	Types []string
+	// React says which commands an event leads to, in order. It is pure: the same event
+	// leads to the same commands. An error parks the event.
+	React func(Event) ([]domain.Decider, error)
+}
+
+// Event is an event of the log together with its payload, upcast to the schema
+// version of this program.
+type Event struct {
+	domain.Event
+	Payload domain.Payload
+}
+
+// Submit is commands.Loop.Submit.
+type Submit func(context.Context, commands.Submission) (commands.Receipt, error)
+
+// Options are what reactions work on.
+type Options struct {
+	// Pool keeps places and parked events, in the database of the views, as
+	// eventstore.RoleProjector.
+	Pool *pgxpool.Pool
+	// Store reads the log, as eventstore.RoleProjector.
+	Store *eventstore.Store
+	Codec *eventstore.Codec
+	// NATS brings events as they happen. Without it, nil or down, they are read from
+	// the store.
+	NATS   jetstream.JetStream
+	Submit Submit
+	// LeaseTTL is lease.Options.TTL.
+	LeaseTTL time.Duration
+	// Log is told what is parked and why; nil is silent.
+	Log     *slog.Logger
+	Metrics *telemetry.Registry
+}
+
+// Status is how far a reaction is, as this process knows it.
+type Status struct {
+	Name string
+	// Leading says that this process does it; Position is 0 otherwise.
+	Leading  bool
+	Position int64
+	// Parked is how many of its events are parked.
+	Parked int64
+	// Err says in a sentence for operators why it does not go on; empty when all is well.
+	Err string
+}
+
+// Engine runs all reactions, each in one of the processes that have an engine.
+type Engine struct {
+	options     Options
+	subscribers []*subscriber
+	metrics     *metrics
+}
+
+// New makes an engine for all reactions (All).
+func New(options Options) *Engine { return newEngine(options, All()) }
+
+func newEngine(options Options, reactions []Reaction) *Engine {
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{options: options, metrics: newMetrics(options.Metrics, reactions)}
+	for _, r := range reactions {
+		e.subscribers = append(e.subscribers, newSubscriber(options, r))
+	}
+	return e
+}
+
+// Run reacts until the context ends, which is its only end; what is under way is
+// finished. Failures are shown in Status and tried again.
+func (e *Engine) Run(ctx context.Context) error {
+	router, err := e.router()
+	if err != nil {
+		return err
+	}
+	// A router without a reaction does not look at the context.
+	defer context.AfterFunc(ctx, func() { _ = router.Close() })()
+	return router.Run(ctx)
+}
+
+// Status is safe to call from anywhere.
+func (e *Engine) Status() []Status {
+	statuses := make([]Status, len(e.subscribers))
+	for i, s := range e.subscribers {
+		statuses[i] = s.currentStatus()
+	}
+	return statuses
+}
