@@ -72,7 +72,8 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
-		newDev(), newServe(), newDevIdentity(), newHealthcheck(), newMigrate(), newConfig(), newToken(), newEvents(), newProjections(), newReactions(), newOpenAPI(), newVersion(),
+		newDev(), newServe(), newDevIdentity(), newHealthcheck(), newMigrate(), newConfig(), newToken(), newEvents(), newProjections(), newReactions(),
+		newBackup(), newRestore(), newOpenAPI(), newVersion(),
 	)
 	return root
 }

@@ -212,7 +212,7 @@ func TestLogThatIsAwayIsSaidAndComesBack(t *testing.T) {
 func TestStreamAheadOfTheLogIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	former, l, broker := newLog(t), newLog(t), hubtest.NATS(t)
-	_, err := former.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position) VALUES (2, 0)`)
+	_, err := former.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position, fork_position) VALUES (2, 0, 0)`)
 	require.NoError(t, err)
 	former.appendSome(t, 40)
 	former.stream(t, broker.JetStream, 1)

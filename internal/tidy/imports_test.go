@@ -13,6 +13,7 @@ import (
 var mayImport = map[string][]string{
 	"domain":                  {},
 	"eventstore":              {"domain", "internal/telemetry"},
+	"eventstore/archive":      {},
 	"eventstore/relay":        {"eventstore", "domain", "internal/lease", "internal/telemetry"},
 	"eventstore/subscription": {"eventstore", "eventstore/relay", "domain"},
 	"commands":                {"eventstore", "domain", "internal/telemetry"},

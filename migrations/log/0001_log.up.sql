@@ -40,8 +40,13 @@ GRANT USAGE ON SCHEMA public TO hub_command, hub_relay, hub_projector, hub_query
 CREATE SCHEMA hub_guard;
 GRANT USAGE ON SCHEMA hub_guard TO PUBLIC;
 
+-- The one exception: the epoch that an empty log was made with gives way to those of a
+-- backup (restore_epochs). No event has it.
 CREATE FUNCTION hub_guard.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+  IF TG_TABLE_NAME = 'log_epochs' AND TG_OP = 'DELETE' AND NOT EXISTS (SELECT FROM public.events) THEN
+    RETURN NULL;
+  END IF;
   RAISE EXCEPTION 'the log is append-only: % on % is refused', TG_OP, TG_TABLE_NAME
     USING ERRCODE = 'insufficient_privilege';
 END
@@ -51,7 +56,7 @@ $$;
 -- and the guard itself.
 CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs|log_lock)(_p[0-9]+)?($|\.)'
-    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events)\('
+    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events|restore_epochs)\('
     OR identity ~ '^public\.events_org_' OR identity ~ '^hub_guard\.';
 
 -- Refuses DDL on the log to everybody, the owner and superusers included; only
@@ -600,6 +605,8 @@ DECLARE
   incarnation text := lock_log();
   current     log_epochs;
   last        bigint;
+  -- Not every epoch has an event: a restore starts one without.
+  version     bigint := (SELECT count(*) + 1 FROM events e WHERE e.org = '_hub' AND e.stream = 'log:epochs');
 BEGIN
   SELECT * INTO current FROM log_epochs l ORDER BY l.number DESC LIMIT 1;
   last := (SELECT h.head FROM log_head() h);
@@ -622,14 +629,29 @@ BEGIN
     believed => incarnation, b_org => '{}', b_tag => '{}', b_head => '{}',
     c_id => ARRAY[event_command], c_org => ARRAY['_hub'], c_caller => ARRAY['system:relay'], c_key => ARRAY[NULL::text],
     c_hash => ARRAY[NULL::bytea], c_refusal => ARRAY[NULL::text], c_resource => ARRAY['epochs'],
-    c_created => ARRAY[current.number = 1], c_version => ARRAY[current.number], c_events => ARRAY[1],
+    c_created => ARRAY[version = 1], c_version => ARRAY[version], c_events => ARRAY[1],
     c_actor => ARRAY['{"sub":"system:relay","person":"system:relay"}'], c_on_behalf_of => ARRAY[NULL::text],
     c_reason => ARRAY[NULL::text], c_request => ARRAY[NULL::text], c_correlation => ARRAY[NULL::text],
     c_causation => ARRAY[NULL::text], c_occurred => ARRAY[clock_timestamp()],
-    e_id => ARRAY[event_id], e_stream => ARRAY['log:epochs'], e_version => ARRAY[current.number],
+    e_id => ARRAY[event_id], e_stream => ARRAY['log:epochs'], e_version => ARRAY[version],
     e_type => ARRAY['log.forked'], e_schema_version => ARRAY[event_schema], e_tags => ARRAY['{log:epochs}'],
     e_subjects => ARRAY['{}'], e_data => ARRAY[event_data]);
   RETURN true;
+END
+$$;
+
+-- Begins a restore into an empty log (hub restore, as a superuser): the log gets the epochs
+-- that it had, and a new one after the backup's head, since what came later is lost. Who
+-- saw a position up to the head, under whatever epoch, has seen what is restored.
+CREATE FUNCTION restore_epochs(epochs uuid[], afters bigint[], forks bigint[], starts timestamptz[], head bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  PERFORM lock_log();
+  DELETE FROM log_epochs;
+  INSERT INTO log_epochs (number, epoch, after_position, fork_position, started_at)
+  SELECT e.number, e.epoch, e.after, e.fork, e.started
+    FROM unnest(epochs, afters, forks, starts) WITH ORDINALITY AS e(epoch, after, fork, started, number);
+  INSERT INTO log_epochs (number, after_position, fork_position) VALUES (cardinality(epochs) + 1, head, head);
 END
 $$;
 
@@ -712,7 +734,7 @@ $$;
 
 -- Functions are open to everybody unless this says otherwise.
 REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, read_stream, load_boundaries, lock_log(), append_events, find_receipts,
-  position_since, fork_log, reappend_events FROM PUBLIC;
+  position_since, fork_log, reappend_events, restore_epochs FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;
 GRANT EXECUTE ON FUNCTION log_head(), read_log TO hub_relay, hub_projector;
 GRANT EXECUTE ON FUNCTION position_since, fork_log, reappend_events TO hub_relay;
