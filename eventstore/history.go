@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,14 @@ type Epoch struct {
 	After int64
 	// Fork is the last position of which what was known under earlier epochs is true.
 	Fork int64
+	// Lost is what was published last of the history before; zero for the first epoch.
+	Lost Published
+}
+
+// Published is an event that was published at a position, Nil where only that is known.
+type Published struct {
+	Position int64
+	Event    uuid.UUID
 }
 
 // History is what the log is known to be at one moment.
@@ -49,14 +58,31 @@ func (h History) Has(epoch uuid.UUID, position int64) bool {
 	return known
 }
 
+// Settled reports whether an epoch was begun because of what was published there.
+func (h History) Settled(last Published) bool {
+	return slices.ContainsFunc(h.Epochs, func(e Epoch) bool { return e.Lost == last && e.Lost.Position > 0 })
+}
+
+// Knows reports whether the log has or had the epoch.
+func (h History) Knows(epoch uuid.UUID) bool {
+	return slices.ContainsFunc(h.Epochs, func(e Epoch) bool { return e.ID == epoch })
+}
+
 // History reads all epochs, and the head, at one moment. For all roles.
 func (s *Store) History(ctx context.Context) (History, error) {
 	var history History
-	rows, err := s.pool.Query(ctx, `SELECT h.head, l.epoch, l.after_position, l.fork_position FROM log_head() h CROSS JOIN log_epochs l ORDER BY l.number`)
+	rows, err := s.pool.Query(ctx, `
+		SELECT h.head, l.epoch, l.after_position, l.fork_position, coalesce(l.lost_position, 0), l.lost_event
+		  FROM log_head() h CROSS JOIN log_epochs l ORDER BY l.number`)
 	if err == nil {
 		history.Epochs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Epoch, error) {
-			var e Epoch
-			return e, row.Scan(&history.Head, &e.ID, &e.After, &e.Fork)
+			var (
+				e    Epoch
+				lost uuid.NullUUID
+			)
+			err := row.Scan(&history.Head, &e.ID, &e.After, &e.Fork, &e.Lost.Position, &lost)
+			e.Lost.Event = lost.UUID
+			return e, err
 		})
 	}
 	if err != nil {
@@ -77,10 +103,9 @@ func (s *Store) PositionSince(ctx context.Context, since time.Time) (position in
 // Loss is what shows that the log has lost its end: something was published at a
 // position, under an epoch, that the log does not hold.
 type Loss struct {
-	Epoch    uuid.UUID
-	Position int64
-	// Event is the one that was published, Nil when that is not known any more.
-	Event uuid.UUID
+	Epoch uuid.UUID
+	// Published is what was published last.
+	Published
 	// Common is the last position known to be the same in the log and in what was
 	// published.
 	Common int64

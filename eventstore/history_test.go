@@ -71,28 +71,33 @@ func TestAForkStartsAnEpochAndSaysSo(t *testing.T) {
 	entries, err := l.relayer.ReadLog(t.Context(), 0, 10)
 	require.NoError(t, err)
 
-	held := eventstore.Loss{Epoch: before.Epoch(), Position: 2, Event: entries[1].ID, Common: 1}
+	held := lossAt(before.Epoch(), 2, entries[1].ID, 1)
 	for name, loss := range map[string]eventstore.Loss{
 		"the log has the event":      held,
-		"the log has an event there": {Epoch: before.Epoch(), Position: 2, Common: 1},
-		"another epoch is in force":  {Epoch: uuid.New(), Position: 9, Event: uuid.New(), Common: 1},
-		"the epoch of nobody at all": {Position: 9, Common: 1},
+		"the log has an event there": lossAt(before.Epoch(), 2, uuid.Nil, 1),
+		"another epoch is in force":  lossAt(uuid.New(), 9, uuid.New(), 1),
+		"the epoch of nobody at all": lossAt(uuid.Nil, 9, uuid.Nil, 1),
 	} {
 		forked, err := l.relayer.Fork(t.Context(), loss)
 		require.NoError(t, err, name)
 		require.False(t, forked, name)
 	}
-	_, err = l.relayer.Fork(t.Context(), eventstore.Loss{Epoch: before.Epoch(), Position: 9, Event: uuid.New(), Common: 3})
+	_, err = l.relayer.Fork(t.Context(), lossAt(before.Epoch(), 9, uuid.New(), 3))
 	require.ErrorContains(t, err, "cannot have parted after position 3")
 
-	forked, err := l.relayer.Fork(t.Context(), eventstore.Loss{Epoch: before.Epoch(), Position: 9, Event: uuid.New(), Common: 1})
+	lost := lossAt(before.Epoch(), 9, uuid.New(), 1)
+	forked, err := l.relayer.Fork(t.Context(), lost)
 	require.NoError(t, err)
 	require.True(t, forked)
 	after, err := l.relayer.History(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, eventstore.History{Head: 3, Epochs: []eventstore.Epoch{before.Epochs[0], {ID: after.Epoch(), After: 2, Fork: 1}}}, after)
+	require.Equal(t, eventstore.History{Head: 3, Epochs: []eventstore.Epoch{before.Epochs[0], {ID: after.Epoch(), After: 2, Fork: 1, Lost: lost.Published}}}, after)
+	require.True(t, after.Settled(lost.Published))
+	require.False(t, before.Settled(lost.Published) || after.Settled(eventstore.Published{}))
+	require.True(t, after.Knows(before.Epoch()) && after.Knows(after.Epoch()))
+	require.False(t, before.Knows(after.Epoch()))
 	require.Equal(t, before.Log(), after.Log())
-	again, err := l.relayer.Fork(t.Context(), eventstore.Loss{Epoch: before.Epoch(), Position: 9, Event: uuid.New(), Common: 1})
+	again, err := l.relayer.Fork(t.Context(), lossAt(before.Epoch(), 9, uuid.New(), 1))
 	require.NoError(t, err)
 	require.False(t, again, "another relay was faster")
 
@@ -109,6 +114,10 @@ func TestAForkStartsAnEpochAndSaysSo(t *testing.T) {
 	assert.Equal(t, logevent.Forked{ForkPosition: 1, OldEpoch: before.Epoch(), NewEpoch: after.Epoch(), LostFrom: 2, LostThrough: 9}, data)
 	assert.Equal(t, after.Epoch(), entries[1].Epoch)
 	assert.True(t, leafHolds(t, l), "the leaf of what the relay wrote")
+}
+
+func lossAt(epoch uuid.UUID, position int64, event uuid.UUID, common int64) eventstore.Loss {
+	return eventstore.Loss{Epoch: epoch, Published: eventstore.Published{Position: position, Event: event}, Common: common}
 }
 
 // lossOf is a log that was put back behind its first two events, and what it lost.
@@ -236,7 +245,7 @@ func TestOnlyTheRelayMaySettleALoss(t *testing.T) {
 	l := newLog(t)
 	for _, role := range []eventstore.Role{eventstore.RoleCommand, eventstore.RoleProjector, eventstore.RoleQuery} {
 		store := eventstore.New(hubtest.Pool(t, l.url, string(role)))
-		_, err := store.Fork(t.Context(), eventstore.Loss{Epoch: uuid.New(), Position: 9})
+		_, err := store.Fork(t.Context(), lossAt(uuid.New(), 9, uuid.Nil, 0))
 		assert.ErrorContains(t, err, "permission denied", role)
 		entry := eventstore.LogEntry{}
 		entry.Position, entry.Receipt = 1, &eventstore.Receipt{}

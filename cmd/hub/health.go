@@ -50,7 +50,11 @@ func (s *system) health(ctx context.Context) httpapi.Health {
 	}
 	if s.relay != nil {
 		status := s.relay.Status()
-		h.Components["relay"] = lagging(head, status.Published, status.Err)
+		component := lagging(head, status.Published, status.Err)
+		if !status.Leading && component.Status == httpapi.Healthy {
+			component.Detail = "another relay works"
+		}
+		h.Components["relay"] = component
 	}
 	if s.reactor != nil {
 		h.Components["reactions"] = s.reactionsHealth(head)

@@ -24,6 +24,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/lease"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
@@ -35,7 +36,7 @@ import (
 // relay and each projection use one connection at a time.
 const (
 	commandConnections   = 4
-	relayConnections     = 2
+	relayConnections     = 3
 	projectorConnections = 4
 	queryConnections     = 8
 )
@@ -235,6 +236,7 @@ func (s *system) startRelay(ctx, background context.Context, appended *eventstor
 	s.store = store
 	s.relay, err = relay.New(s.nats, store, appended, relay.Options{
 		Stream: relay.StreamConfig{Replicas: s.cfg.NATSReplicas, MaxAge: s.cfg.StreamMaxAge, MaxBytes: s.cfg.StreamMaxBytes},
+		Lease:  lease.New(lease.Options{Pool: pool, Table: lease.LogTable, Name: "relay", Log: s.log}),
 		Log:    s.log, Metrics: s.metrics,
 	})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/local"
+	"github.com/reactdjango-hub/backend/migrations"
 )
 
 // patience ends tests that have failed; the others never wait for it.
@@ -28,16 +29,58 @@ func TestMain(m *testing.M) { hubtest.Main(m) }
 
 // eventLog is a log of one test.
 type eventLog struct {
+	address          string
 	appender, reader *eventstore.Store
 }
 
 func newLog(t *testing.T) *eventLog {
 	t.Helper()
-	address := hubtest.Database(t, hubtest.Log())
-	return &eventLog{
-		appender: eventstore.New(hubtest.Pool(t, address, string(eventstore.RoleCommand))),
-		reader:   eventstore.New(hubtest.Pool(t, address, string(eventstore.RoleRelay))),
-	}
+	l := &eventLog{address: hubtest.Database(t, hubtest.Log())}
+	l.connect(t)
+	return l
+}
+
+// newOwnLog is a log that is no copy of a template, which all the others are.
+func newOwnLog(t *testing.T) *eventLog {
+	t.Helper()
+	l := &eventLog{address: hubtest.Database(t, hubtest.Migration{})}
+	require.NoError(t, migrations.Log.Up(t.Context(), l.address))
+	l.connect(t)
+	return l
+}
+
+// connect takes new connections, after those of before were broken.
+func (l *eventLog) connect(t *testing.T) {
+	t.Helper()
+	l.appender = eventstore.New(hubtest.Pool(t, l.address, string(eventstore.RoleCommand)))
+	l.reader = eventstore.New(hubtest.Pool(t, l.address, string(eventstore.RoleRelay)))
+}
+
+func (l *eventLog) backUp(t *testing.T) *hubtest.Backup {
+	t.Helper()
+	backup := hubtest.TakeBackup(t, l.address)
+	l.connect(t)
+	return backup
+}
+
+func (l *eventLog) restore(t *testing.T, backup *hubtest.Backup) {
+	t.Helper()
+	backup.Restore(t)
+	l.connect(t)
+}
+
+func (l *eventLog) entries(t *testing.T) []eventstore.LogEntry {
+	t.Helper()
+	entries, err := l.reader.ReadLog(t.Context(), 0, eventstore.MaxReadLimit)
+	require.NoError(t, err)
+	return entries
+}
+
+func (l *eventLog) epochs(t *testing.T) []eventstore.Epoch {
+	t.Helper()
+	history, err := l.reader.History(t.Context())
+	require.NoError(t, err)
+	return history.Epochs
 }
 
 // appendFrom has appenders write to streams of their own, all at once.

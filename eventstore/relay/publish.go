@@ -59,6 +59,7 @@ type pending struct {
 	jetstream.PubAckFuture
 	load
 	position int64
+	recorded time.Time
 }
 
 func (w *window) len() int { return len(w.acks) - w.first }
@@ -79,11 +80,11 @@ func (w *window) add(size int, last bool) (ask bool) {
 	return ask
 }
 
-func (w *window) push(future jetstream.PubAckFuture, position int64) {
+func (w *window) push(future jetstream.PubAckFuture, position int64, recorded time.Time) {
 	if w.first == len(w.acks) {
 		w.acks, w.first = w.acks[:0], 0
 	}
-	w.acks = append(w.acks, pending{future, w.unasked, position})
+	w.acks = append(w.acks, pending{future, w.unasked, position, recorded})
 	w.unasked = load{}
 }
 
@@ -96,10 +97,10 @@ func (w *window) pop() pending {
 	return p
 }
 
-// publish sends the log after a position, in order, and goes on with what is
-// appended, until the session's time is over or the context ends (nil). The log is
-// read on while the server works on what was sent.
-func (r *Relay) publish(ctx context.Context, after int64) error {
+// publish sends the log after an event, in order, and goes on with what is appended,
+// until the session's time is over or the context ends (nil). The log is read on while
+// the server works on what was sent.
+func (r *Relay) publish(ctx context.Context, after mark) error {
 	poll := time.NewTicker(r.pollInterval)
 	defer poll.Stop()
 	over := time.Now().Add(r.sessionTime)
@@ -111,10 +112,12 @@ func (r *Relay) publish(ctx context.Context, after int64) error {
 		if err != nil {
 			return err
 		}
-		if err := r.send(ctx, &sent, after, entries); err != nil {
+		if err := r.send(ctx, &sent, after.position, entries); err != nil {
 			return err
 		}
-		after += int64(len(entries))
+		if n := len(entries); n > 0 {
+			after = mark{entries[n-1].Position, entries[n-1].ID}
+		}
 		if (len(entries) == batchSize || r.woken()) && time.Now().Before(over) {
 			continue
 		}
@@ -134,10 +137,24 @@ func (r *Relay) publish(ctx context.Context, after int64) error {
 	}
 }
 
-func (r *Relay) read(ctx context.Context, after int64) ([]eventstore.LogEntry, error) {
+// read returns what follows an event. The event itself is read with it each time: a
+// log that was put back to an earlier state, and has grown again since, must not be
+// taken for the continuation of what was published.
+func (r *Relay) read(ctx context.Context, after mark) ([]eventstore.LogEntry, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	entries, err := r.store.ReadLog(ctx, after, batchSize)
+	var (
+		entries []eventstore.LogEntry
+		err     error
+	)
+	if after.position == 0 {
+		entries, err = r.store.ReadLog(ctx, 0, batchSize)
+	} else if entries, err = r.store.ReadLog(ctx, after.position-1, batchSize+1); err == nil {
+		if len(entries) == 0 || entries[0].ID != after.event {
+			return nil, errSettled
+		}
+		entries = entries[1:]
+	}
 	if err != nil {
 		return nil, &failure{"the log cannot be read", err}
 	}
@@ -172,7 +189,7 @@ func (r *Relay) send(ctx context.Context, sent *window, after int64, entries []e
 				return err
 			}
 		}
-		if err := r.sendOne(sent, message, position, sent.add(size, i == len(entries)-1)); err != nil {
+		if err := r.sendOne(sent, message, &entries[i], sent.add(size, i == len(entries)-1)); err != nil {
 			return publishFailure(position, err)
 		}
 		after = position
@@ -180,14 +197,14 @@ func (r *Relay) send(ctx context.Context, sent *window, after int64, entries []e
 	return nil
 }
 
-func (r *Relay) sendOne(sent *window, message *nats.Msg, position int64, ask bool) error {
+func (r *Relay) sendOne(sent *window, message *nats.Msg, entry *eventstore.LogEntry, ask bool) error {
 	if !ask {
 		return r.conn.PublishMsg(message)
 	}
 	// An attempt of the client's own would come too late for the chain.
 	future, err := r.js.PublishMsgAsync(message, jetstream.WithRetryAttempts(0))
 	if err == nil {
-		sent.push(future, position)
+		sent.push(future, entry.Position, entry.RecordedAt)
 	}
 	return err
 }
@@ -200,8 +217,7 @@ func (r *Relay) await(ctx context.Context, sent *window) error {
 		if ack.Stream != StreamName || ack.Sequence != uint64(oldest.position) { //nolint:gosec // positions are positive
 			return &failure{fmt.Sprintf("position %d was stored as sequence %d of stream %s", oldest.position, ack.Sequence, ack.Stream), nil}
 		}
-		r.acknowledged += int64(oldest.messages)
-		r.sawPublished(oldest.position)
+		r.sawPublished(oldest)
 		return nil
 	case err := <-oldest.Err():
 		return publishFailure(oldest.position, err)

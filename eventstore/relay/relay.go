@@ -4,25 +4,29 @@
 //
 //	log ── ReadLog(after) ──▶ Encode ──▶ publish, expecting sequence position−1 ──▶ HUB_EVENTS
 //	 ▲                                                                                  │
-//	 └────────────── reconcile: where does the stream end, and is that ours? ◀──────────┘
+//	 └───────── reconcile: where does the stream end, and is that ours? settle ◀────────┘
 //
 // The stream is the relay's only memory. JetStream stores a message only if the one
 // before it is the last of the stream, so neither a retry, nor a late message of an
 // earlier attempt, nor a second relay can leave a gap, a duplicate or a wrong order:
 // whatever is stored at a sequence is the event of that position.
 //
+// Of all relays one works, by a lease (internal/lease); the others only look. That is
+// for speed: two at once collide, and do no harm.
+//
 // Every few seconds, and after anything unexpected, the relay looks at the stream
-// again. A stream that lost its end or all of it is filled up. One that is ahead of
-// the log or holds another event where they meet means that the log was restored to
-// an earlier state: the relay then refuses rather than guesses, publishes nothing,
-// says so in its Status, and looks again until an operator has settled it.
+// again and compares event ids where the stream ends (reconcile.go). A stream that lost
+// its end is filled up, and one that is gone is made again from the first position that
+// would have been kept. One that holds what the log does not, because the log has lost
+// its end, is settled (settle.go): the lost events are appended to the log again if all
+// of them are there and nothing came since; otherwise the log goes on in a new epoch
+// and the stream is made again.
 //
 // Nothing waits for the relay: with NATS down commands are accepted as ever.
 package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -33,6 +37,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/lease"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
@@ -56,21 +61,12 @@ const (
 // Options are what a relay can do without.
 type Options struct {
 	Stream StreamConfig
+	// Lease lets one of several relays work at a time; nil works always.
+	Lease *lease.Lease
 	// Log is told when the relay stops and resumes publishing; nil is silent.
 	Log *slog.Logger
 	// Metrics gets what the relay counts; nil counts nowhere.
 	Metrics *telemetry.Registry
-}
-
-// Status is how far the relay is, for health and metrics.
-type Status struct {
-	// Published is the position up to which the stream is known to have the log;
-	// Head the last position that the relay saw in the log.
-	Published, Head int64
-	// Err says in a sentence for operators, without addresses or secrets, why
-	// nothing is published; empty when all is well. Since is when that began.
-	Err   string
-	Since time.Time
 }
 
 // Relay copies the log to JetStream. Any number may run at once: they slow each
@@ -81,6 +77,7 @@ type Relay struct {
 	store   *eventstore.Store
 	wake    *eventstore.Signal
 	options Options
+	metrics metrics
 
 	// acknowledged counts what this relay got stored itself.
 	acknowledged int64
@@ -114,20 +111,8 @@ func New(conn *nats.Conn, store *eventstore.Store, wake *eventstore.Signal, opti
 		conn: conn, js: js, store: store, wake: wake, options: options,
 		changed: func(Status) {}, pollInterval: pollInterval, sessionTime: sessionTime,
 	}
-	r.measure(options.Metrics)
+	r.metrics = newMetrics(options.Metrics, r)
 	return r, nil
-}
-
-// measure shows the status as metrics.
-func (r *Relay) measure(metrics *telemetry.Registry) {
-	metrics.Sample("hub_relay_head_position", "Last position that the relay saw in the log.", func() float64 { return float64(r.Status().Head) })
-	metrics.Sample("hub_relay_published_position", "Position up to which JetStream has the log.", func() float64 { return float64(r.Status().Published) })
-	metrics.Sample("hub_relay_stopped", "1 while the relay cannot publish.", func() float64 {
-		if r.Status().Err != "" {
-			return 1
-		}
-		return 0
-	})
 }
 
 // Run publishes until the context ends, which is its only end: then it returns nil.
@@ -138,6 +123,21 @@ func (r *Relay) Run(ctx context.Context) error {
 		return fmt.Errorf("subscribing to %s: %w", NudgeSubject, err)
 	}
 	defer func() { _ = nudges.Unsubscribe() }()
+	if r.options.Lease == nil {
+		r.lead(ctx, 0)
+		return nil
+	}
+	var all sync.WaitGroup
+	all.Go(func() { r.options.Lease.Run(ctx, r.lead) })
+	all.Go(func() { r.watch(ctx) })
+	all.Wait()
+	return nil
+}
+
+// lead publishes until the context ends.
+func (r *Relay) lead(ctx context.Context, _ int64) {
+	r.update(func(s *Status) { s.Leading = true })
+	defer r.update(func(s *Status) { s.Leading, s.Err = false, "" })
 	defer r.js.CleanupPublisher()
 
 	backoff := firstBackoff
@@ -145,7 +145,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		before := r.acknowledged
 		err := r.session(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		// Progress of another relay does not count: it is the one to go on.
 		if err == nil || r.acknowledged > before {
@@ -160,7 +160,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		// Without the random half, two relays that collided would do so again.
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(backoff/2 + rand.N(backoff/2)): //nolint:gosec // nothing secret
 		}
 		backoff = min(2*backoff, lastBackoff)
@@ -174,81 +174,43 @@ func (r *Relay) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.recovered(published)
+	r.recovered(published.position)
 	return r.publish(ctx, published)
 }
 
-// Status is safe to call from anywhere.
-func (r *Relay) Status() Status {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.status
-}
-
-// update changes the status and tells those who wait for it.
-func (r *Relay) update(change func(*Status)) {
-	r.mu.Lock()
-	change(&r.status)
-	status := r.status
-	r.mu.Unlock()
-	r.changed(status)
-}
-
-func (r *Relay) sawHead(head int64) {
-	r.update(func(s *Status) { s.Head = head })
-}
-
-func (r *Relay) sawPublished(position int64) {
-	r.update(func(s *Status) { s.Published = position })
-}
-
-func (r *Relay) recovered(published int64) {
-	previous := r.Status().Err
-	if previous != "" {
-		r.options.Log.Info("relay: publishing again", "position", published)
+// watch keeps the status true while another relay works.
+func (r *Relay) watch(ctx context.Context) {
+	ticker := time.NewTicker(sessionTime)
+	defer ticker.Stop()
+	for {
+		if !r.Status().Leading {
+			r.look(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
+}
+
+// look reads how far the relay that works has come. What cannot be read is shown by
+// the health of the database and of NATS.
+func (r *Relay) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	head, epoch, err := r.store.Head(ctx)
+	if err != nil {
+		return
+	}
+	stream, err := r.js.Stream(ctx, StreamName)
+	if err != nil {
+		return
+	}
+	last := int64(stream.CachedInfo().State.LastSeq) //nolint:gosec // positions are bigint
 	r.update(func(s *Status) {
-		s.Published, s.Err = published, ""
-		if previous != "" || s.Since.IsZero() {
-			s.Since = time.Now()
+		if !s.Leading {
+			s.Head, s.Published, s.Epoch = max(head, last), last, epoch.String()
 		}
 	})
 }
-
-// failed shows a failure, unless it only means to look at the stream again.
-func (r *Relay) failed(err error) {
-	var f *failure
-	switch {
-	case errors.Is(err, errOvertaken):
-		return
-	case !errors.As(err, &f):
-		f = &failure{says: "the relay failed", cause: err}
-	}
-	previous := r.Status().Err
-	if previous == f.says {
-		return
-	}
-	r.options.Log.Warn("relay: not publishing", "reason", f.says, "error", err)
-	r.update(func(s *Status) {
-		s.Err = f.says
-		if previous == "" {
-			s.Since = time.Now()
-		}
-	})
-}
-
-// failure is an error with a sentence for Status. The cause may hold addresses and
-// is for the log only.
-type failure struct {
-	says  string
-	cause error
-}
-
-func (f *failure) Error() string {
-	if f.cause == nil {
-		return f.says
-	}
-	return f.says + ": " + f.cause.Error()
-}
-
-func (f *failure) Unwrap() error { return f.cause }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -34,10 +36,19 @@ type StreamConfig struct {
 	// FirstSeq is the position that a new stream starts at; 0 means 1. It does
 	// nothing to a stream that exists.
 	FirstSeq uint64
+	// Log is the log that the stream is a copy of (History.Log).
+	Log uuid.UUID
 }
 
+// metadataLog is where a stream says of which log it is a copy. That tells a log that
+// has lost its end from a NATS that belongs to another hub.
+const metadataLog = "hub-log"
+
+// errForeign means that nothing may be done to the stream.
+var errForeign = errors.New("the stream " + StreamName + " holds the events of another log: give each hub a NATS account of its own, or delete the stream if that log is no more")
+
 // EnsureStream creates the stream, or brings one that exists to this configuration,
-// and returns it with its state as cached info.
+// and returns it with its state as cached info. It refuses one with events of another log.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, config StreamConfig) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -54,6 +65,9 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, config StreamConf
 		return nil, fmt.Errorf("finding stream %s: %w", StreamName, err)
 	}
 	found := stream.CachedInfo().Config
+	if stream.CachedInfo().State.Msgs > 0 && found.Metadata[metadataLog] != config.Log.String() {
+		return nil, errForeign
+	}
 	wanted := found
 	config.apply(&wanted)
 	if reflect.DeepEqual(found, wanted) {
@@ -80,9 +94,17 @@ func (c StreamConfig) apply(to *jetstream.StreamConfig) {
 	}
 	to.MaxMsgSize = MaxMessageBytes
 	to.Duplicates = duplicateWindow
+	if c.MaxAge > 0 {
+		to.Duplicates = min(duplicateWindow, c.MaxAge)
+	}
 	to.DenyDelete = true
 	to.DenyPurge = true
 	to.AllowDirect = true
+	to.Metadata = maps.Clone(to.Metadata)
+	if to.Metadata == nil {
+		to.Metadata = map[string]string{}
+	}
+	to.Metadata[metadataLog] = c.Log.String()
 }
 
 // checkPayloadLimit refuses a server on which an event within the contract's limits

@@ -112,6 +112,10 @@ CREATE TABLE log_epochs (
   -- What was known of a position under an earlier epoch is true up to this one; beyond,
   -- it may be of what was lost.
   fork_position  bigint      NOT NULL,
+  -- What showed that the log had lost its end: the last position that was published, and
+  -- the event there, null where that was not known any more. Null for the first epoch.
+  lost_position  bigint,
+  lost_event     uuid,
   started_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
   CHECK (0 <= fork_position AND fork_position <= after_position)
 );
@@ -613,7 +617,8 @@ BEGIN
   IF current.epoch <> believed THEN
     RETURN false;
   END IF;
-  IF lost_position <= last AND (lost_id IS NULL OR EXISTS (SELECT FROM events e WHERE e.position = lost_position AND e.id = lost_id)) THEN
+  IF fork_log.lost_position <= last AND (lost_id IS NULL OR EXISTS (
+       SELECT FROM events e WHERE e.position = fork_log.lost_position AND e.id = lost_id)) THEN
     RETURN false;
   END IF;
   IF common > least(last, lost_position) THEN
@@ -624,7 +629,8 @@ BEGIN
        'new_epoch', next, 'lost_from', common + 1, 'lost_through', lost_position) THEN
     RAISE EXCEPTION 'the event does not say what happens' USING ERRCODE = 'data_exception';
   END IF;
-  INSERT INTO log_epochs (number, epoch, after_position, fork_position) VALUES (current.number + 1, next, last, common);
+  INSERT INTO log_epochs (number, epoch, after_position, fork_position, lost_position, lost_event)
+  VALUES (current.number + 1, next, last, common, lost_position, lost_id);
   PERFORM append_events(
     believed => incarnation, b_org => '{}', b_tag => '{}', b_head => '{}',
     c_id => ARRAY[event_command], c_org => ARRAY['_hub'], c_caller => ARRAY['system:relay'], c_key => ARRAY[NULL::text],
