@@ -12,7 +12,31 @@ const (
 	EntitiesWrite    Permission = "entities.write"
 	EntityTypesRead  Permission = "entity_types.read"
 	EntityTypesWrite Permission = "entity_types.write"
+
+	OrganizationRead  Permission = "organization.read"
+	OrganizationWrite Permission = "organization.write"
 )
+
+// Permissions are all of them, in alphabetical order.
+func Permissions() []Permission {
+	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, OrganizationRead, OrganizationWrite}
+}
+
+// Roles are all that a token may carry, those with fewer permissions first.
+func Roles() []string {
+	return []string{roleViewer, roleEditor, roleApprover, roleAnalyst, roleAuditor, rolePrivacy, roleOperator, roleAdmin}
+}
+
+// Held are the permissions of a caller with these roles, in alphabetical order.
+func Held(roles []string) []Permission {
+	held := []Permission{}
+	for _, p := range Permissions() {
+		if Allowed(p, roles) {
+			held = append(held, p)
+		}
+	}
+	return held
+}
 
 // The roles that a token may carry. Contract: §2.
 const (
@@ -41,15 +65,12 @@ func Allowed(p Permission, roles []string) bool {
 // grantedTo is the table of permissions: which roles hold each.
 func grantedTo(p Permission) []string {
 	switch p {
-	case EntitiesRead, EntityTypesRead:
+	case EntitiesRead, EntityTypesRead, OrganizationRead:
 		// Every role also reads what a viewer reads.
-		return []string{
-			roleViewer, roleEditor, roleApprover, roleAnalyst,
-			roleAuditor, rolePrivacy, roleOperator, roleAdmin,
-		}
+		return Roles()
 	case EntitiesWrite:
 		return []string{roleEditor, roleAdmin}
-	case EntityTypesWrite:
+	case EntityTypesWrite, OrganizationWrite:
 		return []string{roleAdmin}
 	}
 	// A permission outside the table is nobody's.

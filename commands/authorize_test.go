@@ -8,14 +8,11 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 )
 
-var allPermissions = []commands.Permission{
-	commands.EntitiesRead, commands.EntitiesWrite,
-	commands.EntityTypesRead, commands.EntityTypesWrite,
-}
+var allPermissions = commands.Permissions()
 
 func TestAllowedByRole(t *testing.T) {
 	t.Parallel()
-	reads := []commands.Permission{commands.EntitiesRead, commands.EntityTypesRead}
+	reads := []commands.Permission{commands.EntitiesRead, commands.EntityTypesRead, commands.OrganizationRead}
 	for role, want := range map[string][]commands.Permission{
 		"viewer":   reads,
 		"editor":   append([]commands.Permission{commands.EntitiesWrite}, reads...),
@@ -33,6 +30,19 @@ func TestAllowedByRole(t *testing.T) {
 				t.Errorf("role %q, permission %s: got %v", role, p, got)
 			}
 		}
+	}
+}
+
+func TestHeldPermissions(t *testing.T) {
+	t.Parallel()
+	if got := commands.Held([]string{"admin"}); !slices.Equal(got, allPermissions) {
+		t.Errorf("admin holds %v", got)
+	}
+	if got := commands.Held(nil); got == nil || len(got) > 0 {
+		t.Errorf("nobody holds %v", got)
+	}
+	if !slices.IsSorted(allPermissions) || !slices.Contains(commands.Roles(), "privacy") {
+		t.Errorf("%v, %v", allPermissions, commands.Roles())
 	}
 }
 

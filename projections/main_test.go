@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/eventstore/subscription"
@@ -52,8 +54,8 @@ func newHub(t testing.TB) *hub {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	h.options = Options{
-		Pool: pool, Store: eventstore.New(pool), Codec: eventstore.NewCodec(entity.Kinds()...),
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Pool: pool, Store: eventstore.New(pool), Codec: eventstore.NewCodec(slices.Concat(entity.Kinds(), organization.Kinds())...),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), projections: []Projection{Entities()}, // one is enough for most tests
 		Notify: func() {
 			select {
 			case h.moved <- struct{}{}:

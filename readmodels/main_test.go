@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
@@ -47,7 +49,7 @@ func newHub(t testing.TB) *hub {
 		projector: hubtest.Pool(t, url, string(eventstore.RoleProjector)), trips: &counter{}, versions: map[domain.Tag]int64{},
 	}
 	h.options = projections.Options{
-		Pool: h.projector, Store: eventstore.New(h.projector), Codec: eventstore.NewCodec(entity.Kinds()...),
+		Pool: h.projector, Store: eventstore.New(h.projector), Codec: eventstore.NewCodec(slices.Concat(entity.Kinds(), organization.Kinds())...),
 	}
 	h.reads = readmodels.New(readmodels.Options{Pool: h.queryPool(t), CursorKey: cursorKey})
 	return h
@@ -100,10 +102,12 @@ func (h *hub) create(t testing.TB, kind, key, attributes string, tags ...string)
 	return id
 }
 
-// project brings the view to the end of the log.
+// project brings the views to the end of the log.
 func (h *hub) project(t testing.TB) {
 	t.Helper()
-	require.NoError(t, projections.Rebuild(context.Background(), h.options, "entities", nil))
+	for _, view := range projections.All() {
+		require.NoError(t, projections.Rebuild(context.Background(), h.options, view.Name, nil))
+	}
 }
 
 func requireProblem(t require.TestingT, kind problem.Kind, code string, err error) {

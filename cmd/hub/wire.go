@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,8 +18,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/logevent"
+	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/internal/config"
@@ -95,7 +98,16 @@ func newSystem(cfg config.Config, roles ...config.Role) *system {
 
 // codec knows every event of every area.
 func codec() *eventstore.Codec {
-	return eventstore.NewCodec(slices.Concat(entity.Kinds(), logevent.Kinds())...)
+	return eventstore.NewCodec(slices.Concat(entity.Kinds(), logevent.Kinds(), organization.Kinds())...)
+}
+
+// folds say what the boundaries of every area fold to.
+func folds() domain.Folds {
+	all := domain.Folds{}
+	for _, area := range []domain.Folds{entity.Folds(), organization.Folds()} {
+		maps.Copy(all, area)
+	}
+	return all
 }
 
 func (s *system) runs(role config.Role) bool { return slices.Contains(s.roles, role) }
@@ -190,7 +202,7 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 	s.work(background, "receipts", eventstore.NewPurge(store, s.log, s.metrics).Run)
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
 	loop := commands.New(commands.Options{
-		Store: store, Codec: codec(), Folds: entity.Folds(), Log: s.log, Appended: s.announce(appended),
+		Store: store, Codec: codec(), Folds: folds(), Log: s.log, Appended: s.announce(appended),
 		Metrics: s.metrics,
 	})
 	s.work(background, "command loop", func(ctx context.Context) error {

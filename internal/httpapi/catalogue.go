@@ -70,6 +70,7 @@ var catalogue = []entry{
 	{"invalid_tags", problem.Invalid, "The tags cannot be used.", onCommands},
 	{"invalid_patch", problem.Invalid, "The merge patch cannot be used.", onCommands},
 	{"invalid_schema", problem.Invalid, "The schema is not a JSON Schema that can be used.", onCommands},
+	{"invalid_settings", problem.Invalid, "The organisation's settings cannot be used; errors says which.", onCommands},
 	{"invalid_title", problem.Invalid, "The title cannot be used.", onCommands},
 	{"invalid_type_name", problem.Invalid, "The name cannot be that of a type.", onCommands},
 	{"internal", problem.Internal, "Something went wrong on our side. Name the request id when you report it.", nil},

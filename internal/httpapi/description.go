@@ -46,34 +46,39 @@ func headerParameter(name, description, example string) *huma.Param {
 
 // requestExamples are bodies that work, by operationId.
 var requestExamples = map[string]string{
-	"defineEntityType": `{"title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1},"city":{"type":"string"}},"required":["name"]}}`,
-	"createEntity":     `{"type":"customer","key":"C-17","attributes":{"name":"Ana","city":"Paris"},"tags":["vip"]}`,
-	"patchEntity":      `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
-	"setLogLevel":      `{"level":"debug"}`,
+	"defineEntityType":   `{"title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1},"city":{"type":"string"}},"required":["name"]}}`,
+	"updateOrganization": `{"timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR"}`,
+	"createEntity":       `{"type":"customer","key":"C-17","attributes":{"name":"Ana","city":"Paris"},"tags":["vip"]}`,
+	"patchEntity":        `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
+	"setLogLevel":        `{"level":"debug"}`,
 }
 
 const (
-	exampleEntity     = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
-	exampleEntityType = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana"}`
+	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
+	exampleOrganization = `{"id":"acme","timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR","version":1,"updated_at":"2026-11-22T09:28:00.123456Z","updated_by":"ana"}`
+	exampleEntityType   = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana"}`
 )
 
 // answerExamples are answers of success, by operationId.
 var answerExamples = map[string]string{
-	"defineEntityType": exampleReceipt("customer", "1", "entity_type.defined", "4710"),
-	"createEntity":     exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "1", "entity.created", "4711"),
-	"patchEntity":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "2", "entity.updated", "4712"),
-	"deleteEntity":     exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "entity.archived", "4713"),
-	"archiveEntity":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "entity.archived", "4713"),
-	"restoreEntity":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "4", "entity.restored", "4714"),
-	"getEntity":        exampleEntity,
-	"listEntities":     `{"items":[` + exampleEntity + `],"next_cursor":null}`,
-	"getEntityType":    exampleEntityType,
-	"listEntityTypes":  `{"items":[` + exampleEntityType + `],"next_cursor":null}`,
-	"getHealth":        `{"status":"healthy","service":"backend","version":"1.0.0","timestamp":"2026-11-22T09:30:00Z","epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","database":"connected","features":["entities"],"components":{"database":{"status":"healthy"},"nats":{"status":"healthy"}}}`,
-	"isLive":           `{"status":"ok"}`,
-	"getLogLevel":      `{"level":"info"}`,
-	"setLogLevel":      `{"level":"debug"}`,
-	"isReady":          `{"status":"ok"}`,
+	"defineEntityType":   exampleReceipt("customer", "1", "entity_type.defined", "4710"),
+	"createEntity":       exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "1", "entity.created", "4711"),
+	"patchEntity":        exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "2", "entity.updated", "4712"),
+	"deleteEntity":       exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "entity.archived", "4713"),
+	"archiveEntity":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "entity.archived", "4713"),
+	"restoreEntity":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "4", "entity.restored", "4714"),
+	"getEntity":          exampleEntity,
+	"listEntities":       `{"items":[` + exampleEntity + `],"next_cursor":null}`,
+	"getEntityType":      exampleEntityType,
+	"listEntityTypes":    `{"items":[` + exampleEntityType + `],"next_cursor":null}`,
+	"getOrganization":    exampleOrganization,
+	"updateOrganization": exampleReceipt("acme", "1", "organization.updated", "4709"),
+	"getMe":              `{"sub":"ana","person_id":"p-7","name":"Ana","email":"ana@example.com","org_id":"acme","roles":["editor"],"groups":["sales"],"permissions":["entities.read","entities.write","entity_types.read","organization.read"],"mfa":false,"expires_at":"2026-11-22T10:30:00Z"}`,
+	"getHealth":          `{"status":"healthy","service":"backend","version":"1.0.0","timestamp":"2026-11-22T09:30:00Z","epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","database":"connected","features":["entities"],"components":{"database":{"status":"healthy"},"nats":{"status":"healthy"}}}`,
+	"isLive":             `{"status":"ok"}`,
+	"getLogLevel":        `{"level":"info"}`,
+	"setLogLevel":        `{"level":"debug"}`,
+	"isReady":            `{"status":"ok"}`,
 }
 
 func exampleReceipt(id, version, event, position string) string {

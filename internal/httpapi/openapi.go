@@ -48,6 +48,7 @@ func newHuma(routes huma.Adapter) huma.API {
 	config.Tags = []*huma.Tag{
 		{Name: "Entity types", Description: "What kinds of things there are, and which attributes they may have."},
 		{Name: "Entities", Description: "The things themselves."},
+		{Name: "Organization", Description: "The organisation as a whole, and the caller."},
 		{Name: "Operation", Description: "For whoever runs the system."},
 	}
 	return huma.NewAPI(config, routes)
@@ -127,6 +128,8 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 		op.Parameters = append(op.Parameters, shared(api.Components, queryHeaders)...)
 		op.Responses["304"] = &huma.Response{Description: "Not changed since the entity tag in If-None-Match."}
 		op.Parameters = append(op.Parameters, r.filterParameters()...)
+	case personal:
+		op.Parameters = append(op.Parameters, shared(api.Components, []*huma.Param{requestIDHeader})...)
 	case open, probe, operator, static:
 		op.Security = []map[string][]string{}
 		if r.Path == healthPath {
@@ -170,6 +173,8 @@ func (r *route) refusals() []int {
 		return nil
 	case probe:
 		return []int{http.StatusServiceUnavailable}
+	case personal:
+		return []int{400, 401, 422, 500, 503}
 	case operator:
 		found = []int{400, 413, 415, 422, 500}
 	case command:
@@ -200,7 +205,7 @@ func (r *route) refusal(components *huma.Components, status int) *huma.Response 
 }
 
 // kindNames end the names of shared descriptions.
-var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", open: "", probe: "OfProbe", operator: "OfOperator"}
+var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", personal: "OfPersonal", open: "", probe: "OfProbe", operator: "OfOperator"}
 
 // shared refers to parameters that many routes have.
 func shared(components *huma.Components, parameters []*huma.Param) []*huma.Param {

@@ -21,6 +21,8 @@ const (
 	command kind = iota + 1
 	// query routes read the read tables; a front door without them forwards these.
 	query
+	// personal routes say what a token says; they need one, and nothing else.
+	personal
 	// open routes need no token and say nothing about an organisation.
 	open
 	// probe routes are open ones for whoever runs the process; they answer any host.
@@ -63,6 +65,11 @@ type route struct {
 	parameters map[string]struct{}
 	// body says that the request has one.
 	body bool
+}
+
+// authenticated reports whether a route needs a token.
+func (r *route) authenticated() bool {
+	return r.Kind == command || r.Kind == query || r.Kind == personal
 }
 
 // registration adds a route's operation to huma; the types of its input and

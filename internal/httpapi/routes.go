@@ -78,6 +78,26 @@ func (a *API) routes() []*route {
 			register: handle(a.restoreEntity),
 		},
 		{
+			Method: http.MethodGet, Path: organizationPath, ID: "getOrganization",
+			Kind: query, Permission: commands.OrganizationRead, Status: http.StatusOK,
+			Tag: "Organization", Summary: "Read the organisation's settings",
+			Description: "Every organisation has settings from the start, at version 0.",
+			register:    handle(a.getOrganization),
+		},
+		{
+			Method: http.MethodPut, Path: organizationPath, ID: "updateOrganization",
+			Kind: command, Permission: commands.OrganizationWrite, Status: http.StatusOK,
+			Tag: "Organization", Summary: "Set the organisation's settings",
+			Description: "All of them: what is absent takes its default.",
+			register:    handle(a.updateOrganization),
+		},
+		{
+			Method: http.MethodGet, Path: basePath + "/me", ID: "getMe",
+			Kind: personal, Status: http.StatusOK,
+			Tag: "Organization", Summary: "Who the caller is, and what the caller may do",
+			register: handle(a.getMe),
+		},
+		{
 			Method: http.MethodGet, Path: healthPath, ID: "getHealth",
 			Kind: open, Status: http.StatusOK,
 			Tag: "Operation", Summary: "Health of the system and of what it depends on",

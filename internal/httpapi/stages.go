@@ -54,13 +54,13 @@ func (a *API) admit(e *exchange, r *http.Request) error {
 	if e.route.Kind == static {
 		return nil
 	}
-	if e.route.Kind == command || e.route.Kind == query {
+	if e.route.authenticated() {
 		if err := a.authenticate(e, r); err != nil {
 			return err
 		}
-		if !commands.Allowed(e.route.Permission, e.caller.Roles) {
-			return problem.New(problem.Forbidden, "forbidden", "Your roles do not allow this; it needs the permission %s.", e.route.Permission)
-		}
+	}
+	if e.route.Permission != "" && !commands.Allowed(e.route.Permission, e.caller.Roles) {
+		return problem.New(problem.Forbidden, "forbidden", "Your roles do not allow this; it needs the permission %s.", e.route.Permission)
 	}
 	if !plainText(r.URL.Path) {
 		return problem.New(problem.Malformed, "invalid_encoding", "The path is not UTF-8, or holds NUL characters.")

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
@@ -30,9 +34,11 @@ type system struct {
 func startSystem(t testing.TB) *system {
 	t.Helper()
 	url := hubtest.Database(t, hubtest.LogAndViews())
-	codec := eventstore.NewCodec(entity.Kinds()...)
+	codec := eventstore.NewCodec(slices.Concat(entity.Kinds(), organization.Kinds())...)
+	folds := organization.Folds()
+	maps.Copy(folds, entity.Folds())
 	loop := commands.New(commands.Options{
-		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec, Folds: entity.Folds(),
+		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec, Folds: folds,
 		Appended: func(int64) {}, Log: slog.New(slog.DiscardHandler),
 	})
 	reads := readmodels.New(readmodels.Options{Pool: hubtest.Pool(t, url, string(eventstore.RoleQuery)), CursorKey: []byte("0123456789abcdef")})
@@ -43,9 +49,24 @@ func startSystem(t testing.TB) *system {
 	return &system{loop: loop, reads: reads, engine: engine}
 }
 
-// project brings the views up to date from now on.
+// project brings the views up to date from now on; it returns when all are there.
 func (s *system) project(t testing.TB) {
+	t.Helper()
 	run(t, func(ctx context.Context) { _ = s.engine.Run(ctx) })
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for waited := time.After(time.Minute); ; {
+		if _, _, err := s.reads.Organization(t.Context(), "acme"); err == nil {
+			if _, _, err := s.reads.EntityTypes(t.Context(), "acme", readmodels.Page{}); err == nil {
+				return
+			}
+		}
+		select {
+		case <-poll.C:
+		case <-waited:
+			t.Fatal("waited in vain for the views")
+		}
+	}
 }
 
 // run runs a part of the system until the test ends.

@@ -136,6 +136,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who the caller is, and what the caller may do */
+        get: operations["getMe"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/organization": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the organisation's settings
+         * @description Every organisation has settings from the start, at version 0.
+         */
+        get: operations["getOrganization"];
+        /**
+         * Set the organisation's settings
+         * @description All of them: what is absent takes its default.
+         */
+        put: operations["updateOrganization"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -379,6 +420,57 @@ export interface components {
              */
             level: "debug" | "info" | "warn" | "error";
         };
+        Me: {
+            /** @example ana@example.com */
+            email?: string;
+            /**
+             * Format: date-time
+             * @description When the token expires.
+             */
+            expires_at: string;
+            /**
+             * @example [
+             *       "sales"
+             *     ]
+             */
+            groups: string[];
+            /** @description Whether the login was confirmed with a second factor. */
+            mfa: boolean;
+            /**
+             * @description For display.
+             * @example Ana
+             */
+            name?: string;
+            /**
+             * @description The organisation that everything the caller does belongs to.
+             * @example acme
+             */
+            org_id: string;
+            /**
+             * @description What the roles allow together.
+             * @example [
+             *       "entities.read"
+             *     ]
+             */
+            permissions: string[];
+            /**
+             * @description The human behind the login; the login itself when the token names none.
+             * @example p-7
+             */
+            person_id: string;
+            /**
+             * @description As the token names them; those that are not known here grant nothing.
+             * @example [
+             *       "editor"
+             *     ]
+             */
+            roles: string[];
+            /**
+             * @description The login.
+             * @example ana
+             */
+            sub: string;
+        };
         NewEntity: {
             /**
              * @description Values by name; they must follow the type's schema.
@@ -407,6 +499,61 @@ export interface components {
              * @example customer
              */
             type: string;
+        };
+        Organization: {
+            /**
+             * @description Currency that is reported in (ISO 4217); null until one is chosen.
+             * @example EUR
+             */
+            base_currency: string | null;
+            /**
+             * @description The day on which every fiscal year begins: month and day.
+             * @example 04-01
+             */
+            fiscal_year_start: string;
+            /**
+             * @description The organisation's name in tokens: org_id.
+             * @example acme
+             */
+            id: string;
+            /**
+             * @description A time zone of the IANA database.
+             * @example Europe/Paris
+             */
+            timezone: string;
+            /**
+             * Format: date-time
+             * @description When it was last changed; null if never.
+             */
+            updated_at: string | null;
+            /**
+             * @description Who changed it last; null if nobody did.
+             * @example ana
+             */
+            updated_by: string | null;
+            /**
+             * Format: int64
+             * @description Counts the changes; also its ETag.
+             * @example 1
+             */
+            version: number;
+        };
+        OrganizationSettings: {
+            /**
+             * @description Currency that is reported in (ISO 4217); null or absent for none.
+             * @example EUR
+             */
+            base_currency?: string | null;
+            /**
+             * @description The day on which every fiscal year begins: month and day; 01-01 without one.
+             * @example 04-01
+             */
+            fiscal_year_start?: string;
+            /**
+             * @description A time zone of the IANA database; UTC without one.
+             * @example Europe/Paris
+             */
+            timezone?: string;
         };
         Probe: {
             /** @example ok */
@@ -513,6 +660,31 @@ export interface components {
              */
             type: string;
         };
+        ReceiptOrganization: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["Organization"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
+        };
     };
     responses: {
         /** @description Bad Request */
@@ -547,6 +719,25 @@ export interface components {
                  *       "status": 400,
                  *       "detail": "The body is not one JSON document that can be read.",
                  *       "code": "invalid_json",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Bad Request */
+        BadRequestOfPersonal: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_query",
+                 *       "title": "Malformed request",
+                 *       "status": 400,
+                 *       "detail": "The query of the URL cannot be read.",
+                 *       "code": "invalid_query",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
                  */
@@ -706,6 +897,25 @@ export interface components {
             };
         };
         /** @description Internal Server Error */
+        InternalServerErrorOfPersonal: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#internal",
+                 *       "title": "Internal error",
+                 *       "status": 500,
+                 *       "detail": "Something went wrong on our side. Name the request id when you report it.",
+                 *       "code": "internal",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Internal Server Error */
         InternalServerErrorOfQuery: {
             headers: {
                 [name: string]: unknown;
@@ -841,6 +1051,27 @@ export interface components {
             };
         };
         /** @description Service Unavailable */
+        ServiceUnavailableOfPersonal: {
+            headers: {
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#identity_unavailable",
+                 *       "title": "Not available now",
+                 *       "status": 503,
+                 *       "detail": "Tokens cannot be checked now.",
+                 *       "code": "identity_unavailable",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Service Unavailable */
         ServiceUnavailableOfProbe: {
             headers: {
                 /** @description Seconds to wait. */
@@ -904,6 +1135,27 @@ export interface components {
             };
         };
         /** @description Unauthorized */
+        UnauthorizedOfPersonal: {
+            headers: {
+                /** @description How to authenticate (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_token",
+                 *       "title": "Not authenticated",
+                 *       "status": 401,
+                 *       "detail": "The access token is not valid, or not any more. Get a new one.",
+                 *       "code": "invalid_token",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unauthorized */
         UnauthorizedOfQuery: {
             headers: {
                 /** @description How to authenticate (RFC 6750). */
@@ -945,6 +1197,25 @@ export interface components {
         };
         /** @description Unprocessable Entity */
         UnprocessableEntityOfOperator: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_request",
+                 *       "title": "Invalid request",
+                 *       "status": 422,
+                 *       "detail": "The request does not fit its description; errors says where.",
+                 *       "code": "invalid_request",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unprocessable Entity */
+        UnprocessableEntityOfPersonal: {
             headers: {
                 [name: string]: unknown;
             };
@@ -2189,6 +2460,226 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+        };
+    };
+    getMe: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "sub": "ana",
+                     *       "person_id": "p-7",
+                     *       "name": "Ana",
+                     *       "email": "ana@example.com",
+                     *       "org_id": "acme",
+                     *       "roles": [
+                     *         "editor"
+                     *       ],
+                     *       "groups": [
+                     *         "sales"
+                     *       ],
+                     *       "permissions": [
+                     *         "entities.read",
+                     *         "entities.write",
+                     *         "entity_types.read",
+                     *         "organization.read"
+                     *       ],
+                     *       "mfa": false,
+                     *       "expires_at": "2026-11-22T10:30:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: components["responses"]["BadRequestOfPersonal"];
+            401: components["responses"]["UnauthorizedOfPersonal"];
+            422: components["responses"]["UnprocessableEntityOfPersonal"];
+            500: components["responses"]["InternalServerErrorOfPersonal"];
+            503: components["responses"]["ServiceUnavailableOfPersonal"];
+        };
+    };
+    getOrganization: {
+        parameters: {
+            query?: {
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description Answer 304 while the entity tag is still one of these.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "acme",
+                     *       "timezone": "Europe/Paris",
+                     *       "fiscal_year_start": "04-01",
+                     *       "base_currency": "EUR",
+                     *       "version": 1,
+                     *       "updated_at": "2026-11-22T09:28:00.123456Z",
+                     *       "updated_by": "ana"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Organization"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    updateOrganization: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "timezone": "Europe/Paris",
+                 *       "fiscal_year_start": "04-01",
+                 *       "base_currency": "EUR"
+                 *     }
+                 */
+                "application/json": components["schemas"]["OrganizationSettings"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "acme",
+                     *       "version": 1,
+                     *       "position": 4709,
+                     *       "events": [
+                     *         {
+                     *           "type": "organization.updated",
+                     *           "position": 4709
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptOrganization"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
         };
     };
     isLive: {
