@@ -207,8 +207,7 @@ func TestStopsCleanlyAndKeepsItsData(t *testing.T) {
 	token := h.token("acme", "admin")
 	h.defineType(token, "thing")
 	created, _ := h.send(http.MethodPost, "/api/v1/entities", token, nil, map[string]any{"type": "thing", "attributes": map[string]any{"a": "b"}})
-	h.terminate()
-	assert.Zero(t, h.exit)
+	assert.Zero(t, h.terminate())
 
 	h.start()
 	var found map[string]any

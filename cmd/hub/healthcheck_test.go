@@ -70,6 +70,5 @@ func TestTheDevelopmentIssuerAlone(t *testing.T) {
 	_, err := identity.RequestToken(t.Context(), h.base, identity.TokenRequest{Sub: "ana", Org: "acme", Roles: []string{"admin"}})
 	require.NoError(t, err)
 	assert.Zero(t, h.healthcheck("--url", h.base+"/.well-known/openid-configuration"))
-	h.terminate()
-	assert.Zero(t, h.exit)
+	assert.Zero(t, h.terminate())
 }

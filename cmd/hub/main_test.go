@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/csv"
@@ -11,10 +10,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,10 +35,7 @@ type hub struct {
 	args    []string
 	base    string
 	issuer  string
-	process *exec.Cmd
-	// done is closed when the process has ended; exit is its code then.
-	done chan struct{}
-	exit int
+	process *hubtest.Hub
 }
 
 // newDevHub prepares `hub dev` on a data directory and ports of its own.
@@ -71,52 +65,22 @@ func (h *hub) start() *hub {
 // launch runs the process and waits until it says that it runs.
 func (h *hub) launch() {
 	h.t.Helper()
-	h.process = exec.Command(hubtest.Binary(h.t), h.args...)
-	h.process.Env = h.environ()
-	output, err := h.process.StdoutPipe()
-	require.NoError(h.t, err)
-	h.process.Stderr = testWriter{h.t}
-	require.NoError(h.t, h.process.Start())
-	h.done = make(chan struct{})
-	ready := make(chan struct{})
-	go func(done chan struct{}, process *exec.Cmd) {
-		lines := bufio.NewScanner(output)
-		for lines.Scan() {
-			if strings.Contains(lines.Text(), "is running") {
-				close(ready)
-			}
-		}
-		_ = process.Wait() // the exit code says it
-		h.exit = process.ProcessState.ExitCode()
-		close(done)
-	}(h.done, h.process)
-	h.t.Cleanup(func() {
-		h.process.Process.Kill() //nolint:errcheck // it may have ended
-		<-h.done
-	})
-	hubtest.Wait(h.t, startTimeout, "hub to start", ready)
+	h.process = hubtest.StartHub(h.t, h.env, h.args...)
 }
 
-// environ is this process's environment without the tests' own variables, which hub
-// would refuse, and with those of h.
-func (h *hub) environ() []string {
-	all := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "HUB_") })
-	// go test takes GOCOVERDIR for itself.
-	return append(append(all, "GOCOVERDIR="+os.Getenv("COVERAGE_OF_PROCESSES")), h.env...)
-}
-
-// kill is kill -9.
 func (h *hub) kill() {
 	h.t.Helper()
-	require.NoError(h.t, h.process.Process.Kill())
-	hubtest.Wait(h.t, startTimeout, "hub to end", h.done)
+	h.process.Kill()
 }
 
-func (h *hub) terminate() {
+// terminate stops the process as an operator does, and returns its exit code.
+func (h *hub) terminate() int {
 	h.t.Helper()
-	require.NoError(h.t, h.process.Process.Signal(syscall.SIGTERM))
-	hubtest.Wait(h.t, startTimeout, "hub to stop", h.done)
+	return h.process.Terminate()
 }
+
+// environ is what commands run beside h get.
+func (h *hub) environ() []string { return hubtest.HubEnvironment(h.env) }
 
 func (h *hub) token(org string, roles ...string) string {
 	h.t.Helper()
@@ -189,7 +153,7 @@ func (h *hub) command(args ...string) string {
 	h.t.Helper()
 	cmd := exec.CommandContext(h.t.Context(), hubtest.Binary(h.t), args...)
 	cmd.Env = h.environ()
-	cmd.Stderr = testWriter{h.t}
+	cmd.Stderr = h.t.Output()
 	output, err := cmd.Output()
 	require.NoError(h.t, err)
 	return string(output)
@@ -204,14 +168,6 @@ func (h *hub) defineType(token, name string) {
 
 func after(position int64) map[string]string {
 	return map[string]string{"Hub-Min-Position": strconv.FormatInt(position, 10), "Prefer": "wait=30"}
-}
-
-// testWriter shows a process's log with the test's.
-type testWriter struct{ t testing.TB }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
 }
 
 // airports are the rows of the airports file as bodies of POST /entities.

@@ -61,7 +61,7 @@ func TestTheCommandsOfTheREADMEWork(t *testing.T) {
 
 	cmd := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script.String())
 	cmd.Env = h.environ()
-	cmd.Stderr = testWriter{t}
+	cmd.Stderr = t.Output()
 	output, err := cmd.Output()
 	require.NoError(t, err, "%s", output)
 	answers := strings.Split(string(output), "\n"+endOfBlock+"\n")

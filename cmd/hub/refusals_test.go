@@ -72,8 +72,7 @@ func TestServeActsAsTheRolesWhateverItsLogin(t *testing.T) {
 	h := newServeHub(t, append(env, "NATS_URL=nats://127.0.0.1:1", "IDENTITY_SERVICE_URL=http://127.0.0.1:1",
 		"HUB_DATA_DIR="+t.TempDir(), "SECRET_KEY=of-a-test-and-long-enough-for-anyone", fmt.Sprintf("HUB_QUERY_ADDR=127.0.0.1:%d", hubtest.FreePort(t))), "all")
 	h.launch()
-	h.terminate()
-	assert.Zero(t, h.exit)
+	assert.Zero(t, h.terminate())
 }
 
 // Every fault of the environment is named at once, and no secret is shown.

@@ -65,12 +65,12 @@ func TestAStopAnswersTheReadsThatWait(t *testing.T) {
 	token := h.token("acme", "viewer")
 	read := h.begin(http.MethodGet, "/api/v1/entities", token, after(1_000_000), nil)
 	untilMetric(t, "http://"+ops, "hub_reads_waiting 1")
-	h.terminate()
+	exit := h.terminate()
 	answer := hubtest.Wait(t, startTimeout, "the read to be answered", read)
 	require.NoError(t, answer.err)
 	assert.Equal(t, http.StatusServiceUnavailable, answer.status)
 	assert.Contains(t, string(answer.body), `"projection_lagging"`)
-	assert.Zero(t, h.exit)
+	assert.Zero(t, exit)
 }
 
 // A command that has been taken is answered with its receipt by a process that was told
@@ -102,7 +102,7 @@ func TestAStopFinishesTheTurn(t *testing.T) {
 	command := h.begin(http.MethodPost, "/api/v1/entities", token, nil, map[string]any{"type": "thing", "attributes": map[string]any{}})
 	// Two: the command, and the question itself.
 	untilMetric(t, "http://"+ops, "hub_http_requests_in_flight 2")
-	require.NoError(t, h.process.Process.Signal(syscall.SIGTERM))
+	h.process.Signal(syscall.SIGTERM)
 	untilDraining(t, "http://"+ops)
 	require.NoError(t, lock.Rollback(t.Context()))
 
@@ -111,8 +111,7 @@ func TestAStopFinishesTheTurn(t *testing.T) {
 	require.Equal(t, http.StatusCreated, answer.status, "%s", answer.body)
 	var r receipt
 	require.NoError(t, json.Unmarshal(answer.body, &r))
-	hubtest.Wait(t, startTimeout, "hub to stop", h.done)
-	assert.Zero(t, h.exit)
+	assert.Zero(t, h.process.Exit())
 	var there bool
 	require.NoError(t, admin.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM events WHERE stream = $1)`, "entity:"+r.ID).Scan(&there))
 	assert.True(t, there)

@@ -105,7 +105,7 @@ func (h *hub) tail(args []string, env ...string) (lines <-chan string, interrupt
 	h.t.Helper()
 	cmd := exec.CommandContext(h.t.Context(), hubtest.Binary(h.t), append([]string{"events", "tail"}, args...)...)
 	cmd.Env = append(h.environ(), env...)
-	cmd.Stderr = testWriter{h.t}
+	cmd.Stderr = h.t.Output()
 	output, err := cmd.StdoutPipe()
 	require.NoError(h.t, err)
 	require.NoError(h.t, cmd.Start())

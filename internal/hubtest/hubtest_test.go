@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -149,6 +150,55 @@ func TestBrokerKeepsItsStoreOverAnOutage(t *testing.T) {
 	broker.Start()
 	_, err = broker.JetStream.Stream(t.Context(), "KEPT")
 	require.NoError(t, err)
+}
+
+func TestBrokerProcessKeepsItsAddressWhenKilled(t *testing.T) {
+	t.Parallel()
+	broker := hubtest.NATSProcess(t)
+	conn, err := nats.Connect(broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	require.NoError(t, err)
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
+	require.NoError(t, err)
+	lost, back := conn.StatusChanged(nats.RECONNECTING), conn.StatusChanged(nats.CONNECTED)
+	broker.Kill()
+	hubtest.Wait(t, time.Minute, "the loss", lost)
+	broker.Start()
+	hubtest.Wait(t, time.Minute, "the reconnection", back)
+	_, err = js.Stream(t.Context(), "KEPT")
+	require.NoError(t, err)
+}
+
+func TestDurableServerKeepsWhatWasCommitted(t *testing.T) {
+	t.Parallel()
+	server := hubtest.DurableServer(t, nil)
+	do := func(do func(*pgx.Conn) error) {
+		conn, err := pgx.Connect(t.Context(), server.URL("postgres"))
+		require.NoError(t, err)
+		defer func() { _ = conn.Close(context.Background()) }()
+		require.NoError(t, do(conn))
+	}
+	execute := func(sql string) {
+		do(func(conn *pgx.Conn) error {
+			_, err := conn.Exec(t.Context(), sql)
+			return err
+		})
+	}
+	ask := func(sql string) (value string) {
+		do(func(conn *pgx.Conn) error { return conn.QueryRow(t.Context(), sql).Scan(&value) })
+		return value
+	}
+	require.Equal(t, "on", ask("SHOW fsync"))
+	require.Equal(t, "on", ask("SHOW synchronous_commit"))
+	execute("CREATE TABLE kept ()")
+	for i, stop := range []func(){server.Kill, server.StopImmediate, server.StopFast} {
+		execute("INSERT INTO kept DEFAULT VALUES")
+		stop()
+		server.Start()
+		require.Equal(t, strconv.Itoa(i+1), ask("SELECT count(*)::text FROM kept"))
+	}
 }
 
 func TestFreePorts(t *testing.T) {

@@ -30,18 +30,18 @@ const (
 // test says so: at once, after some bytes, or when the server has done what it was
 // asked and its answer is on the way.
 type Proxy struct {
-	network, target string
-	listener        net.Listener
-	watch           func() watcher
+	listener net.Listener
+	watch    func() watcher
 
-	mu       sync.Mutex
-	links    map[*link]bool
-	refusing bool
-	resumed  chan struct{} // closed unless paused
-	delay    time.Duration
-	cuts     []*cut
-	catches  []*Reply
-	running  sync.WaitGroup
+	mu              sync.Mutex
+	network, target string
+	links           map[*link]bool
+	refusing        bool
+	resumed         chan struct{} // closed unless paused
+	delay           time.Duration
+	cuts            []*cut
+	catches         []*Reply
+	running         sync.WaitGroup
 }
 
 // watcher sees the bytes of one connection to the server, in order, and tells what
@@ -71,11 +71,8 @@ func newProxy(tb testing.TB, target string, watch func() watcher) *Proxy {
 		tb.Fatal(err)
 	}
 	p := &Proxy{
-		network: "tcp", target: target, listener: listener, watch: watch,
+		network: networkOf(target), target: target, listener: listener, watch: watch,
 		links: make(map[*link]bool), resumed: make(chan struct{}),
-	}
-	if strings.HasPrefix(target, "/") {
-		p.network = "unix"
 	}
 	close(p.resumed)
 	p.running.Go(p.accept)
@@ -122,6 +119,20 @@ func (p *Proxy) Through(tb testing.TB, serverURL string) string {
 	}
 	address.RawQuery = query.Encode()
 	return address.String()
+}
+
+// Target makes another server the one that new connections go to.
+func (p *Proxy) Target(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.network, p.target = networkOf(target), target
+}
+
+func networkOf(target string) string {
+	if strings.HasPrefix(target, "/") {
+		return "unix"
+	}
+	return "tcp"
 }
 
 // Cut breaks all connections now. New ones are taken.
@@ -190,6 +201,14 @@ func (p *Proxy) Slow(delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = delay
+}
+
+// Calm takes back all that was ordered and has not happened yet.
+func (p *Proxy) Calm() {
+	p.Resume()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusing, p.delay, p.cuts, p.catches = false, 0, nil, nil
 }
 
 // Reply is the server's answer to a request that a test waits for, or will be.

@@ -17,7 +17,10 @@ type link struct {
 }
 
 func (p *Proxy) serve(client net.Conn) {
-	server, err := net.DialTimeout(p.network, p.target, dialTimeout)
+	p.mu.Lock()
+	network, target := p.network, p.target
+	p.mu.Unlock()
+	server, err := net.DialTimeout(network, target, dialTimeout)
 	if err != nil {
 		_ = client.Close()
 		return

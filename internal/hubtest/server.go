@@ -179,6 +179,9 @@ func serverURL(tb testing.TB) string {
 
 // Main runs the tests of a package, stops what they share and ends the process.
 func Main(m *testing.M) {
+	if store := os.Getenv(natsVariable); store != "" {
+		os.Exit(serveNATS(store))
+	}
 	code := m.Run()
 	if err := stopShared(); err != nil {
 		fmt.Fprintln(os.Stderr, "after the tests:", err)
