@@ -61,6 +61,15 @@ $(GOLANGCI):
 bench: ## measure the program beside its yardsticks
 	go run ./internal/bench
 
+# A seed of the moment unless one is given.
+SEED ?= $(shell date +%s)
+SECONDS ?= 60
+ROUNDS ?= 5
+
+.PHONY: torture
+torture: ## break things under load and check every promise: SEED=7 SECONDS=60 ROUNDS=5
+	go test -count=1 -timeout 0 ./internal/torture -run '^TestTorture$$' -seed $(SEED) -seconds $(SECONDS) -rounds $(ROUNDS)
+
 docs: $(CLIENT)/node_modules ## regenerate docs/openapi.json, the client's types and docs/events
 	@mkdir -p .cache
 	go run ./cmd/hub openapi > .cache/openapi.json

@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"internal/local":      {},
 	"internal/hubtest":    {"internal/local", "migrations"},
 	"internal/tidy":       {"domain"},
+	"internal/torture":    {},
 
 	// Measures the program from outside, so it may use what tests use.
 	"internal/bench": {"internal/hubtest", "internal/local", "eventstore", "migrations", "domain", "commands", "internal/identity"},
