@@ -79,10 +79,14 @@ func (c *client) run(ctx context.Context) {
 			c.read(known[c.random.IntN(len(known))].ID)
 			continue
 		}
-		o := c.next()
-		c.perform(ctx, &o)
-		c.load.finish(o)
+		c.write(ctx)
 	}
+}
+
+func (c *client) write(ctx context.Context) {
+	o := c.next()
+	c.perform(ctx, &o)
+	c.load.finish(o)
 }
 
 func (l *load) finish(o Operation) {
@@ -230,7 +234,10 @@ func (c *client) ask(o Operation, a *Attempt, n *node) {
 
 func (o Operation) request() (method, path string, body any) {
 	entity := "/api/v1/entities/" + o.Entity
-	attributes := map[string]int{"value": o.Value}
+	attributes := map[string]any{"value": o.Value}
+	if o.Text != "" {
+		attributes["text"] = o.Text
+	}
 	switch o.Kind {
 	case Define:
 		return http.MethodPut, "/api/v1/entity-types/" + o.Type, map[string]any{"title": titleOf(o.Value), "schema": map[string]any{"type": "object"}}

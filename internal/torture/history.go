@@ -39,8 +39,10 @@ type Operation struct {
 	// Type is defined or given to what is created, with Key ("" for none); Entity is
 	// the id of what is changed.
 	Type, Key, Entity string
-	// Value is the new title of a type or attribute of an entity.
+	// Value is the new title of a type or attribute of an entity; Text makes what is
+	// created as large as wanted.
 	Value int
+	Text  string
 	// IfMatch is the version asked for, 0 for any.
 	IfMatch  int64
 	Keyed    bool

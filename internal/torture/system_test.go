@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -42,18 +43,36 @@ type node struct {
 }
 
 // fronts are the nodes that clients talk to.
-func (s *system) fronts() []*node { return s.nodes[:2] }
+func (s *system) fronts() []*node {
+	return slices.DeleteFunc(slices.Clone(s.nodes), func(n *node) bool { return !slices.Equal(n.roles, front) })
+}
 
-func newSystem(t *testing.T) *system {
+// front takes commands and answers reads, back copies the log and keeps the views.
+var (
+	front = []string{"command-api", "query-api"}
+	back  = []string{"relay", "projector"}
+)
+
+// newSystem starts a process for each set of roles; without any, two fronts and two backs.
+func newSystem(t *testing.T, roles ...[]string) *system {
 	t.Helper()
+	if len(roles) == 0 {
+		roles = [][]string{front, front, back, back}
+	}
 	s := &system{t: t, postgres: hubtest.DurableServer(t, nil), nats: hubtest.NATSProcess(t), issuer: newIssuer(t)}
 	require.NoError(t, hubtest.LogAndViews().Up(t.Context(), s.postgres.URL("postgres")))
-	for _, roles := range [][]string{{"command-api", "query-api"}, {"command-api", "query-api"}, {"relay", "projector"}, {"relay", "projector"}} {
-		n := &node{system: s, proxy: hubtest.PostgresProxy(t, s.postgres.URL("postgres")), roles: roles}
-		s.nodes = append(s.nodes, n)
-		n.start()
+	for _, of := range roles {
+		s.add(of)
 	}
 	return s
+}
+
+// add starts one more process.
+func (s *system) add(roles []string) {
+	s.t.Helper()
+	n := &node{system: s, proxy: hubtest.PostgresProxy(s.t, s.postgres.URL("postgres")), roles: roles}
+	s.nodes = append(s.nodes, n)
+	n.start()
 }
 
 // newIssuer runs the development issuer in this process, where nothing kills it.

@@ -39,15 +39,7 @@ func torture(t *testing.T, seed uint64) {
 	t.Helper()
 	s := newSystem(t)
 	l := newLoad(s)
-	setUp := l.client(seed, 0)
-	for _, org := range organisations {
-		setUp.org = org
-		for _, name := range types {
-			o := Operation{ID: int(l.asked.Add(1)), Kind: Define, Org: org, Type: name}
-			setUp.attempt(&o, s.nodes[0])
-			l.finish(o)
-		}
-	}
+	l.defineTypes()
 	consuming, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	consumed := s.consume(consuming)
@@ -63,11 +55,23 @@ func torture(t *testing.T, seed uint64) {
 		head := int64(len(h.Log))
 		h.Delivered = consumed.upTo(head)
 		h.Stream = s.stream(head)
-		for i, front := range s.fronts() {
-			h.Views = append(h.Views, l.view("the view at front "+strconv.Itoa(i), front, head))
+		for i, n := range s.fronts() {
+			h.Views = append(h.Views, l.view("the view at front "+strconv.Itoa(i), n, head))
 		}
 		t.Logf("round %d: %d operations, %d reads, %d events", round, len(h.Operations), len(h.Reads), head)
 		report(t, seed, h)
+	}
+}
+
+// defineTypes makes the types of all organisations.
+func (l *load) defineTypes() {
+	c := l.client(0, 0)
+	for _, c.org = range organisations {
+		for _, name := range types {
+			o := Operation{ID: int(l.asked.Add(1)), Kind: Define, Org: c.org, Type: name}
+			c.attempt(&o, l.system.nodes[0])
+			l.finish(o)
+		}
 	}
 }
 
