@@ -13,13 +13,15 @@ const (
 	EntityTypesRead  Permission = "entity_types.read"
 	EntityTypesWrite Permission = "entity_types.write"
 
+	Operations Permission = "operations"
+
 	OrganizationRead  Permission = "organization.read"
 	OrganizationWrite Permission = "organization.write"
 )
 
 // Permissions are all of them, in alphabetical order.
 func Permissions() []Permission {
-	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, OrganizationRead, OrganizationWrite}
+	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, Operations, OrganizationRead, OrganizationWrite}
 }
 
 // Roles are all that a token may carry, those with fewer permissions first.
@@ -72,6 +74,8 @@ func grantedTo(p Permission) []string {
 		return []string{roleEditor, roleAdmin}
 	case EntityTypesWrite, OrganizationWrite:
 		return []string{roleAdmin}
+	case Operations:
+		return []string{roleOperator, roleAdmin}
 	}
 	// A permission outside the table is nobody's.
 	return nil

@@ -9,6 +9,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -68,6 +69,16 @@ func (s *Store) Head(ctx context.Context) (position int64, epoch uuid.UUID, err 
 		return 0, uuid.Nil, fmt.Errorf("reading the head of the log: %w", err)
 	}
 	return position, epoch, nil
+}
+
+// RecordedAt is when a position was recorded, the zero time when there is none.
+// RoleProjector and RoleQuery only.
+func (s *Store) RecordedAt(ctx context.Context, position int64) (time.Time, error) {
+	var at *time.Time
+	if err := s.pool.QueryRow(ctx, `SELECT log_time($1)`, position).Scan(&at); err != nil {
+		return time.Time{}, fmt.Errorf("reading when position %d was recorded: %w", position, err)
+	}
+	return orZero(at).UTC(), nil
 }
 
 // EnsurePartitions makes room for the next 2 × 2²⁴ events; RoleCommand only.

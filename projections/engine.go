@@ -80,9 +80,11 @@ type Options struct {
 	// VerifyEvery is how often the views are held against the log by themselves; 0 never.
 	VerifyEvery time.Duration
 
-	// projections are All but in tests, and leaseTTL 0 (lease.DefaultTTL).
-	projections []Projection
-	leaseTTL    time.Duration
+	// projections are All but in tests, leaseTTL 0 (lease.DefaultTTL) and stalledAfter
+	// as the constant.
+	projections  []Projection
+	leaseTTL     time.Duration
+	stalledAfter time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -91,6 +93,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.stalledAfter == 0 {
+		o.stalledAfter = stalledAfter
 	}
 	if o.projections == nil {
 		o.projections = All()
@@ -116,6 +121,7 @@ type Status struct {
 	Leads    bool   `json:"leads"`
 	Schema   string `json:"schema"`
 	Position int64  `json:"position"`
+	Lag
 	// Parked is how many streams wait because an event of theirs cannot be applied.
 	Parked int `json:"parked"`
 	// Err says in a sentence for operators why the view does not go on; empty when
@@ -136,29 +142,10 @@ func New(options Options) *Engine {
 	engine := &Engine{runner: newRunner(options)}
 	for _, p := range options.projections {
 		w := newWorker(options, p)
-		w.measure(options.Metrics)
+		w.measure()
 		engine.workers = append(engine.workers, w)
 	}
 	return engine
-}
-
-// measure shows the status as metrics.
-func (w *worker) measure(metrics *telemetry.Registry) {
-	view := telemetry.At{Name: "view", Value: w.projection.Name}
-	sample := func(name, help string, of func(Status) float64) {
-		metrics.Sample(name, help, func() float64 { return of(w.currentStatus()) }, view)
-	}
-	sample("hub_view_leads", "1 in the process that keeps the view.", func(s Status) float64 { return flag(s.Leads) })
-	sample("hub_view_position", "Position up to which the view has the log, in the process that keeps it.", func(s Status) float64 { return float64(s.Position) })
-	sample("hub_view_stopped", "1 while the view cannot go on.", func(s Status) float64 { return flag(s.Err != "") })
-	sample("hub_view_parked", "Streams that the view has set aside because it cannot apply an event of theirs.", func(s Status) float64 { return float64(s.Parked) })
-}
-
-func flag(on bool) float64 {
-	if on {
-		return 1
-	}
-	return 0
 }
 
 // Run follows the log until the context ends, which is its only end: then it

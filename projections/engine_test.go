@@ -27,8 +27,9 @@ func TestViewFollowsTheLogWithoutNATS(t *testing.T) {
 	h.reaches(t, 3)
 	h.reaches(t, h.append(t, newEntities(2)...))
 	require.Len(t, h.rows(t, "entities_v1"), 5)
-	h.until(t, "the status tells", func() bool { return engine.Status()[0].Position == 5 })
-	require.Equal(t, []Status{{Name: "entities", Leads: true, Schema: "entities_v1", Position: 5}}, engine.Status())
+	h.until(t, "the status tells", func() bool {
+		return engine.Status()[0] == Status{Name: "entities", Leads: true, Schema: "entities_v1", Position: 5}
+	})
 	h.checkAgainstRebuild(t)
 }
 

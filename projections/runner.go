@@ -38,12 +38,15 @@ var (
 // runner does the jobs of all views, each in turn with the other processes.
 type runner struct {
 	options Options
+	metrics jobMetrics
 	all     sync.WaitGroup
 	mu      sync.Mutex
 	busy    map[string]bool
 }
 
-func newRunner(options Options) *runner { return &runner{options: options, busy: map[string]bool{}} }
+func newRunner(options Options) *runner {
+	return &runner{options: options, metrics: options.jobMetrics(), busy: map[string]bool{}}
+}
 
 // run looks for jobs until the context ends.
 func (r *runner) run(ctx context.Context) {
@@ -162,7 +165,9 @@ func (r *runner) work(ctx context.Context, p Projection, j Job) {
 	defer stop(nil)
 	var at progress
 	at.check = func() error {
-		if err := j.report(working, r.options.Pool, at.done.Load(), at.total.Load()); err != nil {
+		done, total := at.done.Load(), at.total.Load()
+		r.metrics.progressed(j, done, total)
+		if err := j.report(working, r.options.Pool, done, total); err != nil {
 			stop(err)
 		}
 		return working.Err()
@@ -204,6 +209,7 @@ func (r *runner) work(ctx context.Context, p Projection, j Job) {
 	if err := j.finish(ctx, r.options.Pool, result); err != nil {
 		log.Warn("projections: the end of a job could not be written", "error", err)
 	}
+	r.metrics.ended(j, result)
 	log.Info("projections: job has ended", "state", result.state, "findings", result.findings)
 }
 

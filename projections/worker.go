@@ -44,6 +44,9 @@ type worker struct {
 	applied   atomic.Int64
 	quiet     quiet
 	scheduled time.Time
+	// last is the leader's; see lag.go.
+	last    sighting
+	metrics workerMetrics
 
 	mu     sync.Mutex
 	status Status
@@ -102,6 +105,7 @@ func (w *worker) lead(ctx context.Context) {
 		case err != nil:
 			w.failed(ctx, err)
 		default:
+			w.watch(ctx)
 			w.schedule(ctx)
 		}
 		for schema, stop := range following {
@@ -227,7 +231,7 @@ func (w *worker) apply(ctx context.Context, schema string) (moved bool, err erro
 		if err != nil {
 			return moved, err
 		}
-		before := writer.at
+		before, began := writer.at, time.Now()
 		err = writer.write(ctx, batch.Events)
 		if errors.Is(err, errMoved) {
 			// Another engine wrote these rows, a retry has freed a stream, or another
@@ -242,6 +246,8 @@ func (w *worker) apply(ctx context.Context, schema string) (moved bool, err erro
 		}
 		moved = true
 		w.applied.Add(int64(len(batch.Events)))
+		w.metrics.events.Observe(float64(len(batch.Events)))
+		w.metrics.seconds.Observe(time.Since(began).Seconds())
 		w.at(ctx, writer)
 		w.options.Notify()
 	}
@@ -259,7 +265,7 @@ func (w *worker) leads(schema string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.status.Schema != schema {
-		w.status.Schema, w.status.Position, w.status.Parked = schema, 0, 0
+		w.status.Schema, w.status.Position, w.status.Parked, w.status.Lag = schema, 0, 0, Lag{}
 	}
 }
 
@@ -336,7 +342,7 @@ func describe(err error) string {
 	case errors.As(err, &refused) && !strings.HasPrefix(refused.Code, "57P"): // class 57P: it starts or stops
 		return "the read database refused a statement (SQLSTATE " + refused.Code + ")"
 	}
-	for _, known := range []error{subscription.ErrLogHole, subscription.ErrLogBehind, errTablesGone, errTooManyParked, errTooManyAttempts, errWorse} {
+	for _, known := range []error{subscription.ErrLogHole, subscription.ErrLogBehind, errTablesGone, errTooManyParked, errTooManyAttempts, errWorse, errStalled} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -57,7 +58,8 @@ func TestProjectionsCommands(t *testing.T) {
 	reports := listed[projections.Report](h, "projections", "verify")
 	require.Equal(t, []projections.Report{{View: "entities", Schema: "entities_v1_2", Position: 2, Rows: 2}}, reports)
 
-	h.damageView()
+	_, err := hubtest.Pool(t, h.postgres(), "").Exec(t.Context(), `UPDATE entities_v1_2.entities SET key = 'b'`)
+	require.NoError(t, err)
 	code, output, _ := h.outcome("projections", "verify", "entities")
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, output, "2 rows, 1 differences")
@@ -82,8 +84,8 @@ func TestProjectionsCommands(t *testing.T) {
 	require.Len(t, h.all(token, 2), 1)
 }
 
-// damageView changes a row behind the back of the view.
-func (h *hub) damageView() {
+// postgres is the URL of the private database of a hub dev that runs.
+func (h *hub) postgres() string {
 	h.t.Helper()
 	dir := ""
 	for _, entry := range h.env {
@@ -93,8 +95,22 @@ func (h *hub) damageView() {
 	}
 	url, err := local.RunningPostgres(filepath.Join(dir, postgresDir), databaseName)
 	require.NoError(h.t, err)
-	_, err = hubtest.Pool(h.t, url, "").Exec(h.t.Context(), `UPDATE entities_v1_2.entities SET key = 'b'`)
-	require.NoError(h.t, err)
+	return url
+}
+
+// eventually asks again and again; only a failure ends it otherwise.
+func (h *hub) eventually(what string, condition func() bool) {
+	h.t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(startTimeout)
+	for !condition() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			h.t.Fatalf("waited in vain until %s", what)
+		}
+	}
 }
 
 func TestProgressBar(t *testing.T) {

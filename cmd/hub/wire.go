@@ -133,6 +133,9 @@ func (s *system) start(ctx context.Context) error {
 			return err
 		}
 		options.Reads, viewed = reads, reads.Notify
+		if options.Operations, err = s.startOperations(ctx); err != nil {
+			return err
+		}
 	}
 	if s.runs(config.Projector) {
 		if err := s.startProjector(ctx, background, viewed); err != nil {

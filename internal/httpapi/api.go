@@ -41,6 +41,8 @@ type Options struct {
 	Health func(context.Context) Health
 	// Ready returns nil while the process can serve. Nil means always.
 	Ready func() error
+	// Operations answers what is under /operations; needed where Reads is.
+	Operations *Operations
 	// RequestHashKey keys the hashes of idempotent requests; the same in every
 	// process that takes commands.
 	RequestHashKey []byte
@@ -77,6 +79,7 @@ type API struct {
 	registry       *telemetry.Registry
 	metrics        *edgeMetrics
 	queryAPI       http.Handler
+	operations     *Operations
 	spec           []byte
 }
 
@@ -92,7 +95,10 @@ func New(o Options) (*API, error) {
 		reads: o.Reads, verifier: o.Verifier, ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, level: o.LogLevel, registry: o.Metrics,
-		health: &healthCache{probe: o.Health},
+		health: &healthCache{probe: o.Health}, operations: o.Operations,
+	}
+	if o.Reads != nil && o.Operations == nil {
+		return nil, errors.New("httpapi: answering queries needs Operations")
 	}
 	a.metrics = newEdgeMetrics(o.Metrics, a.routeKeys())
 	if o.Loop != nil {

@@ -14,6 +14,8 @@ type entry struct {
 var (
 	onCommands = map[kind]bool{command: true}
 	onQueries  = map[kind]bool{query: true}
+	onJobs     = map[kind]bool{operations: true}
+	onReads    = map[kind]bool{query: true, operations: true}
 	onBodies   = map[kind]bool{command: true, operator: true}
 	onProbes   = map[kind]bool{probe: true}
 	nowhere    = map[kind]bool{} // before a route is found
@@ -44,6 +46,7 @@ var catalogue = []entry{
 	{"key_taken", problem.Conflict, "An entity of this type has this key already.", onCommands},
 	{"conflict", problem.Conflict, "The resource is in a state that forbids this.", onCommands},
 	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onQueries},
+	{"job_running", problem.Conflict, "Another job is under way for this view. Wait for it, or cancel it.", onJobs},
 	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},
 	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onBodies},
 	{"event_too_large", problem.TooLarge, "What would be recorded is larger than 256 KiB.", onCommands},
@@ -78,7 +81,7 @@ var catalogue = []entry{
 	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onQueries},
 	{"not_ready", problem.Unavailable, "The process cannot serve now.", onProbes},
 	{"query_api_unavailable", problem.Unavailable, "Reads cannot be answered now; writes can.", onQueries},
-	{"views_unavailable", problem.Unavailable, "The read database does not answer. Try again in a moment.", onQueries},
+	{"views_unavailable", problem.Unavailable, "The read database does not answer. Try again in a moment.", onReads},
 	{"identity_unavailable", problem.Unavailable, "Tokens cannot be checked now.", nil},
 	{"log_unavailable", problem.Unavailable, "The event log does not answer. Nothing was done.", onCommands},
 	{"shutting_down", problem.Unavailable, "The process is stopping. Nothing was done; send it again.", onCommands},

@@ -61,6 +61,14 @@ const (
 
 // answerExamples are answers of success, by operationId.
 var answerExamples = map[string]string{
+	"listViews":          `{"items":[{"name":"entities","version":1,"schema":"entities_v1","state":"following","position":4711,"lag_positions":0,"lag_seconds":0,"updated_at":"2026-03-01T12:00:00Z","parked":0}]}`,
+	"rebuildView":        `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"rebuild","requested_by":"operator","state":"queued","done":0,"total":0,"rate":0,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,
+	"verifyView":         `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"verify","requested_by":"operator","state":"queued","done":0,"total":0,"rate":0,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,
+	"retryParked":        `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"retry","requested_by":"operator","state":"queued","done":0,"total":0,"rate":0,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,
+	"cancelJob":          `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"rebuild","requested_by":"operator","state":"running","done":120000,"total":1000000,"rate":20000,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,
+	"listJobs":           `{"items":[{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"verify","requested_by":"operator","state":"completed","done":1000000,"total":1000000,"rate":20000,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}]}`,
+	"listParked":         `{"items":[{"view":"entities","stream_hash":"9f86d081884c7d659a2feaa0c55ad015","first_position":4711,"last_position":4720,"events":2,"reason":"refused","parked_at":"2026-03-01T12:00:00Z"}]}`,
+	"getRelay":           `{"leader":true,"head":4711,"published":4711,"first":1,"lag_positions":0,"lag_seconds":0}`,
 	"defineEntityType":   exampleReceipt("customer", "1", "entity_type.defined", "4710"),
 	"createEntity":       exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "1", "entity.created", "4711"),
 	"patchEntity":        exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "2", "entity.updated", "4712"),

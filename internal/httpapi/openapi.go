@@ -49,6 +49,7 @@ func newHuma(routes huma.Adapter) huma.API {
 		{Name: "Entity types", Description: "What kinds of things there are, and which attributes they may have."},
 		{Name: "Entities", Description: "The things themselves."},
 		{Name: "Organization", Description: "The organisation as a whole, and the caller."},
+		{Name: "Operations", Description: "How far the views and the copy in JetStream are, what waits, and the jobs that mend it. All organisations share them, so these say nothing about any organisation."},
 		{Name: "Operation", Description: "For whoever runs the system."},
 	}
 	return huma.NewAPI(config, routes)
@@ -130,6 +131,7 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 		op.Parameters = append(op.Parameters, r.filterParameters()...)
 	case personal:
 		op.Parameters = append(op.Parameters, shared(api.Components, []*huma.Param{requestIDHeader})...)
+	case operations:
 	case open, probe, operator, static:
 		op.Security = []map[string][]string{}
 		if r.Path == healthPath {
@@ -179,7 +181,7 @@ func (r *route) refusals() []int {
 		found = []int{400, 413, 415, 422, 500}
 	case command:
 		found = append(found, 412, 413, 415, 504)
-	case query:
+	case query, operations:
 	}
 	if strings.Contains(r.Path, "{") && !r.Creates {
 		found = append(found, 404)
@@ -205,7 +207,7 @@ func (r *route) refusal(components *huma.Components, status int) *huma.Response 
 }
 
 // kindNames end the names of shared descriptions.
-var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", personal: "OfPersonal", open: "", probe: "OfProbe", operator: "OfOperator"}
+var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", personal: "OfPersonal", open: "", probe: "OfProbe", operator: "OfOperator", operations: "OfOperations"}
 
 // shared refers to parameters that many routes have.
 func shared(components *huma.Components, parameters []*huma.Param) []*huma.Param {

@@ -23,6 +23,9 @@ const (
 	query
 	// personal routes say what a token says; they need one, and nothing else.
 	personal
+	// operations routes tell of and steer what all organisations share; they are
+	// answered where queries are.
+	operations
 	// open routes need no token and say nothing about an organisation.
 	open
 	// probe routes are open ones for whoever runs the process; they answer any host.
@@ -69,7 +72,7 @@ type route struct {
 
 // authenticated reports whether a route needs a token.
 func (r *route) authenticated() bool {
-	return r.Kind == command || r.Kind == query || r.Kind == personal
+	return r.Kind == command || r.Kind == query || r.Kind == operations || r.Kind == personal
 }
 
 // registration adds a route's operation to huma; the types of its input and

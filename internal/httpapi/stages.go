@@ -20,7 +20,7 @@ const missingToken = "missing_token"
 // order that gives away least: who calls, whether they may, and only then whether
 // the request is well formed.
 func (a *API) stages(line *route, handler http.HandlerFunc) http.HandlerFunc {
-	if line.Kind == query && a.reads == nil {
+	if (line.Kind == query || line.Kind == operations) && a.reads == nil {
 		return a.forward(line)
 	}
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -72,6 +72,10 @@ func TestPermissions(t *testing.T) {
 		{"editor", "PUT", "/api/v1/entity-types/customer", "{}", 403},
 		{"admin", "PUT", "/api/v1/entity-types/customer", "{}", 503},
 		{"nobody", "GET", someEntity, "", 403},
+		{"viewer", "GET", "/api/v1/operations/views", "", 403},
+		{"auditor", "GET", "/api/v1/operations/parked", "", 403},
+		{"editor", "POST", "/api/v1/operations/views/entities/rebuild", "", 403},
+		{"operator", "POST", "/api/v1/entities", entity, 403},
 		{"nobody", "GET", "/api/v1/entity-types", "", 403},
 	} {
 		answer := e.call(test.method, test.path, test.body, "Authorization", "Bearer "+e.issuer.token(t, test.role))

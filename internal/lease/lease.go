@@ -101,6 +101,15 @@ type Lease struct {
 	state State
 }
 
+// Held reports whether anybody has the lease.
+func Held(ctx context.Context, pool *pgxpool.Pool, table Table, name string) (held bool, err error) {
+	err = pool.QueryRow(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE name = $1 AND expires_at > clock_timestamp())`, table), name).Scan(&held)
+	if err != nil {
+		return false, fmt.Errorf("looking at the lease %s: %w", name, err)
+	}
+	return held, nil
+}
+
 // New makes a lease; Run asks for it.
 func New(options Options) *Lease {
 	if options.TTL == 0 {

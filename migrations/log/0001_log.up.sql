@@ -56,7 +56,7 @@ $$;
 -- and the guard itself.
 CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs|log_lock)(_p[0-9]+)?($|\.)'
-    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events|restore_epochs)\('
+    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_time|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events|restore_epochs)\('
     OR identity ~ '^public\.events_org_' OR identity ~ '^hub_guard\.';
 
 -- Refuses DDL on the log to everybody, the owner and superusers included; only
@@ -200,6 +200,7 @@ CREATE TABLE log_leases (
   expires_at timestamptz NOT NULL
 ) WITH (fillfactor = 10); -- few rows, updated all the time: leave room beside them
 GRANT SELECT, INSERT, UPDATE ON log_leases TO hub_relay;
+GRANT SELECT ON log_leases TO hub_query; -- who looks after the system sees whether somebody leads
 
 -- Row-level security: everybody sees the organisation named in hub.org, which
 -- every service sets for one transaction. hub_log's own policies let its functions
@@ -334,6 +335,11 @@ BEGIN
    ORDER BY e.position;
 END
 $$;
+
+-- When a position was recorded; null when there is no such position.
+CREATE FUNCTION log_time(at bigint) RETURNS timestamptz
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT e.recorded_at FROM events e WHERE e.position = at $$;
 
 -- One stream of any organisation from a version on, without receipts.
 CREATE FUNCTION read_stream(stream_org text, stream_name text, from_version bigint, max_rows integer) RETURNS SETOF events
@@ -739,12 +745,13 @@ END
 $$;
 
 -- Functions are open to everybody unless this says otherwise.
-REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, read_stream, load_boundaries, lock_log(), append_events, find_receipts,
+REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, read_stream, log_time, load_boundaries, lock_log(), append_events, find_receipts,
   position_since, fork_log, reappend_events, restore_epochs FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;
 GRANT EXECUTE ON FUNCTION log_head(), read_log TO hub_relay, hub_projector;
 GRANT EXECUTE ON FUNCTION position_since, fork_log, reappend_events TO hub_relay;
 GRANT EXECUTE ON FUNCTION read_stream TO hub_projector;
+GRANT EXECUTE ON FUNCTION log_time TO hub_projector, hub_query;
 GRANT EXECUTE ON FUNCTION log_head() TO hub_query;
 
 INSERT INTO log_epochs (number, after_position, fork_position) VALUES (1, 0, 0);

@@ -153,6 +153,151 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operations/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The jobs of the views, the latest first */
+        get: operations["listJobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/parked": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Streams that wait because an event of theirs cannot be applied */
+        get: operations["listParked"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/parked/{name}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Apply what the parked streams of a view have waiting
+         * @description In order, and each event once. The job's findings say how many streams still wait.
+         */
+        post: operations["retryParked"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/relay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the copy of the log in JetStream is */
+        get: operations["getRelay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the views are */
+        get: operations["listViews"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/views/{name}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel the job that is under way for a view */
+        post: operations["cancelJob"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/views/{name}/rebuild": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Build a view anew from the log
+         * @description Beside the live one, which goes on answering until the new one has caught up. A rebuild that is under way already is joined.
+         */
+        post: operations["rebuildView"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/views/{name}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hold a view against the log
+         * @description The job's findings say how many rows differ; hub projections verify names them.
+         */
+        post: operations["verifyView"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/organization": {
         parameters: {
             query?: never;
@@ -413,6 +558,15 @@ export interface components {
             /** @example 1.0.0 */
             version: string;
         };
+        ItemsOperatedView: {
+            items: components["schemas"]["OperatedView"][];
+        };
+        ItemsParkedStream: {
+            items: components["schemas"]["ParkedStream"][];
+        };
+        ItemsViewJob: {
+            items: components["schemas"]["ViewJob"][];
+        };
         LogLevel: {
             /**
              * @description Lines below this level are not written.
@@ -500,6 +654,62 @@ export interface components {
              */
             type: string;
         };
+        OperatedView: {
+            /** @description Why it does not go on. */
+            error?: string;
+            /** @description The job that is under way. */
+            job?: components["schemas"]["ViewJob"];
+            /**
+             * Format: int64
+             * @description Events that it lacks.
+             * @example 0
+             */
+            lag_positions: number;
+            /**
+             * Format: double
+             * @description Age of the first of them.
+             * @example 0
+             */
+            lag_seconds: number;
+            /** @example entities */
+            name: string;
+            /**
+             * Format: int64
+             * @description Streams that wait, because an event of theirs cannot be applied.
+             * @example 0
+             */
+            parked: number;
+            /**
+             * Format: int64
+             * @description Position up to which it has the log.
+             * @example 4711
+             */
+            position: number;
+            /** @description Schema that a rollback goes back to. */
+            previous?: string;
+            /**
+             * @description Schema in the views' database that answers.
+             * @example entities_v1
+             */
+            schema: string;
+            /**
+             * @description following: within a second of the log; catching_up: behind, and moving; stopped: error says why.
+             * @example following
+             * @enum {string}
+             */
+            state: "following" | "catching_up" | "stopped";
+            /**
+             * Format: date-time
+             * @description When it moved last.
+             */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description Version of the projection.
+             * @example 1
+             */
+            version: number;
+        };
         Organization: {
             /**
              * @description Currency that is reported in (ISO 4217); null until one is chosen.
@@ -554,6 +764,36 @@ export interface components {
              * @example Europe/Paris
              */
             timezone?: string;
+        };
+        ParkedStream: {
+            /**
+             * Format: int64
+             * @description Events of the stream that the view lacks.
+             * @example 2
+             */
+            events: number;
+            /**
+             * Format: int64
+             * @description Position of the event that cannot be applied.
+             * @example 4711
+             */
+            first_position: number;
+            /**
+             * Format: int64
+             * @example 4720
+             */
+            last_position: number;
+            /** Format: date-time */
+            parked_at: string;
+            /**
+             * @description unreadable: its payload cannot be decoded; newer: a newer program wrote it; refused: the projection or its tables refuse what it says.
+             * @enum {string}
+             */
+            reason: "unreadable" | "newer" | "refused";
+            /** @description The first 16 bytes of the SHA-256 of org/stream, in hexadecimal: enough to find a stream that you know, and no more. */
+            stream_hash: string;
+            /** @example entities */
+            view: string;
         };
         Probe: {
             /** @example ok */
@@ -685,6 +925,97 @@ export interface components {
              */
             version: number;
         };
+        RelayState: {
+            /** @description Why it is not known, or does not go on. */
+            error?: string;
+            /**
+             * Format: int64
+             * @description First position that the stream still has.
+             * @example 1
+             */
+            first: number;
+            /**
+             * Format: int64
+             * @description Last position of the log.
+             * @example 4711
+             */
+            head: number;
+            /**
+             * Format: int64
+             * @example 0
+             */
+            lag_positions: number;
+            /**
+             * Format: double
+             * @description Age of the first event that the stream lacks.
+             * @example 0
+             */
+            lag_seconds: number;
+            /** @description Whether some process has the lease of the relay. */
+            leader: boolean;
+            /**
+             * Format: int64
+             * @description Last position in the stream.
+             * @example 4711
+             */
+            published: number;
+        };
+        ViewJob: {
+            /**
+             * Format: int64
+             * @description Positions behind it.
+             * @example 120000
+             */
+            done: number;
+            error?: string;
+            /**
+             * Format: double
+             * @example 44
+             */
+            eta_seconds?: number;
+            /**
+             * Format: int64
+             * @description How much is wrong: rows that a verify found to differ, streams that a retry left.
+             * @example 0
+             */
+            findings: number;
+            /** Format: date-time */
+            finished_at?: string;
+            /** Format: uuid */
+            id: string;
+            /**
+             * @example rebuild
+             * @enum {string}
+             */
+            kind: "rebuild" | "verify" | "retry";
+            /**
+             * Format: double
+             * @description Positions a second.
+             * @example 20000
+             */
+            rate: number;
+            /** Format: date-time */
+            requested_at: string;
+            /**
+             * @example operator
+             * @enum {string}
+             */
+            requested_by: "operator" | "schedule" | "upgrade";
+            /** Format: date-time */
+            started_at?: string;
+            /**
+             * @example running
+             * @enum {string}
+             */
+            state: "queued" | "running" | "completed" | "failed" | "cancelled";
+            /**
+             * Format: int64
+             * @example 1000000
+             */
+            total: number;
+            /** @example entities */
+            view: string;
+        };
     };
     responses: {
         /** @description Bad Request */
@@ -700,6 +1031,25 @@ export interface components {
                  *       "status": 400,
                  *       "detail": "The body is not one JSON document that can be read.",
                  *       "code": "invalid_json",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Bad Request */
+        BadRequestOfOperations: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_query",
+                 *       "title": "Malformed request",
+                 *       "status": 400,
+                 *       "detail": "The query of the URL cannot be read.",
+                 *       "code": "invalid_query",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
                  */
@@ -783,6 +1133,25 @@ export interface components {
             };
         };
         /** @description Conflict */
+        ConflictOfOperations: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#job_running",
+                 *       "title": "Conflict with the current state",
+                 *       "status": 409,
+                 *       "detail": "Another job is under way for this view. Wait for it, or cancel it.",
+                 *       "code": "job_running",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Conflict */
         ConflictOfQuery: {
             headers: {
                 [name: string]: unknown;
@@ -803,6 +1172,25 @@ export interface components {
         };
         /** @description Forbidden */
         ForbiddenOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#forbidden",
+                 *       "title": "Not allowed",
+                 *       "status": 403,
+                 *       "detail": "Your roles do not allow this.",
+                 *       "code": "forbidden",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Forbidden */
+        ForbiddenOfOperations: {
             headers: {
                 [name: string]: unknown;
             };
@@ -860,6 +1248,25 @@ export interface components {
         };
         /** @description Internal Server Error */
         InternalServerErrorOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#internal",
+                 *       "title": "Internal error",
+                 *       "status": 500,
+                 *       "detail": "Something went wrong on our side. Name the request id when you report it.",
+                 *       "code": "internal",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Internal Server Error */
+        InternalServerErrorOfOperations: {
             headers: {
                 [name: string]: unknown;
             };
@@ -936,6 +1343,25 @@ export interface components {
         };
         /** @description Not Found */
         NotFoundOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#not_found",
+                 *       "title": "Not found",
+                 *       "status": 404,
+                 *       "detail": "There is no such thing, or it is not yours to see.",
+                 *       "code": "not_found",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Not Found */
+        NotFoundOfOperations: {
             headers: {
                 [name: string]: unknown;
             };
@@ -1051,6 +1477,27 @@ export interface components {
             };
         };
         /** @description Service Unavailable */
+        ServiceUnavailableOfOperations: {
+            headers: {
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#views_unavailable",
+                 *       "title": "Not available now",
+                 *       "status": 503,
+                 *       "detail": "The read database does not answer. Try again in a moment.",
+                 *       "code": "views_unavailable",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Service Unavailable */
         ServiceUnavailableOfPersonal: {
             headers: {
                 /** @description Seconds to wait. */
@@ -1135,6 +1582,27 @@ export interface components {
             };
         };
         /** @description Unauthorized */
+        UnauthorizedOfOperations: {
+            headers: {
+                /** @description How to authenticate (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_token",
+                 *       "title": "Not authenticated",
+                 *       "status": 401,
+                 *       "detail": "The access token is not valid, or not any more. Get a new one.",
+                 *       "code": "invalid_token",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unauthorized */
         UnauthorizedOfPersonal: {
             headers: {
                 /** @description How to authenticate (RFC 6750). */
@@ -1178,6 +1646,25 @@ export interface components {
         };
         /** @description Unprocessable Entity */
         UnprocessableEntityOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_request",
+                 *       "title": "Invalid request",
+                 *       "status": 422,
+                 *       "detail": "The request does not fit its description; errors says where.",
+                 *       "code": "invalid_request",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unprocessable Entity */
+        UnprocessableEntityOfOperations: {
             headers: {
                 [name: string]: unknown;
             };
@@ -2514,6 +3001,354 @@ export interface operations {
             422: components["responses"]["UnprocessableEntityOfPersonal"];
             500: components["responses"]["InternalServerErrorOfPersonal"];
             503: components["responses"]["ServiceUnavailableOfPersonal"];
+        };
+    };
+    listJobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *           "view": "entities",
+                     *           "kind": "verify",
+                     *           "requested_by": "operator",
+                     *           "state": "completed",
+                     *           "done": 1000000,
+                     *           "total": 1000000,
+                     *           "rate": 20000,
+                     *           "findings": 0,
+                     *           "requested_at": "2026-03-01T12:00:00Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ItemsViewJob"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    listParked: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "view": "entities",
+                     *           "stream_hash": "9f86d081884c7d659a2feaa0c55ad015",
+                     *           "first_position": 4711,
+                     *           "last_position": 4720,
+                     *           "events": 2,
+                     *           "reason": "refused",
+                     *           "parked_at": "2026-03-01T12:00:00Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ItemsParkedStream"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    retryParked: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a view. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "view": "entities",
+                     *       "kind": "retry",
+                     *       "requested_by": "operator",
+                     *       "state": "queued",
+                     *       "done": 0,
+                     *       "total": 0,
+                     *       "rate": 0,
+                     *       "findings": 0,
+                     *       "requested_at": "2026-03-01T12:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ViewJob"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            404: components["responses"]["NotFoundOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    getRelay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "leader": true,
+                     *       "head": 4711,
+                     *       "published": 4711,
+                     *       "first": 1,
+                     *       "lag_positions": 0,
+                     *       "lag_seconds": 0
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RelayState"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    listViews: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "name": "entities",
+                     *           "version": 1,
+                     *           "schema": "entities_v1",
+                     *           "state": "following",
+                     *           "position": 4711,
+                     *           "lag_positions": 0,
+                     *           "lag_seconds": 0,
+                     *           "updated_at": "2026-03-01T12:00:00Z",
+                     *           "parked": 0
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ItemsOperatedView"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    cancelJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a view. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "view": "entities",
+                     *       "kind": "rebuild",
+                     *       "requested_by": "operator",
+                     *       "state": "running",
+                     *       "done": 120000,
+                     *       "total": 1000000,
+                     *       "rate": 20000,
+                     *       "findings": 0,
+                     *       "requested_at": "2026-03-01T12:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ViewJob"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            404: components["responses"]["NotFoundOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    rebuildView: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a view. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "view": "entities",
+                     *       "kind": "rebuild",
+                     *       "requested_by": "operator",
+                     *       "state": "queued",
+                     *       "done": 0,
+                     *       "total": 0,
+                     *       "rate": 0,
+                     *       "findings": 0,
+                     *       "requested_at": "2026-03-01T12:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ViewJob"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            404: components["responses"]["NotFoundOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    verifyView: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a view. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "view": "entities",
+                     *       "kind": "verify",
+                     *       "requested_by": "operator",
+                     *       "state": "queued",
+                     *       "done": 0,
+                     *       "total": 0,
+                     *       "rate": 0,
+                     *       "findings": 0,
+                     *       "requested_at": "2026-03-01T12:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ViewJob"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            404: components["responses"]["NotFoundOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
         };
     };
     getOrganization: {

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/internal/httpapi"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/projections"
+)
+
+// listOf is the body of a list.
+type listOf[T any] struct{ Items []T }
+
+// The whole way: an operator of one organisation steers what all share, and learns
+// nothing about the other organisations.
+func TestOperationsRoutes(t *testing.T) {
+	t.Parallel()
+	h := newDevHub(t).start()
+	for _, org := range []string{"acme", "other"} {
+		token := h.token(org, "admin")
+		h.defineType(token, "thing")
+		h.send(http.MethodPost, "/api/v1/entities", token, nil, map[string]any{"type": "thing", "key": "a", "attributes": map[string]any{}})
+	}
+	h.all(h.token("acme", "admin"), 4)
+	operator := h.token("acme", "operator")
+
+	var views listOf[httpapi.OperatedView]
+	require.Equal(t, http.StatusOK, h.get("/api/v1/operations/views", operator, nil, &views))
+	require.Len(t, views.Items, len(projections.All()))
+	require.Equal(t, []any{"entities", "entities_v1", "following", int64(4), int64(0)},
+		[]any{views.Items[0].Name, views.Items[0].Schema, views.Items[0].State, views.Items[0].Position, views.Items[0].LagPositions})
+
+	var relay httpapi.RelayState
+	h.eventually("the stream has the log", func() bool {
+		require.Equal(t, http.StatusOK, h.get("/api/v1/operations/relay", operator, nil, &relay))
+		return relay.Published == 4
+	})
+	require.Equal(t, []int64{4, 1, 0}, []int64{relay.Head, relay.First, relay.LagPositions})
+
+	response, _, err := h.do(t.Context(), http.MethodPost, "/api/v1/operations/views/entities/rebuild", operator, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusAccepted, response.StatusCode)
+	var jobs listOf[httpapi.ViewJob]
+	h.eventually("the job is done", func() bool {
+		require.Equal(t, http.StatusOK, h.get("/api/v1/operations/jobs", operator, nil, &jobs))
+		return jobs.Items[0].State == projections.StateCompleted
+	})
+	require.Len(t, h.all(h.token("acme", "admin"), 4), 1)
+
+	// A parked stream of another organisation is counted and not named.
+	_, err = hubtest.Pool(t, h.postgres(), "").Exec(t.Context(), `
+		INSERT INTO view_parked (schema, org, stream, stream_hash, next_version, first_position, last_position, events, reason)
+		SELECT schema, 'other', 'entity:secret-name', 'abc', 1, 3, 3, 1, 'refused' FROM view_pointers WHERE name = 'entities'`)
+	require.NoError(t, err)
+	response, body, err := h.do(t.Context(), http.MethodGet, "/api/v1/operations/parked", operator, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.Contains(t, string(body), `"stream_hash":"abc"`)
+	require.NotContains(t, string(body), "other")
+	require.NotContains(t, string(body), "secret")
+	_, err = hubtest.Pool(t, h.postgres(), "hub_query").Exec(t.Context(), `SELECT stream FROM view_parked`)
+	require.ErrorContains(t, err, "permission denied", "the database would not let it")
+	_, err = hubtest.Pool(t, h.postgres(), "hub_query").Exec(t.Context(), `SELECT report FROM view_jobs`)
+	require.ErrorContains(t, err, "permission denied")
+	var health httpapi.Health
+	require.Equal(t, http.StatusOK, h.get("/api/health/", "", nil, &health))
+}

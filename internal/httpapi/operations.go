@@ -1,0 +1,140 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+)
+
+const operationsPath = basePath + "/operations"
+
+// Operations are what cmd/hub supplies for the routes under /operations. What it tells
+// is of the whole system, so it must name no organisation and nothing that is theirs.
+type Operations struct {
+	Views  func(context.Context) ([]OperatedView, error)
+	Jobs   func(context.Context) ([]ViewJob, error)
+	Parked func(context.Context) ([]ParkedStream, error)
+	// Request asks for a job of a kind. Problems: not_found, job_running.
+	Request func(ctx context.Context, view, kind string) (ViewJob, error)
+	// Cancel asks the job of a view to stop. Problems: not_found.
+	Cancel func(ctx context.Context, view string) (ViewJob, error)
+	Relay  func(context.Context) (RelayState, error)
+}
+
+// OperatedView is a view as operators see it.
+type OperatedView struct {
+	Name         string    `json:"name" example:"entities"`
+	Version      int       `json:"version" doc:"Version of the projection." example:"1"`
+	Schema       string    `json:"schema" doc:"Schema in the views' database that answers." example:"entities_v1"`
+	State        string    `json:"state" enum:"following,catching_up,stopped" doc:"following: within a second of the log; catching_up: behind, and moving; stopped: error says why." example:"following"`
+	Error        string    `json:"error,omitempty" doc:"Why it does not go on."`
+	Position     int64     `json:"position" doc:"Position up to which it has the log." example:"4711"`
+	LagPositions int64     `json:"lag_positions" doc:"Events that it lacks." example:"0"`
+	LagSeconds   float64   `json:"lag_seconds" doc:"Age of the first of them." example:"0"`
+	UpdatedAt    time.Time `json:"updated_at" doc:"When it moved last."`
+	Parked       int       `json:"parked" doc:"Streams that wait, because an event of theirs cannot be applied." example:"0"`
+	Previous     string    `json:"previous,omitempty" doc:"Schema that a rollback goes back to."`
+	Job          *ViewJob  `json:"job,omitempty" doc:"The job that is under way."`
+}
+
+// ViewJob is work on a view beside following the log.
+type ViewJob struct {
+	ID          string     `json:"id" format:"uuid"`
+	View        string     `json:"view" example:"entities"`
+	Kind        string     `json:"kind" enum:"rebuild,verify,retry" example:"rebuild"`
+	RequestedBy string     `json:"requested_by" enum:"operator,schedule,upgrade" example:"operator"`
+	State       string     `json:"state" enum:"queued,running,completed,failed,cancelled" example:"running"`
+	Done        int64      `json:"done" doc:"Positions behind it." example:"120000"`
+	Total       int64      `json:"total" example:"1000000"`
+	Rate        float64    `json:"rate" doc:"Positions a second." example:"20000"`
+	ETASeconds  *float64   `json:"eta_seconds,omitempty" example:"44"`
+	Error       string     `json:"error,omitempty"`
+	Findings    int64      `json:"findings" doc:"How much is wrong: rows that a verify found to differ, streams that a retry left." example:"0"`
+	RequestedAt time.Time  `json:"requested_at"`
+	StartedAt   *time.Time `json:"started_at,omitempty"`
+	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+}
+
+// ParkedStream is a stream that waits in a view.
+type ParkedStream struct {
+	View          string    `json:"view" example:"entities"`
+	StreamHash    string    `json:"stream_hash" doc:"The first 16 bytes of the SHA-256 of org/stream, in hexadecimal: enough to find a stream that you know, and no more."`
+	FirstPosition int64     `json:"first_position" doc:"Position of the event that cannot be applied." example:"4711"`
+	LastPosition  int64     `json:"last_position" example:"4720"`
+	Events        int64     `json:"events" doc:"Events of the stream that the view lacks." example:"2"`
+	Reason        string    `json:"reason" enum:"unreadable,newer,refused" doc:"unreadable: its payload cannot be decoded; newer: a newer program wrote it; refused: the projection or its tables refuse what it says."`
+	ParkedAt      time.Time `json:"parked_at"`
+}
+
+// RelayState is how far the copy of the log in JetStream is, seen from here.
+type RelayState struct {
+	Leader       bool    `json:"leader" doc:"Whether some process has the lease of the relay."`
+	Head         int64   `json:"head" doc:"Last position of the log." example:"4711"`
+	Published    int64   `json:"published" doc:"Last position in the stream." example:"4711"`
+	First        int64   `json:"first" doc:"First position that the stream still has." example:"1"`
+	LagPositions int64   `json:"lag_positions" example:"0"`
+	LagSeconds   float64 `json:"lag_seconds" doc:"Age of the first event that the stream lacks." example:"0"`
+	Error        string  `json:"error,omitempty" doc:"Why it is not known, or does not go on."`
+}
+
+// listing is a list that has all there is: it is short by its nature.
+type listing[T any] struct{ Body items[T] }
+
+type items[T any] struct {
+	Items []T `json:"items"`
+}
+
+func listed[T any](found []T, err error) (*listing[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		found = []T{}
+	}
+	return &listing[T]{items[T]{found}}, nil
+}
+
+type viewInput struct {
+	Name string `path:"name" maxLength:"64" doc:"Name of a view." example:"entities"`
+}
+
+type jobOutput struct{ Body ViewJob }
+
+func (a *API) listViews(ctx context.Context, _ *struct{}) (*listing[OperatedView], error) {
+	return listed(a.operations.Views(ctx))
+}
+
+func (a *API) listJobs(ctx context.Context, _ *struct{}) (*listing[ViewJob], error) {
+	return listed(a.operations.Jobs(ctx))
+}
+
+func (a *API) listParked(ctx context.Context, _ *struct{}) (*listing[ParkedStream], error) {
+	return listed(a.operations.Parked(ctx))
+}
+
+// requestJob makes the handler that asks for jobs of a kind.
+func (a *API) requestJob(kind string) func(context.Context, *viewInput) (*jobOutput, error) {
+	return func(ctx context.Context, in *viewInput) (*jobOutput, error) {
+		return job(a.operations.Request(ctx, in.Name, kind))
+	}
+}
+
+func (a *API) cancelJob(ctx context.Context, in *viewInput) (*jobOutput, error) {
+	return job(a.operations.Cancel(ctx, in.Name))
+}
+
+func job(found ViewJob, err error) (*jobOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &jobOutput{found}, nil
+}
+
+func (a *API) getRelay(ctx context.Context, _ *struct{}) (*relayOutput, error) {
+	found, err := a.operations.Relay(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &relayOutput{found}, nil
+}
+
+type relayOutput struct{ Body RelayState }
