@@ -16,6 +16,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/member"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
@@ -102,11 +103,13 @@ type hub struct {
 func newHub(t *testing.T) *hub {
 	t.Helper()
 	url := hubtest.Database(t, hubtest.LogAndViews())
-	codec := eventstore.NewCodec(domain.Kind[noted](), domain.Kind[copied]())
+	codec := eventstore.NewCodec(append(member.Kinds(), domain.Kind[noted](), domain.Kind[copied]())...)
+	folds := member.Folds()
+	folds["note"], folds["copy"] = count{}, count{}
 	pool := hubtest.Pool(t, url, string(eventstore.RoleProjector))
 	h := &hub{url: url, admin: hubtest.Pool(t, url, ""), fails: new(atomic.Bool), loop: commands.New(commands.Options{
 		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec,
-		Folds: domain.Folds{"note": count{}, "copy": count{}}, Log: slog.New(slog.DiscardHandler),
+		Folds: folds, Log: slog.New(slog.DiscardHandler),
 	})}
 	h.fails.Store(true)
 	h.options = Options{

@@ -15,14 +15,14 @@ type metrics struct {
 }
 
 func newMetrics(registry *telemetry.Registry, reactions []Reaction) *metrics {
-	names := make([]string, len(reactions))
-	for i, r := range reactions {
-		names[i] = r.Name
+	names := []string{membersName}
+	for _, r := range reactions {
+		names = append(names, r.Name)
 	}
 	reaction := telemetry.Label{Name: "reaction", Values: names}
 	return &metrics{
-		events: registry.Counters("hub_reactions_events_total", "Events that reactions were done with, or tried in vain.",
-			reaction, telemetry.Label{Name: "outcome", Values: []string{"done", "waiting", "parked"}}),
+		events: registry.Counters("hub_reactions_events_total", "Events, and members seen, that reactions were done with or tried in vain.",
+			reaction, telemetry.Label{Name: "outcome", Values: []string{"done", "waiting", "failed"}}),
 		seconds: registry.Histograms("hub_reactions_seconds", "How long an event took, all attempts included.", telemetry.Seconds(), reaction),
 	}
 }
@@ -37,7 +37,7 @@ func (m *metrics) count(next message.HandlerFunc) message.HandlerFunc {
 		case err != nil && isAway(err):
 			outcome = "waiting"
 		case err != nil:
-			outcome = "parked"
+			outcome = "failed"
 		}
 		m.events.With(name, outcome).Inc()
 		m.seconds.With(name).Observe(time.Since(began).Seconds())

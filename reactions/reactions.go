@@ -1,5 +1,5 @@
-// Package reactions does what follows from events: an event of the log comes in, and
-// commands go out.
+// Package reactions does what follows from what happens: an event of the log comes in,
+// and commands go out.
 //
 //	subscription ──▶ subscriber ──▶ Watermill's router ──▶ React ──▶ commands.Loop
 //	  (the log)      one leader,    parking, retries,      (pure)    exactly once, by
@@ -16,6 +16,10 @@
 // go on. `hub reactions retry` takes it up again, and its stream behind it; `drop` gives
 // it up. What is not the event's fault, as a log that does not answer, is waited for
 // instead, for as long as it takes.
+//
+// Tokens come in, too. Every API tells, over core NATS, whom the tokens it verifies speak
+// for (Observer), and the reaction "members" takes what is new into the directory. That is
+// no event yet, so it has no place: what gets lost is told again within minutes.
 package reactions
 
 import (
@@ -24,6 +28,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/commands"
@@ -65,8 +70,11 @@ type Options struct {
 	Codec *eventstore.Codec
 	// NATS brings events as they happen. Without it, nil or down, they are read from
 	// the store.
-	NATS   jetstream.JetStream
-	Submit Submit
+	NATS jetstream.JetStream
+	// Conn brings what observers tell, signed with SeenKey; nil brings nothing.
+	Conn    *nats.Conn
+	SeenKey []byte
+	Submit  Submit
 	// LeaseTTL is lease.Options.TTL.
 	LeaseTTL time.Duration
 	// Log is told what is parked and why; nil is silent.
@@ -91,6 +99,7 @@ type Engine struct {
 	options     Options
 	subscribers []*subscriber
 	metrics     *metrics
+	started     chan struct{}
 }
 
 // New makes an engine for all reactions (All).
@@ -100,7 +109,7 @@ func newEngine(options Options, reactions []Reaction) *Engine {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{options: options, metrics: newMetrics(options.Metrics, reactions)}
+	e := &Engine{options: options, metrics: newMetrics(options.Metrics, reactions), started: make(chan struct{})}
 	for _, r := range reactions {
 		e.subscribers = append(e.subscribers, newSubscriber(options, r))
 	}
@@ -114,10 +123,18 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A router without a reaction does not look at the context.
-	defer context.AfterFunc(ctx, func() { _ = router.Close() })()
+	go func() {
+		select {
+		case <-router.Running():
+			close(e.started)
+		case <-ctx.Done():
+		}
+	}()
 	return router.Run(ctx)
 }
+
+// Started is closed when Run listens to what observers tell.
+func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // Status is safe to call from anywhere.
 func (e *Engine) Status() []Status {

@@ -51,16 +51,20 @@ func (e *Engine) router() (*message.Router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the router of reactions: %w", err)
 	}
-	router.AddMiddleware(park, e.explain, e.metrics.count,
+	if e.options.Conn != nil {
+		seen := &seenSubscriber{options: e.options, stop: func() {}}
+		router.AddConsumerHandler(membersName, SeenSubject, seen, e.seeMember).AddMiddleware(giveUp)
+	}
+	for _, s := range e.subscribers {
+		router.AddConsumerHandler(s.reaction.Name, s.reaction.Name, s, e.handler(s.reaction)).AddMiddleware(park)
+	}
+	router.AddMiddleware(e.explain, e.metrics.count,
 		middleware.Retry{
 			MaxRetries: maxAttempts - 1, InitialInterval: firstInterval, MaxInterval: lastInterval, Multiplier: 2,
 			ShouldRetry:         func(p middleware.RetryParams) bool { return !isAway(p.Err) && !isRefused(p.Err) },
 			ResetContextOnRetry: true, // the time-out of an attempt must not end the next
 		}.Middleware,
 		middleware.Timeout(attemptTimeout), countAttempt, middleware.Recoverer)
-	for _, s := range e.subscribers {
-		router.AddConsumerHandler(s.reaction.Name, s.reaction.Name, s, e.handler(s.reaction))
-	}
 	return router, nil
 }
 
@@ -118,7 +122,7 @@ func isAway(err error) bool {
 func isRefused(err error) bool {
 	var unreadable *unreadableError
 	p := problem.Of(err)
-	return errors.As(err, &unreadable) || p != nil && p.Kind != problem.Internal
+	return errors.As(err, &unreadable) || errors.Is(err, errForged) || p != nil && p.Kind != problem.Internal
 }
 
 // describe says what went wrong without values of the event; the error itself goes to

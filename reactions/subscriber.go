@@ -198,25 +198,32 @@ func (s *subscriber) retryOne(ctx context.Context, out chan<- *message.Message, 
 }
 
 // deliver hands an event to the router until it is done with, and reports whether that
-// means parked. What is refused (nacked) waits for something that is away.
+// means parked.
 func (s *subscriber) deliver(ctx context.Context, out chan<- *message.Message, e domain.Event) (parked bool, err error) {
+	msg, err := deliver(ctx, out, func() *message.Message { return newMessage(ctx, e) }, func() { s.failed(errWaiting) })
+	return err == nil && wasParked(msg), err
+}
+
+// deliver hands a message to the router until it is acknowledged. What is refused
+// (nacked) waits for something that is away: that is said, and it is tried again. The
+// message's context is ours, so that the end of it ends the attempt, too.
+func deliver(ctx context.Context, out chan<- *message.Message, msg func() *message.Message, away func()) (*message.Message, error) {
 	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
-		msg := newMessage(ctx, e)
+		attempt := msg()
 		select {
-		case out <- msg:
+		case out <- attempt:
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return nil, ctx.Err()
 		}
-		// Its context is ours, so that an end of it ends the attempt, too.
 		select {
-		case <-msg.Acked():
-			return wasParked(msg), nil
-		case <-msg.Nacked():
+		case <-attempt.Acked():
+			return attempt, nil
+		case <-attempt.Nacked():
 		}
-		s.failed(errWaiting)
+		away()
 		select {
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(backoff):
 		}
 	}

@@ -2,12 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/reactions"
 )
 
@@ -40,4 +44,33 @@ func TestReactionsAreLookedAfter(t *testing.T) {
 	assert.Equal(t, "drop: 1 events\n", h.command("reactions", "drop", "greeting", "--position", "11"))
 	assert.Equal(t, "drop: 2 events\n", h.command("reactions", "drop", "greeting"))
 	assert.Empty(t, list()[0].Items)
+}
+
+// seesMembers expects tokens to become the directory.
+// Each attempt is another login: one that was told of before a reactor listened is told
+// of again only after minutes.
+func (h *hub) seesMembers() {
+	h.t.Helper()
+	deadline := time.After(startTimeout)
+	for n := 0; ; n++ {
+		login := fmt.Sprint("login-", n)
+		token, err := identity.RequestToken(h.t.Context(), h.issuer, identity.TokenRequest{
+			Sub: login, Org: "acme", Person: "person-" + login, Name: "Ana Name", Email: "ana@example.com", Roles: []string{"viewer"}, Groups: []string{"sales"},
+		})
+		require.NoError(h.t, err)
+		require.Equal(h.t, http.StatusOK, h.get("/api/v1/entities", token, nil, nil))
+		changed := h.command("events", "replay", "--type", "member.changed", "--tag", "member:"+login, "--output", "json")
+		if changed != "[]\n" {
+			assert.Contains(h.t, changed, `"data":{"person":"person-`+login+`","roles":["viewer"],"groups":["sales"],"issued_at":"`)
+			assert.Contains(h.t, changed, `"actor":{"sub":"system:reactor","person":"system:reactor"}`)
+			assert.NotContains(h.t, changed, "Ana Name")
+			assert.NotContains(h.t, changed, "ana@example.com")
+			return
+		}
+		select {
+		case <-deadline:
+			h.t.Fatal("no token has become a member")
+		default:
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
+	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/reactions"
 )
@@ -33,10 +34,26 @@ func (s *system) startReactor(ctx, background context.Context, submit reactions.
 	}
 	s.store = eventstore.New(log)
 	s.reactor = reactions.New(reactions.Options{
-		Pool: places, Store: s.store, Codec: codec(), NATS: stream, Submit: submit, Log: s.log, Metrics: s.metrics,
+		Pool: places, Store: s.store, Codec: codec(), NATS: stream, Conn: s.nats, SeenKey: s.seenKey(), Submit: submit, Log: s.log, Metrics: s.metrics,
 	})
 	s.work(background, "reactor", s.reactor.Run)
-	return nil
+	select { // before this process takes requests, whose tokens it is to be told of
+	case <-s.reactor.Started():
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// seenKey signs what APIs tell reactors of members.
+func (s *system) seenKey() []byte { return config.DeriveKey(s.secret, "members seen") }
+
+// observer tells reactors whom the tokens speak for that this process verifies.
+func (s *system) observer(background context.Context) func(identity.Caller) {
+	observer := reactions.NewObserver(s.nats, s.seenKey(), s.log)
+	s.work(background, "member observer", observer.Run)
+	return func(c identity.Caller) {
+		observer.Seen(reactions.SeenMember{Org: c.Org, Sub: c.Sub, Person: c.Person, Roles: c.Roles, Groups: c.Groups, IssuedAt: c.Issued})
+	}
 }
 
 // placesPool is where reactions and their tools keep how far they are.

@@ -77,7 +77,8 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 	require.Equal(t, http.StatusOK, (&hub{t: t, base: "http://" + query}).get("/api/health/", "", nil, &health))
 	assert.Equal(t, "healthy", health["status"], "the query API without the log's database: %v", health)
 	assert.NotEmpty(t, health["epoch"])
-	assert.Len(t, front.replay(), 21)
+	assert.Len(t, front.decided(), 21)
+	front.seesMembers()
 	assert.Contains(t, front.command("projections", "list"), "entities_v1")
 	assert.Contains(t, front.command("migrate", "status", "--output", "json"), `"version": 1`)
 }

@@ -180,13 +180,16 @@ func TestTwoOfEveryRoleAndOneOfEachIsKilled(t *testing.T) {
 	events := fronts[1].replay()
 	for i, e := range events {
 		require.Equal(t, int64(i+1), e.Position)
+		if e.Type == "member.changed" {
+			continue
+		}
 		require.False(t, there[e.Data.Key], "%s is there twice", e.Data.Key)
 		there[e.Data.Key] = true
 	}
 	for key := range w.acknowledged {
 		require.True(t, there[key], "%s was acknowledged", key)
 	}
-	assert.Len(t, fronts[1].all(token, int64(len(events))), len(events)-1, "all but the type are entities")
+	assert.Len(t, fronts[1].all(token, int64(len(events))), len(there)-1, "all but the type are entities")
 }
 
 // writers create entities through some front doors and remember what was acknowledged.

@@ -21,6 +21,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/logevent"
+	"github.com/reactdjango-hub/backend/domain/member"
 	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
@@ -98,13 +99,13 @@ func newSystem(cfg config.Config, roles ...config.Role) *system {
 
 // codec knows every event of every area.
 func codec() *eventstore.Codec {
-	return eventstore.NewCodec(slices.Concat(entity.Kinds(), logevent.Kinds(), organization.Kinds())...)
+	return eventstore.NewCodec(slices.Concat(entity.Kinds(), member.Kinds(), logevent.Kinds(), organization.Kinds())...)
 }
 
 // folds say what the boundaries of every area fold to.
 func folds() domain.Folds {
 	all := domain.Folds{}
-	for _, area := range []domain.Folds{entity.Folds(), organization.Folds()} {
+	for _, area := range []domain.Folds{entity.Folds(), member.Folds(), organization.Folds()} {
 		maps.Copy(all, area)
 	}
 	return all
@@ -120,7 +121,7 @@ func (s *system) start(ctx context.Context) error {
 
 	options := httpapi.Options{
 		QueryAPIURL:    s.cfg.QueryAPIURL,
-		Verifier:       s.newVerifier(),
+		Verifier:       s.newVerifier(background),
 		Health:         s.health,
 		Ready:          s.ready,
 		RequestHashKey: config.DeriveKey(s.secret, "request hashes"),
@@ -168,9 +169,9 @@ func (s *system) start(ctx context.Context) error {
 	return s.listen()
 }
 
-func (s *system) newVerifier() *identity.Verifier {
+func (s *system) newVerifier(background context.Context) *identity.Verifier {
 	s.verifier = identity.NewVerifier(identity.Options{
-		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Log: s.log,
+		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Verified: s.observer(background), Log: s.log,
 	})
 	return s.verifier
 }

@@ -48,7 +48,10 @@ func TestDevIssuerTokensAreVerified(t *testing.T) {
 	if got.Expires.Before(before.Add(10*time.Minute)) || got.Expires.After(time.Now().Add(10*time.Minute)) {
 		t.Errorf("expires %v", got.Expires)
 	}
-	got.Expires = time.Time{}
+	if got.Issued.Before(before) || got.Issued.After(time.Now()) {
+		t.Errorf("issued %v", got.Issued)
+	}
+	got.Issued, got.Expires = time.Time{}, time.Time{}
 	if want := (identity.Caller{
 		Org: "acme", Sub: "ana", Person: "p-7", Name: "Ana", Email: "ana@acme.example",
 		Roles: []string{"admin"}, Groups: []string{"sales"}, MFA: true,

@@ -168,6 +168,10 @@ func (v *Verifier) readClaims(payload []byte, now time.Time) (Caller, error) {
 	if caller.Person == "" {
 		caller.Person = caller.Sub
 	}
+	caller.Issued = caller.Expires
+	if c.IssuedAt != nil {
+		caller.Issued = c.IssuedAt.time()
+	}
 	return caller, nil
 }
 

@@ -34,7 +34,10 @@ type Caller struct {
 	Roles  []string
 	Groups []string
 	// MFA says that the login was confirmed with a second factor.
-	MFA     bool
+	MFA bool
+	// Issued is when the token was issued; of an issuer that does not say, when it
+	// expires, which tells tokens of one issuer apart just as well.
+	Issued  time.Time
 	Expires time.Time
 }
 
@@ -47,6 +50,9 @@ type Options struct {
 	Issuer string
 	// Audience must be among the token's: "hub-backend".
 	Audience string
+	// Verified is told of a caller when a token was verified anew: once a minute and
+	// token, at most. It must not block. Nil is told nothing.
+	Verified func(Caller)
 	Log      *slog.Logger
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
@@ -57,6 +63,7 @@ type Options struct {
 type Verifier struct {
 	issuer   string
 	audience string
+	verified func(Caller)
 	now      func() time.Time
 	keys     *keySource
 }
@@ -74,9 +81,13 @@ func NewVerifier(options Options) *Verifier {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
+	if options.Verified == nil {
+		options.Verified = func(Caller) {}
+	}
 	return &Verifier{
 		issuer:   options.Issuer,
 		audience: options.Audience,
+		verified: options.Verified,
 		now:      options.Now,
 		keys:     newKeySource(url, options.Issuer, options.Now, options.Log),
 	}
@@ -118,6 +129,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 		return Caller{}, err
 	}
 	keys.verified.put(id, caller, now)
+	v.verified(caller)
 	return caller, nil
 }
 

@@ -30,7 +30,7 @@ func TestVerifyReadsTheCaller(t *testing.T) {
 		}), map[string]any{"typ": "at+jwt"}))
 		want := identity.Caller{
 			Org: "acme", Sub: "ana", Person: "p-7", Name: "Ana Ñ", Email: "ana@acme.example",
-			Roles: []string{"editor", "custom"}, Groups: []string{"sales"}, MFA: true, Expires: start.Add(time.Hour),
+			Roles: []string{"editor", "custom"}, Groups: []string{"sales"}, MFA: true, Issued: start, Expires: start.Add(time.Hour),
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", algorithm, got, want)
@@ -46,6 +46,33 @@ func TestVerifyNeedsLittle(t *testing.T) {
 	got := accept(t, v, key.sign(t, i.claims(map[string]any{"roles": nil, "iat": nil, "exp": float64(start.Unix()) + 0.5}), nil))
 	if got.Person != "ana" || got.MFA || len(got.Roles) != 0 || !got.Expires.Equal(start.Add(500*time.Millisecond)) {
 		t.Errorf("got %+v", got)
+	}
+	if !got.Issued.Equal(got.Expires) {
+		t.Errorf("issued %v: of a token without iat it is when it expires", got.Issued)
+	}
+}
+
+// Each token is told of when it is verified, not whenever it is used, and none that is
+// refused.
+func TestVerifiedCallersAreToldOf(t *testing.T) {
+	t.Parallel()
+	key := newSigner(t, "k1", jwa.EdDSA())
+	i, clock := newIssuer(t, key), newClock()
+	var told []string
+	v := identity.NewVerifier(identity.Options{
+		URL: i.server.URL, Audience: "hub-backend", Now: clock.Now, Verified: func(c identity.Caller) { told = append(told, c.Sub) },
+	})
+	ana, bob := key.sign(t, i.claims(nil), nil), key.sign(t, i.claims(map[string]any{"sub": "bob"}), nil)
+	accept(t, v, ana)
+	accept(t, v, ana)
+	accept(t, v, bob)
+	if _, err := v.Verify(t.Context(), key.sign(t, i.claims(map[string]any{"aud": "other"}), nil)); err == nil {
+		t.Error("a token for somebody else is accepted")
+	}
+	clock.advance(time.Minute)
+	accept(t, v, ana)
+	if want := []string{"ana", "bob", "ana"}; !reflect.DeepEqual(told, want) {
+		t.Errorf("told of %q, want %q", told, want)
 	}
 }
 

@@ -1,0 +1,120 @@
+package reactions
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/commands/members"
+	"github.com/reactdjango-hub/backend/domain"
+)
+
+// membersName is the reaction to what observers tell. It has no place in the log and
+// parks nothing: what is lost is told again.
+const membersName = "members"
+
+// reactorsGroup shares the messages of a subject out among all reactors.
+const reactorsGroup = "reactors"
+
+// What waits for a reactor is bounded; beyond that messages are lost, and told again.
+const (
+	maxSeenMessages = 4096
+	maxSeenBytes    = 8 << 20
+)
+
+// seenSubscriber brings Watermill's router what observers tell, one at a time.
+type seenSubscriber struct {
+	options Options
+	stop    context.CancelFunc
+}
+
+// Subscribe implements message.Subscriber.
+func (s *seenSubscriber) Subscribe(ctx context.Context, subject string) (<-chan *message.Message, error) {
+	told, err := s.options.Conn.QueueSubscribeSync(subject, reactorsGroup)
+	if err != nil {
+		return nil, fmt.Errorf("subscribing to %s: %w", subject, err)
+	}
+	if err := told.SetPendingLimits(maxSeenMessages, maxSeenBytes); err != nil {
+		return nil, fmt.Errorf("bounding the subscription to %s: %w", subject, err)
+	}
+	ctx, s.stop = context.WithCancel(ctx)
+	out := make(chan *message.Message)
+	go func() {
+		defer close(out)
+		defer func() { _ = told.Unsubscribe() }() // fails only where the connection is closed
+		s.forward(ctx, told, out)
+	}()
+	return out, nil
+}
+
+// forward ends with the context.
+func (s *seenSubscriber) forward(ctx context.Context, told *nats.Subscription, out chan<- *message.Message) {
+	for {
+		received, err := told.NextMsgWithContext(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, nats.ErrSlowConsumer):
+			s.options.Log.Warn("reactions: more members are seen than can be taken in; some are told another time")
+			continue
+		case err != nil: // the connection is closed for good
+			s.options.Log.Warn("reactions: members are not seen any more", "error", err)
+			<-ctx.Done()
+			return
+		}
+		id := uuid.Must(uuid.NewV7()).String()
+		_, err = deliver(ctx, out, func() *message.Message {
+			msg := message.NewMessageWithContext(ctx, id, received.Data)
+			msg.Metadata.Set(signatureHeader, received.Header.Get(signatureHeader))
+			return msg
+		}, func() {})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Close implements message.Subscriber.
+func (s *seenSubscriber) Close() error {
+	s.stop()
+	return nil
+}
+
+// giveUp lets go of a message that trying again cannot help. What else fails waits, as
+// with events.
+func giveUp(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		messages, err := next(msg)
+		if err != nil && !isAway(err) {
+			return nil, nil
+		}
+		return messages, err
+	}
+}
+
+// errForged is a message that no observer of this system has sent.
+var errForged = errors.New("a message about a member is not signed by this system")
+
+// seeMember takes what an observer has told into the directory.
+func (e *Engine) seeMember(msg *message.Message) error {
+	if given := msg.Metadata.Get(signatureHeader); !hmac.Equal([]byte(given), []byte(sign(e.options.SeenKey, msg.Payload))) {
+		return errForged
+	}
+	var m SeenMember
+	if err := json.Unmarshal(msg.Payload, &m); err != nil {
+		return fmt.Errorf("reading a message about a member: %w", err)
+	}
+	_, err := e.options.Submit(msg.Context(), commands.Submission{
+		Decider: members.SeeMember{Seen: m.seen()},
+		Meta:    domain.Meta{Org: m.Org, Actor: actor, CorrelationID: msg.UUID, Now: time.Now()},
+	})
+	return err
+}
