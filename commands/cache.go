@@ -25,6 +25,8 @@ type folded struct {
 	head int64
 	// created and updated are of the first and the last event of that stream.
 	created, updated Stamp
+	// unsaved counts the events since the last snapshot.
+	unsaved int
 }
 
 // Stamp says who recorded an event, and when. At is zero until the log has said.
@@ -36,6 +38,7 @@ type Stamp struct {
 // apply folds one more fact of the boundary.
 func (f folded) apply(tag domain.Tag, fact domain.Fact, recorded Stamp) folded {
 	f.state = f.state.Evolve(fact)
+	f.unsaved++
 	if fact.Stream == tag {
 		if f.version++; f.version == 1 {
 			f.created = recorded

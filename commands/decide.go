@@ -130,8 +130,12 @@ func (t *turn) catchUp(ctx context.Context) error {
 // advance folds into base what the log has after each boundary's head. It runs
 // before any command of the attempt touches these boundaries, so that states follow.
 func (t *turn) advance(ctx context.Context, boundaries []eventstore.Boundary) error {
-	read := make(map[eventstore.Boundary]int)
+	read, asked := make(map[eventstore.Boundary]int), false
 	for through, more := int64(0), true; more; {
+		if through > 0 && !asked {
+			asked = true
+			t.takeUp(ctx, boundaries)
+		}
 		var marks []eventstore.Mark
 		for _, boundary := range boundaries {
 			if t.unreadable[boundary] == nil {

@@ -28,3 +28,12 @@ func (l *Loop) Turn(ctx context.Context, submissions ...Submission) []Answer {
 
 // SettleWithin changes how long a turn may try to get a definite outcome.
 func (l *Loop) SettleWithin(d time.Duration) { l.settle = d }
+
+// SaveSnapshots saves what waits for it, as Run does.
+func (l *Loop) SaveSnapshots(ctx context.Context) error {
+	var batch []pendingSnapshot
+	for len(l.snapshots.pending) > 0 {
+		batch = append(batch, <-l.snapshots.pending)
+	}
+	return l.snapshots.save(ctx, batch)
+}

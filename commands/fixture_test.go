@@ -36,6 +36,14 @@ func (c counter) Evolve(f domain.Fact) domain.State {
 
 func (counter) Size() int { return 8 }
 
+func (c counter) Keep() ([]byte, error) { return json.Marshal(c.total) }
+
+func (counter) Restore(data []byte) (domain.State, error) {
+	var c counter
+	err := json.Unmarshal(data, &c.total)
+	return c, err
+}
+
 const (
 	limit      = 1000
 	unfoldable = 1_000_001

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,8 @@ type Loop struct {
 	appended func(position int64)
 	log      *slog.Logger
 	metrics  *loopMetrics
+	// snapshots saves the states of long boundaries beside the loop.
+	snapshots *snapshots
 	// settle is how long a turn may try to get a definite outcome: settleTimeout.
 	settle time.Duration
 }
@@ -85,6 +88,9 @@ type Options struct {
 	// It must not block.
 	Appended func(position int64)
 	Log      *slog.Logger
+	// Fingerprint is of the program, for the snapshots that it writes and reads; nil, or
+	// one that gives nil, for none. It may take its time when it is first called.
+	Fingerprint func() []byte
 	// Metrics gets what the loop counts; nil counts nowhere.
 	Metrics *telemetry.Registry
 }
@@ -93,7 +99,7 @@ type Options struct {
 func New(o Options) *Loop {
 	queue := make(chan *call, maxQueued)
 	return &Loop{
-		store: o.Store, codec: o.Codec, folds: o.Folds, cache: newCache(), metrics: newLoopMetrics(o.Metrics, queue),
+		store: o.Store, codec: o.Codec, folds: o.Folds, cache: newCache(), metrics: newLoopMetrics(o.Metrics, queue), snapshots: newSnapshots(o),
 		queue: queue, stopped: make(chan struct{}), reading: make(chan struct{}, 1), appended: o.Appended, log: o.Log, settle: settleTimeout,
 	}
 }
@@ -222,6 +228,11 @@ func outcomeUnknown() error {
 
 // Run decides turns until ctx ends, then finishes what is queued and returns.
 func (l *Loop) Run(ctx context.Context) {
+	saving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var beside sync.WaitGroup
+	beside.Go(func() { l.snapshots.run(saving) })
+	defer beside.Wait()
+	defer stop()
 	for {
 		select {
 		case first := <-l.queue:

@@ -328,12 +328,25 @@ func (t *turn) finish(appended eventstore.Appended) {
 		// None of them had moved before the turn and all of the turn is folded in.
 		f = f.recorded(appended.RecordedAt)
 		f.head = position
+		if f.unsaved >= snapshotEvery && position > appended.Base && t.loop.snapshots.offer(boundary, f, t.lastEvent()) {
+			f.unsaved = 0
+		}
 		t.loop.cache.put(boundary, f)
 	}
 	t.loop.metrics.cacheBytes.Set(float64(t.loop.cache.bytes))
 	if position > appended.Base && t.loop.appended != nil {
 		t.loop.appended(position)
 	}
+}
+
+// lastEvent is the event that the turn wrote last.
+func (t *turn) lastEvent() (id uuid.UUID) {
+	for _, d := range t.decided {
+		if n := len(d.outcome.Events); n > 0 && d.err == nil && !d.call.DryRun {
+			id = d.outcome.Events[n-1].ID
+		}
+	}
+	return id
 }
 
 // receipt is the answer to an accepted call whose events come after a position. Those

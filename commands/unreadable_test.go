@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -56,6 +57,7 @@ func TestABoundaryThatCannotBeReadFailsOnlyItsOwnCommands(t *testing.T) {
 			t.Parallel()
 			s := newSystem(t)
 			l := s.stopped()
+			l.SettleWithin(2 * time.Minute) // a hundred thousand events, on a slow machine
 			require.NoError(t, l.Turn(t.Context(), submission(add{counter: "counter:fine", amount: 1}))[0].Err)
 			s.raw(t, "counter:bad", c.amount, c.events)
 			for attempt := range 2 {

@@ -22,6 +22,17 @@ type State interface {
 	Size() int
 }
 
+// Kept is a State whose boundaries may get long. It can be stored and taken up again, so
+// that not all events are folded whenever a process meets the boundary: a cache, read
+// only by the program that wrote it.
+type Kept interface {
+	State
+	// Keep gives the whole state as bytes.
+	Keep() ([]byte, error)
+	// Restore gives the state of those bytes, whatever the receiver is.
+	Restore([]byte) (State, error)
+}
+
 // Folds maps a kind of tag to the empty state of its boundaries.
 type Folds map[string]State
 

@@ -74,7 +74,7 @@ func TestServicesHaveNoRightsBeyondTheirFunctions(t *testing.T) {
 		  CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('SELECT')) AS p(privilege)
 		 WHERE r.rolname IN ('hub_command', 'hub_relay', 'hub_projector', 'hub_query')
 		   AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-		   AND c.relname ~ '^(events|event_tags|receipts|log_epochs)'
+		   AND c.relname ~ '^(events|event_tags|receipts|log_epochs|boundary_snapshots)'
 		   AND has_table_privilege(r.oid, c.oid, p.privilege)
 		 ORDER BY 1, 2, 3`)
 	require.NoError(t, err)

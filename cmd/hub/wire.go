@@ -207,7 +207,7 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
 	loop := commands.New(commands.Options{
 		Store: store, Codec: codec(), Folds: folds(), Log: s.log, Appended: s.announce(appended),
-		Metrics: s.metrics,
+		Metrics: s.metrics, Fingerprint: programFingerprint(s.log),
 	})
 	s.work(background, "command loop", func(ctx context.Context) error {
 		loop.Run(ctx)

@@ -94,13 +94,16 @@ func (t Type) Exists() bool { return t.Name != "" }
 func (t Type) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case TypeDefined:
-		return Type{
-			Name: p.Name, Title: p.Title, Schema: p.Schema, Used: t.Used,
-			compiled: sync.OnceValues(func() (*attributeSchema, error) { return compile(p.Schema) }),
-		}
+		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Used: t.Used}.compiling()
 	case Created:
 		t.Used = true
 	}
+	return t
+}
+
+// compiling is t with what compiles its schema.
+func (t Type) compiling() Type {
+	t.compiled = sync.OnceValues(func() (*attributeSchema, error) { return compile(t.Schema) })
 	return t
 }
 

@@ -17,7 +17,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['hub_log', 'hub_purge', 'hub_command', 'hub_relay', 'hub_projector', 'hub_query'] LOOP
+  FOREACH name IN ARRAY ARRAY['hub_log', 'hub_purge', 'hub_snapshots', 'hub_command', 'hub_relay', 'hub_projector', 'hub_query'] LOOP
     BEGIN
       EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS', name);
     EXCEPTION WHEN duplicate_object OR unique_violation THEN
@@ -784,6 +784,66 @@ GRANT USAGE ON SCHEMA public TO hub_purge;
 ALTER FUNCTION purge_receipts OWNER TO hub_purge;
 REVOKE EXECUTE ON FUNCTION purge_receipts FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION purge_receipts TO hub_command;
+
+-- Snapshots --------------------------------------------------------------------
+
+-- What the events of long boundaries came to, so that not all of them are read again:
+-- a cache. Whoever drops rows, all of them or with a crash, loses nothing but time.
+CREATE UNLOGGED TABLE boundary_snapshots (
+  org         text        NOT NULL,
+  tag         text        NOT NULL,
+  -- The event of the log up to which it reaches.
+  position    bigint      NOT NULL,
+  event_id    uuid        NOT NULL,
+  -- Of the program that folded it: another may fold otherwise.
+  fingerprint bytea       NOT NULL,
+  data        bytea       NOT NULL CHECK (octet_length(data) <= 1048576),
+  saved_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (org, tag)
+);
+ALTER TABLE boundary_snapshots OWNER TO hub_snapshots;
+ALTER TABLE boundary_snapshots ENABLE ROW LEVEL SECURITY;
+ALTER TABLE boundary_snapshots FORCE  ROW LEVEL SECURITY;
+CREATE POLICY keeps ON boundary_snapshots TO hub_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY log_reads ON boundary_snapshots FOR SELECT TO hub_log USING (true);
+GRANT SELECT ON boundary_snapshots TO hub_log;
+GRANT USAGE ON SCHEMA public TO hub_snapshots;
+
+-- The snapshots that this program made of the given boundaries. One whose event is not
+-- in the log is of a history that was lost, and none of ours.
+CREATE FUNCTION load_snapshots(orgs text[], tags text[], made_by bytea)
+RETURNS TABLE (boundary integer, "position" bigint, event_id uuid, data bytea)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT b.n::integer, s.position, s.event_id, s.data
+    FROM unnest(orgs, tags) WITH ORDINALITY AS b(org, tag, n)
+    JOIN boundary_snapshots s ON s.org = b.org AND s.tag = b.tag
+   WHERE s.fingerprint = made_by
+     AND (SELECT true FROM events e WHERE e.position = s.position AND e.id = s.event_id);
+END
+$$;
+ALTER FUNCTION load_snapshots OWNER TO hub_log;
+
+CREATE FUNCTION save_snapshots(orgs text[], tags text[], positions bigint[], event_ids uuid[], made_by bytea, datas bytea[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  PERFORM set_config('synchronous_commit', 'off', true);
+  INSERT INTO boundary_snapshots (org, tag, position, event_id, fingerprint, data)
+  SELECT s.org, s.tag, s.position, s.event_id, made_by, s.data
+    FROM unnest(orgs, tags, positions, event_ids, datas) AS s(org, tag, position, event_id, data)
+   ORDER BY s.org, s.tag -- two processes take rows in one order
+      ON CONFLICT (org, tag) DO UPDATE
+     SET position = excluded.position, event_id = excluded.event_id, fingerprint = excluded.fingerprint,
+         data = excluded.data, saved_at = excluded.saved_at;
+END
+$$;
+ALTER FUNCTION save_snapshots OWNER TO hub_snapshots;
+REVOKE EXECUTE ON FUNCTION load_snapshots, save_snapshots FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION load_snapshots, save_snapshots TO hub_command;
 
 CREATE EVENT TRIGGER log_refuses_drop ON sql_drop EXECUTE FUNCTION hub_guard.refuse_ddl();
 CREATE EVENT TRIGGER log_refuses_ddl ON ddl_command_end EXECUTE FUNCTION hub_guard.refuse_ddl();
