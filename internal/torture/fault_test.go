@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/internal/lease"
 )
 
 // longestFault is how long something stays broken at most; most end when the clients
@@ -22,22 +24,28 @@ const longestFault = 2 * time.Second
 // fault breaks something and returns what it was and how to mend it.
 type fault func(*saboteur) (what string, mend func())
 
+// pastALease is how long the holder of a lease has to be stopped to lose it.
+const pastALease = lease.DefaultTTL + time.Second
+
 // saboteur breaks one thing after the other.
 type saboteur struct {
 	system *system
 	random *rand.Rand
 	// snapshot is an old one, held open.
 	snapshot *pgx.Conn
+	// lasting is how long the clients have to go on at least before it is mended.
+	lasting time.Duration
 	// copies are earlier states of the storage of NATS.
 	copies []string
 }
 
-// faults are all that it knows; those above are for every fifth time.
+// faults are all that it knows, some of them several times because they come rarely to
+// the right moment.
 func faults() []fault {
 	return []fault{
 		killHub, killHub, stopHub, stopHub, loseReply, loseReply, loseReply, cutNow, cutAfter, cutAfter, cutAfter, pauseDatabase, slowDatabase,
 		killPostgres, stopPostgresFast, stopPostgresImmediate, holdSnapshot,
-		killNATS, stopNATS, cutNATS, wipeNATS, replaceNATS,
+		killNATS, stopNATS, cutNATS, wipeNATS, replaceNATS, stopPastALease, rebuildView,
 	}
 }
 
@@ -158,6 +166,21 @@ func replaceNATS(s *saboteur) (string, func()) {
 	s.empty()
 	require.NoError(t, os.CopyFS(store, os.DirFS(older)))
 	return "NATS has an older copy of its storage", s.system.nats.Start
+}
+
+// stopPastALease stops a process of those that relay and project for so long that
+// another one takes over, and then lets it go on as if nothing had happened.
+func stopPastALease(s *saboteur) (string, func()) {
+	backs := slices.DeleteFunc(slices.Clone(s.system.nodes), func(n *node) bool { return !slices.Equal(n.roles, back) })
+	n := backs[s.random.IntN(len(backs))]
+	n.process.Signal(syscall.SIGSTOP)
+	s.lasting = pastALease
+	return fmt.Sprintf("hub serve %v is stopped past its leases", n.roles), func() { n.process.Signal(syscall.SIGCONT) }
+}
+
+// rebuildView breaks nothing: a view is built anew and swapped in while clients read.
+func rebuildView(s *saboteur) (string, func()) {
+	return "the view is rebuilt", s.system.command("projections", "rebuild", "entities")
 }
 
 // empty removes all that NATS has stored; it must not run.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,6 +149,57 @@ func TestOneKeyOnTwoProcessesAtOnce(t *testing.T) {
 		s.finish(o)
 	}
 	s.settled()
+}
+
+// Writers at two processes are released together, round after round, and want one key,
+// then one entity at the version they know, then that entity at any: the first two go to
+// one of them, and the last is refused to nobody.
+func TestRacersAtTwoProcesses(t *testing.T) {
+	t.Parallel()
+	const racers, rounds = 8, 70
+	s := newScenario(t, front, front)
+	for round := range rounds {
+		key := s.race(racers, func(o *Operation) { o.Kind, o.Type, o.Key = Create, types[0], fmt.Sprint(round) })
+		require.Equal(t, map[int]int{http.StatusCreated: 1, http.StatusConflict: racers - 1}, statusesOf(key))
+		winner := key[slices.IndexFunc(key, func(o Operation) bool { return o.Attempts[0].accepted() })].Attempts[0].Receipt
+		at := s.race(racers, func(o *Operation) { o.Kind, o.Entity, o.Value, o.IfMatch = Patch, winner.ID, o.ID, winner.Version })
+		require.Equal(t, map[int]int{http.StatusOK: 1, http.StatusPreconditionFailed: racers - 1}, statusesOf(at))
+		anyhow := s.race(racers, func(o *Operation) { o.Kind, o.Entity, o.Value = Patch, winner.ID, o.ID })
+		require.Equal(t, map[int]int{http.StatusOK: racers}, statusesOf(anyhow))
+	}
+	s.settled()
+}
+
+// race has several operations, each made by what it is given, arrive at the fronts at
+// once.
+func (s scenario) race(racers int, is func(*Operation)) []Operation {
+	fronts := s.system.fronts()
+	operations := make([]Operation, racers)
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	for i := range operations {
+		operations[i] = s.operation("", false)
+		is(&operations[i])
+		operations[i].Attempts = []Attempt{{Request: fmt.Sprintf("%d.0", operations[i].ID), Began: s.clock.Add(1)}}
+		group.Go(func() {
+			<-start
+			s.client.ask(operations[i], &operations[i].Attempts[0], fronts[i%len(fronts)])
+		})
+	}
+	close(start)
+	group.Wait()
+	for _, o := range operations {
+		s.finish(o)
+	}
+	return operations
+}
+
+func statusesOf(operations []Operation) map[int]int {
+	statuses := make(map[int]int)
+	for _, o := range operations {
+		statuses[o.Attempts[0].Status]++
+	}
+	return statuses
 }
 
 // PostgreSQL is restarted, in order and without shutting down, in the middle of a

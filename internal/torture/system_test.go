@@ -1,9 +1,11 @@
 package torture
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -47,10 +49,10 @@ func (s *system) fronts() []*node {
 	return slices.DeleteFunc(slices.Clone(s.nodes), func(n *node) bool { return !slices.Equal(n.roles, front) })
 }
 
-// front takes commands and answers reads, back copies the log and keeps the views.
+// front takes commands and answers reads, back does what follows from the log.
 var (
 	front = []string{"command-api", "query-api"}
-	back  = []string{"relay", "projector"}
+	back  = []string{"relay", "projector", "reactor"}
 )
 
 // newSystem starts a process for each set of roles; without any, two fronts and two backs.
@@ -93,14 +95,34 @@ func (n *node) start() {
 	t.Helper()
 	n.proxy.Calm()
 	address := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
-	process := hubtest.StartHub(t, []string{
-		"DATABASE_URL=" + n.proxy.Through(t, n.system.postgres.URL("postgres")), "NATS_URL=" + n.system.nats.URL(),
-		"IDENTITY_SERVICE_URL=" + n.system.issuer, "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
-		"HUB_HTTP_ADDR=" + address, fmt.Sprintf("HUB_QUERY_ADDR=127.0.0.1:%d", hubtest.FreePort(t)),
-	}, append([]string{"serve"}, n.roles...)...)
+	env := append(n.system.environment(n.proxy.Through(t, n.system.postgres.URL("postgres"))),
+		"HUB_HTTP_ADDR="+address, fmt.Sprintf("HUB_QUERY_ADDR=127.0.0.1:%d", hubtest.FreePort(t)))
+	process := hubtest.StartHub(t, env, append([]string{"serve"}, n.roles...)...)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.base, n.process = "http://"+address, process
+}
+
+func (s *system) environment(database string) []string {
+	return []string{
+		"DATABASE_URL=" + database, "NATS_URL=" + s.nats.URL(),
+		"IDENTITY_SERVICE_URL=" + s.issuer, "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
+	}
+}
+
+// command starts a command of hub beside the processes; what it returns waits until
+// the command has ended, which must be well.
+func (s *system) command(arguments ...string) (ended func()) {
+	s.t.Helper()
+	command := exec.CommandContext(s.t.Context(), hubtest.Binary(s.t), arguments...)
+	command.Env = hubtest.HubEnvironment(s.environment(s.postgres.URL("postgres")))
+	output := new(bytes.Buffer)
+	command.Stdout, command.Stderr = output, output
+	require.NoError(s.t, command.Start())
+	return func() {
+		s.t.Helper()
+		require.NoError(s.t, command.Wait(), "hub %v: %s", arguments, output)
+	}
 }
 
 func (n *node) address() string {

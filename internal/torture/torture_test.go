@@ -58,6 +58,7 @@ func torture(t *testing.T, seed uint64) {
 		for i, n := range s.fronts() {
 			h.Views = append(h.Views, l.view("the view at front "+strconv.Itoa(i), n, head))
 		}
+		s.command("projections", "verify")()
 		t.Logf("round %d: %d operations, %d reads, %d events", round, len(h.Operations), len(h.Reads), head)
 		report(t, seed, h)
 	}
@@ -87,10 +88,11 @@ func (l *load) round(seed uint64, round int, breaker *saboteur) {
 	}
 	all := faults()
 	for working.Err() == nil {
-		l.progress(working, 10+breaker.random.Int64N(60))
+		l.progress(working, 10+breaker.random.Int64N(60), 0)
+		breaker.lasting = 0
 		what, mend := all[breaker.random.IntN(len(all))](breaker)
 		t.Logf("after %d operations: %s", l.asked.Load(), what)
-		l.progress(working, 10+breaker.random.Int64N(60))
+		l.progress(working, 10+breaker.random.Int64N(60), breaker.lasting)
 		mend()
 	}
 	for _, n := range l.system.nodes {
@@ -99,12 +101,14 @@ func (l *load) round(seed uint64, round int, breaker *saboteur) {
 	group.Wait()
 }
 
-// progress waits until the clients have begun some more operations, or for long enough.
-func (l *load) progress(ctx context.Context, operations int64) {
+// progress waits until the clients have begun some more operations and so much time has
+// passed, or for long enough.
+func (l *load) progress(ctx context.Context, operations int64, least time.Duration) {
 	ticker := time.NewTicker(retryPause)
 	defer ticker.Stop()
-	over := time.After(longestFault)
-	for until := l.asked.Load() + operations; l.asked.Load() < until; {
+	over := time.After(max(least, longestFault))
+	began := time.Now()
+	for until := l.asked.Load() + operations; l.asked.Load() < until || time.Since(began) < least; {
 		select {
 		case <-ticker.C:
 		case <-over:
