@@ -2,6 +2,8 @@ package hubtest
 
 import (
 	"context"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -59,4 +61,27 @@ func (d *Durable) StopImmediate() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = d.postgres.Stop(ctx) // that it was made to is what it says
+}
+
+// Keep copies the data of the server, which must be stopped, and returns a function
+// that puts the copy in the place of what is there then.
+func (d *Durable) Keep() (restore func()) {
+	d.tb.Helper()
+	data, kept := filepath.Join(d.options.DataDir, "data"), filepath.Join(TempDir(d.tb), "data")
+	d.copy(data, kept)
+	return func() {
+		d.tb.Helper()
+		if err := os.RemoveAll(data); err != nil {
+			d.tb.Fatal(err)
+		}
+		d.copy(kept, data)
+	}
+}
+
+// copy keeps owners and modes, which PostgreSQL insists on.
+func (d *Durable) copy(from, to string) {
+	d.tb.Helper()
+	if output, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		d.tb.Fatalf("copy the data of PostgreSQL: %v: %s", err, output)
+	}
 }

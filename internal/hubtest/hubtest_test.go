@@ -199,6 +199,15 @@ func TestDurableServerKeepsWhatWasCommitted(t *testing.T) {
 		server.Start()
 		require.Equal(t, strconv.Itoa(i+1), ask("SELECT count(*)::text FROM kept"))
 	}
+
+	server.StopFast()
+	restore := server.Keep()
+	server.Start()
+	execute("INSERT INTO kept DEFAULT VALUES")
+	server.Kill()
+	restore()
+	server.Start()
+	require.Equal(t, "3", ask("SELECT count(*)::text FROM kept"), "as it was when it was copied")
 }
 
 func TestFreePorts(t *testing.T) {

@@ -329,6 +329,64 @@ func TestTheLogCrossesAPartitionUnderLoad(t *testing.T) {
 	assert.Equal(t, 2, partitions)
 }
 
+// PostgreSQL comes back as it was some time ago, and NATS has all that came later: the
+// log gets it back, with what was answered, and goes on as if it had never been away.
+func TestTheLogGetsItsEndBackFromNATS(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, front, back)
+	consuming, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	consumed := s.system.consume(consuming)
+	some := func() {
+		for n := range 30 {
+			o := s.client.next()
+			o.Keyed = n%2 == 0
+			s.client.attempt(&o, s.system.nodes[0])
+			s.finish(o)
+		}
+	}
+	some()
+	s.system.postgres.StopFast()
+	restore := s.system.postgres.Keep()
+	s.system.postgres.Start()
+	some()
+	s.settle(1)
+	before := s.system.readLog()
+	require.Len(t, consumed.upTo(int64(len(before))), len(before), "NATS has all of it")
+	s.system.postgres.Kill()
+	restore()
+	s.system.postgres.Start()
+	s.untilLog(t, len(before))
+	assert.Equal(t, before, s.system.readLog(), "row for row, in the same epoch")
+
+	// Receipts travel with events: an answer without any was not kept by NATS.
+	for i := range s.finished {
+		if o := &s.finished[i]; o.Keyed && len(o.Attempts[0].Receipt.Events) > 0 {
+			s.client.attempt(o, s.system.nodes[0])
+		}
+	}
+	some()
+	s.settle(1)
+	h := History{Operations: s.finished, Log: s.system.readLog()}
+	h.Delivered, h.Stream = consumed.upTo(int64(len(h.Log))), s.system.stream(int64(len(h.Log)))
+	h.Views = []View{s.view("the view", s.system.nodes[0], int64(len(h.Log)))}
+	report(t, 1, h)
+}
+
+// untilLog waits until the log has so many events.
+func (l *load) untilLog(t *testing.T, events int) {
+	t.Helper()
+	ticker := time.NewTicker(retryPause)
+	defer ticker.Stop()
+	for deadline := time.After(settleTime); len(l.system.readLog()) < events; {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("the log has %d events and should have %d", len(l.system.readLog()), events)
+		}
+	}
+}
+
 // The disk is full: tables cannot grow. Commands that need room are refused as not done,
 // and once there is room the same requests succeed.
 func TestAFullDisk(t *testing.T) {
