@@ -123,7 +123,8 @@ func TestCancelledRebuildLeavesNothing(t *testing.T) {
 			t.Parallel()
 			h, stuck := newHub(t), newSlow()
 			h.append(t, newEntities(1500)...)
-			h.run(t, New(h.options))
+			// Whoever takes the job gets stuck, the caller or the engine.
+			h.run(t, New(h.with(stuck.projection())))
 			h.reaches(t, 1500)
 			ctx, end := context.WithCancel(t.Context())
 			defer end()

@@ -212,7 +212,12 @@ func TestDurableServerKeepsWhatWasCommitted(t *testing.T) {
 
 func TestFreePorts(t *testing.T) {
 	t.Parallel()
-	require.Positive(t, hubtest.FreePort(t))
+	seen := make(map[int]bool)
+	for range 200 {
+		port := hubtest.FreePort(t)
+		require.False(t, seen[port], "given twice in one test")
+		seen[port] = true
+	}
 }
 
 // A package's tests that kill the real program get it from here.

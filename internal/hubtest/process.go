@@ -3,6 +3,8 @@ package hubtest
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -79,16 +81,35 @@ func moduleRoot() (string, error) {
 	}
 }
 
-// FreePort is a TCP port of 127.0.0.1 that nobody had a moment ago. Where a
-// program takes port 0, let it: this one can be lost to another process.
+// Ports for tests lie below those that systems give to outgoing connections.
+const (
+	firstPort = 10_000
+	portCount = 20_000
+	portTries = 1000
+)
+
+// FreePort is a TCP port of 127.0.0.1 that nobody has, for a program that is told its
+// port. The UDP port of the same number is held until the test ends, which keeps every
+// other FreePort, of any process, from giving the same.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range portTries {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+mathrand.N(portCount)) //nolint:gosec // nothing secret
+		reserved, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			_ = reserved.Close()
+			continue
+		}
+		_ = listener.Close()
+		tb.Cleanup(func() { _ = reserved.Close() })
+		return listener.Addr().(*net.TCPAddr).Port
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
+	tb.Fatalf("no free port in %d tries", portTries)
+	return 0
 }
 
 // Wait returns what comes from the channel, the zero value when it is closed.
