@@ -45,6 +45,13 @@ func OpenPool(ctx context.Context, databaseURL string, role Role, maxConns int32
 		// from when a table was empty would scan it as a whole long after it is not.
 		config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	}
+	if role == RoleQuery {
+		// The opposite: queries are small and many, and their plans are kept. What was
+		// planned for a table of a few rows must not read it as a whole once it is large;
+		// nor must what looks dear for that be compiled each time.
+		config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+		config.ConnConfig.RuntimeParams["jit"] = "off"
+	}
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "SET ROLE "+pgx.Identifier{string(role)}.Sanitize())
 		return err

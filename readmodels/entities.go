@@ -84,7 +84,12 @@ func (s *Store) Entity(ctx context.Context, org string, id uuid.UUID, expandType
 		}
 		return statement{
 			sql: `SELECT ` + heads + `, ` + columns + `
-				FROM ` + pointed + ` LEFT JOIN ` + schema + `.entities e ON e.org = $2 AND e.id = $3` + types,
+				FROM ` + pointed + ` LEFT JOIN LATERAL (
+					-- As a range and sorted: the other indexes end with the id, too, and a
+					-- plan made while there were few entities would keep to any of them.
+					SELECT * FROM ` + schema + `.entities e
+					 WHERE e.org = $2 AND e.id BETWEEN $3 AND $3 ORDER BY e.id LIMIT 1
+				) e ON true` + types,
 			args: []any{entitiesView, org, id},
 			row: func(scan func(...any) error) (err error) {
 				found, e.Definition, err = scanExpanded(scan, &e, nil, expandType)

@@ -1,6 +1,7 @@
 package readmodels_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -8,10 +9,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
@@ -336,4 +339,45 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 		require.NoError(t, query(), name)
 		require.Equal(t, "1 batches, 0 queries, 0 prepares", h.trips.reset(), name)
 	}
+}
+
+// All indexes of entities end with the id, so while there are few, each looks as good
+// as the primary key. A session keeps the plan that it made then.
+func TestOneEntityIsReadByItsPrimaryKeyHoweverFewThereWere(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	id := h.create(t, "customer", "C-1", `{}`)
+	h.project(t)
+	pool, err := eventstore.OpenPool(t.Context(), h.url, eventstore.RoleQuery, 1)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	reads := readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey})
+	for range 10 { // PostgreSQL settles on a general plan after five
+		_, _, err := reads.Entity(t.Context(), "acme", id, false)
+		require.NoError(t, err)
+	}
+	var plans []string
+	for _, conn := range pool.AcquireAllIdle(t.Context()) {
+		plans = append(plans, planOf(t.Context(), conn.Conn(), id))
+		conn.Release()
+	}
+	require.Contains(t, strings.Join(plans, "\n"), "using entities_pkey")
+}
+
+// planOf is the plan that the session has for reading one entity, or why not.
+func planOf(ctx context.Context, conn *pgx.Conn, id uuid.UUID) string {
+	var name string
+	err := conn.QueryRow(ctx, `SELECT name FROM pg_prepared_statements WHERE statement LIKE '%entities e%'`).Scan(&name)
+	if err != nil {
+		return err.Error()
+	}
+	rows, err := conn.Query(ctx, fmt.Sprintf(`EXPLAIN EXECUTE %s ('entities', 'acme', '%s')`, pgx.Identifier{name}.Sanitize(), id))
+	if err != nil {
+		return err.Error()
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(lines, "\n")
 }
