@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,6 +75,16 @@ func (s *keySource) fresh(ctx context.Context) (*keySet, error) {
 		}
 	}
 	return s.usable()
+}
+
+// known is the caller of a token that was verified with the keys as they are, while
+// they are fresh: the way of nearly every request.
+func (s *keySource) known(token [sha256.Size]byte) (Caller, bool) {
+	set := s.current.Load()
+	if set == nil || s.age(set) >= refreshAfter {
+		return Caller{}, false
+	}
+	return set.verified.get(token, s.now())
 }
 
 // afterUnknown returns the keys after a token named one that is not among them:
