@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,8 +94,18 @@ func (b *BrokerProcess) Signal(signal syscall.Signal) {
 	}
 }
 
+// LimitFiles lets no file of the server grow beyond this size: see Durable.LimitFiles.
+func (b *BrokerProcess) LimitFiles(bytes string) {
+	b.tb.Helper()
+	output, err := exec.Command("prlimit", "--pid", strconv.Itoa(b.command.Process.Pid), "--fsize="+bytes+":").CombinedOutput()
+	if err != nil {
+		b.tb.Fatalf("limit the files of NATS: %v: %s", err, output)
+	}
+}
+
 // serveNATS is the other side of NATSProcess.
 func serveNATS(store string) int {
+	signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is an error, as on a full disk
 	server, err := local.StartNATS(local.NATSOptions{StoreDir: store, ListenAddr: "127.0.0.1:0"})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -81,13 +81,27 @@ type consumer struct {
 	grown    chan struct{} // has something when messages has
 }
 
-func (s *system) consume(ctx context.Context) *consumer {
+func (s *system) jetStream() jetstream.JetStream {
 	s.t.Helper()
 	conn, err := nats.Connect(s.nats.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(retryPause))
 	require.NoError(s.t, err)
 	s.t.Cleanup(conn.Close)
 	js, err := jetstream.New(conn)
 	require.NoError(s.t, err)
+	return js
+}
+
+// published is the last position that the stream has.
+func (s *system) published() int64 {
+	s.t.Helper()
+	stream, err := s.jetStream().Stream(s.t.Context(), relay.StreamName)
+	require.NoError(s.t, err)
+	return int64(stream.CachedInfo().State.LastSeq)
+}
+
+func (s *system) consume(ctx context.Context) *consumer {
+	s.t.Helper()
+	js := s.jetStream()
 	c := &consumer{grown: make(chan struct{}, 1)}
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -385,6 +386,54 @@ func (l *load) untilLog(t *testing.T, events int) {
 			t.Fatalf("the log has %d events and should have %d", len(l.system.readLog()), events)
 		}
 	}
+}
+
+// A projector is stopped for so long that the stream no longer has what it needs next:
+// its view goes on from the log, with nothing left out.
+func TestAStreamThatKeepsLessThanTheLag(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, front)
+	s.system.settings = []string{"HUB_STREAM_MAX_BYTES=1MiB"}
+	s.system.add([]string{"relay"})
+	s.system.add([]string{"projector"})
+	projector := s.system.nodes[2].process
+	first := s.create(t)
+	s.client.read(first.ID)
+	projector.Signal(syscall.SIGSTOP)
+	for range 40 {
+		o := s.operation(Create, false)
+		o.Type, o.Text = types[0], strings.Repeat("x", 50<<10)
+		s.client.attempt(&o, s.system.nodes[0])
+		s.finish(o)
+	}
+	head := int64(len(s.system.readLog()))
+	stream := s.system.stream(head)
+	require.Equal(t, head, stream[len(stream)-1].Sequence)
+	require.Less(t, len(stream), 30, "the stream has forgotten the first of them")
+	projector.Signal(syscall.SIGCONT)
+	report(t, 1, History{Operations: s.finished, Reads: s.reads, Log: s.system.readLog(), Views: []View{s.view("the view", s.system.nodes[0], head)}})
+}
+
+// The disk of NATS is full: commands are accepted as ever and the view goes on from the
+// log. When NATS is back with room, the stream is filled up.
+func TestTheDiskOfNATSIsFull(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, front, back)
+	s.client.read(s.create(t).ID)
+	s.system.nats.LimitFiles("60000")
+	for range 60 {
+		created := s.create(t)
+		s.client.read(created.ID)
+		require.Equal(t, http.StatusOK, s.reads[len(s.reads)-1].Status, "a read of what was just written")
+	}
+	head := int64(len(s.system.readLog()))
+	require.Less(t, s.system.published(), head, "NATS has room for some of them only")
+	s.system.nats.Kill()
+	s.system.nats.Start()
+	report(t, 1, History{
+		Operations: s.finished, Reads: s.reads, Log: s.system.readLog(), Stream: s.system.stream(head),
+		Views: []View{s.view("the view", s.system.nodes[0], head)},
+	})
 }
 
 // The disk is full: tables cannot grow. Commands that need room are refused as not done,

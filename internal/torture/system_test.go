@@ -31,6 +31,8 @@ type system struct {
 	nats     *hubtest.BrokerProcess
 	issuer   string
 	nodes    []*node
+	// settings are further variables of the processes that are started from then on.
+	settings []string
 }
 
 // node is one process of hub, over its restarts.
@@ -104,10 +106,10 @@ func (n *node) start() {
 }
 
 func (s *system) environment(database string) []string {
-	return []string{
+	return append([]string{
 		"DATABASE_URL=" + database, "NATS_URL=" + s.nats.URL(),
 		"IDENTITY_SERVICE_URL=" + s.issuer, "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
-	}
+	}, s.settings...)
 }
 
 // command starts a command of hub beside the processes; what it returns waits until
