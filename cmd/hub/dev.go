@@ -187,6 +187,9 @@ func (e *embedded) stop() error {
 // welcome prints where everything is and a command that works as it stands.
 func welcome(ctx context.Context, out io.Writer, cfg config.Config, issuer bool) {
 	base := "http://" + cfg.HTTPAddr
+	if cfg.TLSCert != "" {
+		base = "https://" + cfg.HTTPAddr
+	}
 	fmt.Fprintf(out, "\nHub Backend %s is running.\n\n  API      %s/api/v1\n  Docs     %s/api/docs\n  Health   %s/api/health/\n", version, base, base, base)
 	if !issuer {
 		fmt.Fprintln(out)

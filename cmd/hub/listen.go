@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 
@@ -16,16 +18,21 @@ func (s *system) listen() error {
 	type front struct {
 		addr    string
 		handler http.Handler
+		tls     *tls.Config
+	}
+	secured, err := s.cfg.HTTPTLS()
+	if err != nil {
+		return err
 	}
 	var fronts []front
 	if s.runs(config.CommandAPI) {
-		fronts = append(fronts, front{s.cfg.HTTPAddr, s.api.Handler()})
+		fronts = append(fronts, front{s.cfg.HTTPAddr, s.api.Handler(), secured})
 	}
 	if s.runs(config.QueryAPI) {
-		fronts = append(fronts, front{s.cfg.QueryAddr, s.api.QueryHandler()})
+		fronts = append(fronts, front{s.cfg.QueryAddr, s.api.QueryHandler(), secured})
 	}
 	if s.cfg.OpsAddr != "" {
-		fronts = append(fronts, front{s.cfg.OpsAddr, s.api.OpsHandler()})
+		fronts = append(fronts, front{s.cfg.OpsAddr, s.api.OpsHandler(), nil})
 	}
 	var listeners []net.Listener
 	for _, f := range fronts {
@@ -39,7 +46,11 @@ func (s *system) listen() error {
 		listeners = append(listeners, listener)
 	}
 	for i, f := range fronts {
-		s.serve(httpapi.NewServer(f.addr, f.handler), listeners[i])
+		server := httpapi.NewServer(f.addr, f.handler)
+		server.TLSConfig = f.tls
+		// Callers that break off are no news, and must not write past the log's form.
+		server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+		s.serve(server, listeners[i])
 	}
 	return nil
 }
@@ -47,7 +58,11 @@ func (s *system) listen() error {
 func (s *system) serve(server *http.Server, listener net.Listener) {
 	s.servers = append(s.servers, server)
 	s.background.Go(func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		serve := server.Serve
+		if server.TLSConfig != nil {
+			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+		}
+		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.fail(fmt.Errorf("serving %s: %w", server.Addr, err))
 		}
 	})

@@ -36,6 +36,8 @@ type hub struct {
 	base    string
 	issuer  string
 	process *hubtest.Hub
+	// client sends the requests; nil is http.DefaultClient.
+	client *http.Client
 }
 
 // newDevHub prepares `hub dev` on a data directory and ports of its own.
@@ -112,7 +114,11 @@ func (h *hub) do(ctx context.Context, method, path, token string, header map[str
 	for name, value := range header {
 		request.Header.Set(name, value)
 	}
-	response, err := http.DefaultClient.Do(request)
+	client := h.client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -88,6 +88,13 @@ func connectNATS(cfg config.Config, log *slog.Logger) (*nats.Conn, error) {
 	if cfg.NATSCreds != "" {
 		options = append(options, nats.UserCredentialBytes([]byte(cfg.NATSCreds.Reveal())))
 	}
+	secured, err := cfg.NATSTLS()
+	if err != nil {
+		return nil, err
+	}
+	if secured != nil {
+		options = append(options, nats.Secure(secured))
+	}
 	conn, err := nats.Connect(cfg.NATSURL.Reveal(), append(options, nats.RetryOnFailedConnect(true))...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to NATS: %w", err)

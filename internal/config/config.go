@@ -91,8 +91,10 @@ func (m Mode) runs(roles ...Role) bool {
 // Config is the environment, checked and typed. An empty value means that the
 // variable is unset and has no default; in `hub dev` that is: embed it.
 type Config struct {
-	HTTPAddr        string
-	QueryAddr       string
+	HTTPAddr  string
+	QueryAddr string
+	// TLSCert and TLSKey, as PEM, make these two speak HTTPS.
+	TLSCert, TLSKey Secret
 	QueryAPIURL     string
 	OpsAddr         string
 	DevNATSAddr     string
@@ -109,11 +111,13 @@ type Config struct {
 
 	// NATSURL is one URL or several with commas between; NATSCreds the content of
 	// a credentials file.
-	NATSURL        Secret
-	NATSCreds      Secret
-	NATSReplicas   int
-	StreamMaxAge   time.Duration
-	StreamMaxBytes int64 // 0 is no limit
+	NATSURL   Secret
+	NATSCreds Secret
+	// What NATS is connected to with, as PEM: whom to trust, and who we are.
+	NATSTLSCA, NATSTLSCert, NATSTLSKey Secret
+	NATSReplicas                       int
+	StreamMaxAge                       time.Duration
+	StreamMaxBytes                     int64 // 0 is no limit
 
 	// IdentityServiceURL is where discovery starts; IdentityIssuer the `iss` to
 	// expect, empty when it is that URL.

@@ -40,6 +40,7 @@ func (l *loader) describeDerived(name, value string) {
 
 // checkTogether holds the rules that need more than one variable.
 func (l *loader) checkTogether() {
+	l.checkTLS()
 	switch l.mode.kind {
 	case modeServe:
 		l.requireServices()
