@@ -148,6 +148,17 @@ func New(options Options) *Engine {
 	return engine
 }
 
+// Prepare makes the views that are not there yet, empty, so that queries find them as
+// soon as the process serves. What cannot be done now Run does, or tells why not.
+func (e *Engine) Prepare(ctx context.Context) {
+	for _, w := range e.workers {
+		if _, err := ensureView(ctx, w.options, w.projection); err != nil {
+			w.options.Log.Warn("projections: the views are not prepared", "view", w.projection.Name, "error", err)
+			return
+		}
+	}
+}
+
 // Run follows the log until the context ends, which is its only end: then it
 // returns nil. Failures are shown in Status and tried again.
 func (e *Engine) Run(ctx context.Context) error {

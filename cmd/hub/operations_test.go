@@ -30,15 +30,17 @@ func TestOperationsRoutes(t *testing.T) {
 	var views listOf[httpapi.OperatedView]
 	require.Equal(t, http.StatusOK, h.get("/api/v1/operations/views", operator, nil, &views))
 	require.Len(t, views.Items, len(projections.All()))
-	require.Equal(t, []any{"entities", "entities_v1", "following", int64(4), int64(0)},
-		[]any{views.Items[0].Name, views.Items[0].Schema, views.Items[0].State, views.Items[0].Position, views.Items[0].LagPositions})
+	require.Equal(t, []any{"entities", "entities_v1", "following"}, []any{views.Items[0].Name, views.Items[0].Schema, views.Items[0].State})
+	require.GreaterOrEqual(t, views.Items[0].Position, int64(4))
 
 	var relay httpapi.RelayState
 	h.eventually("the stream has the log", func() bool {
 		require.Equal(t, http.StatusOK, h.get("/api/v1/operations/relay", operator, nil, &relay))
-		return relay.Published == 4
+		return relay.LagPositions == 0
 	})
-	require.Equal(t, []int64{4, 1, 0}, []int64{relay.Head, relay.First, relay.LagPositions})
+	require.GreaterOrEqual(t, relay.Published, int64(4))
+	require.Equal(t, int64(1), relay.First)
+	require.True(t, relay.Leader)
 
 	response, _, err := h.do(t.Context(), http.MethodPost, "/api/v1/operations/views/entities/rebuild", operator, nil, nil)
 	require.NoError(t, err)

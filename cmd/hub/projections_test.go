@@ -69,7 +69,7 @@ func TestProjectionsCommands(t *testing.T) {
 
 	require.Contains(t, h.command("projections", "rollback", "entities"), "answered by entities_v1\n")
 	require.Contains(t, h.command("projections", "prune"), "dropped entities_v1_2\n")
-	require.Empty(t, listed[projections.Report](h, "projections", "verify")[0].Details, "what was damaged is gone")
+	require.Empty(t, listed[projections.Report](h, "projections", "verify", "entities")[0].Details, "what was damaged is gone")
 	for want, args := range map[int][]string{
 		exitMisuse: {"projections", "rebuild"},
 		exitFailed: {"projections", "rebuild", "nothing"},

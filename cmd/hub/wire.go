@@ -277,6 +277,7 @@ func (s *system) startProjector(ctx, background context.Context, viewed func()) 
 	}
 	options.VerifyEvery = verifyInterval
 	s.engine, s.views = projections.New(options), options.Pool
+	s.engine.Prepare(ctx)
 	s.work(background, "projector", s.engine.Run)
 	return nil
 }
