@@ -20,7 +20,7 @@ func TestAllowedByRole(t *testing.T) {
 		"analyst":  reads,
 		"auditor":  reads,
 		"privacy":  reads,
-		"operator": reads,
+		"operator": append([]commands.Permission{commands.Operations}, reads...),
 		"admin":    allPermissions,
 		// Names are compared exactly, and an unknown one grants nothing.
 		"Admin": nil, "": nil, "owner": nil,

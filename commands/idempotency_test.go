@@ -95,3 +95,24 @@ func TestResubmittingACommandAnswersItOnce(t *testing.T) {
 	_, events := s.total(t, "counter:1")
 	assert.Equal(t, 1, events)
 }
+
+// A key is the caller's within the organisation: others may use the same.
+func TestAKeyIsOfOneCallerInOneOrganisation(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l := s.stopped()
+	mine, of := keyed(add{counter: "counter:1", amount: 1}, "k", "h"), func(org, sub string) commands.Submission {
+		s := keyed(add{counter: "counter:1", amount: 1}, "k", "of "+sub)
+		s.Meta.Org, s.Meta.Actor.Sub = org, sub
+		return s
+	}
+	for range 2 { // in one turn, and when they are stored
+		answers := l.Turn(t.Context(), mine, of("acme", "bob"), of("other", "ana"))
+		for i, answer := range answers {
+			require.NoError(t, answer.Err, "caller %d", i)
+		}
+		assert.Equal(t, []int64{1, 2, 1}, []int64{answers[0].Receipt.Version, answers[1].Receipt.Version, answers[2].Receipt.Version})
+	}
+	total, _ := s.total(t, "counter:1")
+	assert.Equal(t, 2, total)
+}

@@ -8,6 +8,7 @@ package commands
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -108,7 +109,6 @@ func New(o Options) *Loop {
 const (
 	keyReused      = "idempotency_key_reused"
 	codeOverloaded = "overloaded"
-	codeCancelled  = "cancelled"
 )
 
 // call is a submission and where its answer goes.
@@ -192,9 +192,9 @@ func (l *Loop) submit(ctx context.Context, c *call) (Receipt, error) {
 		return c.afterStop()
 	case <-ctx.Done():
 		if c.claim() {
-			return Receipt{}, fmt.Errorf("%w (%w)", cancelled(), context.Cause(ctx))
+			return Receipt{}, fmt.Errorf("%w (%w: %w)", cancelled(), errAbandoned, context.Cause(ctx))
 		}
-		return Receipt{}, outcomeUnknown()
+		return Receipt{}, fmt.Errorf("%w (%w: %w)", outcomeUnknown(), errAbandoned, context.Cause(ctx))
 	}
 }
 
@@ -209,12 +209,15 @@ func (c *call) afterStop() (Receipt, error) {
 	}
 }
 
+// errAbandoned marks the answer to a caller who has not waited for one.
+var errAbandoned = errors.New("the caller has gone")
+
 func overloaded() error {
 	return problem.New(problem.Unavailable, codeOverloaded, "Too many commands are waiting. Nothing was done; send it again later.").Retry(time.Second)
 }
 
 func cancelled() error {
-	return problem.New(problem.Unavailable, codeCancelled, "The request was cancelled before the command was looked at. Nothing was done.")
+	return problem.New(problem.Unavailable, "cancelled", "The request was cancelled before the command was looked at. Nothing was done.")
 }
 
 func shuttingDown() error {

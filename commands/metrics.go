@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -13,7 +14,7 @@ const (
 	wasUnchanged = "unchanged"
 	wasReplayed  = "replayed"
 	wasDryRun    = "dry_run"
-	// wasAbandoned: the caller went away before the command was taken up.
+	// wasAbandoned: the caller went away before there was an answer.
 	wasAbandoned   = "abandoned"
 	wasOverloaded  = "overloaded"
 	wasUnavailable = "unavailable"
@@ -80,12 +81,12 @@ func (m *loopMetrics) count(s Submission, r Receipt, err error) {
 	case err == nil && len(r.Events) == 0:
 		name = wasUnchanged
 	case err == nil:
+	case errors.Is(err, errAbandoned):
+		name = wasAbandoned
 	case p == nil:
 		name = wasFailed
 	case p.Code == codeOverloaded:
 		name = wasOverloaded
-	case p.Code == codeCancelled:
-		name = wasAbandoned
 	case p.Kind == problem.OutcomeUnknown:
 		name = wasUnknown
 	case keptKinds[p.Kind] != "":

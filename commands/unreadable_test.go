@@ -145,3 +145,29 @@ func TestSchemaVersionsWithinABoundary(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// endless names one more boundary whenever it is asked.
+type endless struct{ asked *int }
+
+func (e endless) Boundaries(domain.Reader) (named []domain.Tag) {
+	*e.asked++
+	for n := range *e.asked {
+		named = append(named, domain.NewTag("counter", fmt.Sprint("endless", n)))
+	}
+	return named
+}
+
+func (endless) Decide(domain.Reader, domain.Meta) (domain.Decision, error) {
+	panic("nothing is decided before all boundaries are named")
+}
+
+// A command that never stops naming boundaries fails, and nobody else.
+func TestBoundariesAreNamedInBoundedRounds(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	answers := s.stopped().Turn(t.Context(),
+		submission(add{counter: "counter:1", amount: 1}), submission(endless{new(int)}), submission(add{counter: "counter:1", amount: 1}))
+	require.NoError(t, answers[0].Err)
+	require.ErrorContains(t, answers[1].Err, "named further boundaries")
+	require.NoError(t, answers[2].Err)
+}
