@@ -224,46 +224,45 @@ func (t Turn) args() ([]any, error) {
 }
 
 type boundaryArrays struct {
-	org, tag []string
-	head     []int64
+	org, tag array[text]
+	head     array[number]
 }
 
 func (a *boundaryArrays) add(marks []Mark) {
 	for _, m := range marks {
-		a.org = append(a.org, m.Org)
-		a.tag = append(a.tag, string(m.Tag))
-		a.head = append(a.head, m.Head)
+		a.org = append(a.org, text(m.Org))
+		a.tag = append(a.tag, text(m.Tag))
+		a.head = append(a.head, number(m.Head))
 	}
 }
 
 type outcomeArrays struct {
-	id                    [][16]byte
-	org, caller, resource []string
-	key, refusal          []*string
-	hash                  [][]byte
+	id                    array[id]
+	org, caller, resource array[text]
+	key, refusal          array[optional]
+	hash                  array[blob]
 	created               []bool
-	version               []int64
-	events                []int32
+	version, events       array[number]
 }
 
 func (a *outcomeArrays) add(o Outcome) {
-	a.id = append(a.id, o.Meta.CommandID)
-	a.org = append(a.org, o.Meta.Org)
-	a.caller = append(a.caller, o.Meta.Actor.Sub)
-	a.key = append(a.key, orNull(o.IdempotencyKey))
+	a.id = append(a.id, id(o.Meta.CommandID))
+	a.org = append(a.org, text(o.Meta.Org))
+	a.caller = append(a.caller, text(o.Meta.Actor.Sub))
+	a.key = append(a.key, optional(o.IdempotencyKey))
 	a.hash = append(a.hash, o.RequestHash)
-	a.refusal = append(a.refusal, orNull(string(o.Refusal)))
-	a.resource = append(a.resource, o.ResourceID)
+	a.refusal = append(a.refusal, optional(o.Refusal))
+	a.resource = append(a.resource, text(o.ResourceID))
 	a.created = append(a.created, o.Created)
-	a.version = append(a.version, o.Version)
-	a.events = append(a.events, int32(len(o.Events))) //nolint:gosec // bounded by the turn
+	a.version = append(a.version, number(o.Version))
+	a.events = append(a.events, number(len(o.Events)))
 }
 
 // metaArrays are what events have of their command.
 type metaArrays struct {
-	command                                             [][16]byte
-	org, actor                                          []string
-	onBehalfOf, reason, request, correlation, causation []*string
+	command                                             array[id]
+	org, actor                                          array[text]
+	onBehalfOf, reason, request, correlation, causation array[optional]
 	occurred                                            []time.Time
 }
 
@@ -272,84 +271,77 @@ func (a *metaArrays) add(m domain.Meta) error {
 	if err != nil {
 		return err
 	}
-	a.command = append(a.command, m.CommandID)
-	a.org = append(a.org, m.Org)
-	a.actor = append(a.actor, actor)
-	a.onBehalfOf = append(a.onBehalfOf, onBehalfOf)
-	a.reason = append(a.reason, orNull(m.Reason))
-	a.request = append(a.request, orNull(m.RequestID))
-	a.correlation = append(a.correlation, orNull(m.CorrelationID))
-	a.causation = append(a.causation, orNull(m.CausationID))
+	a.command = append(a.command, id(m.CommandID))
+	a.org = append(a.org, text(m.Org))
+	a.actor = append(a.actor, text(actor))
+	a.onBehalfOf = append(a.onBehalfOf, optional(onBehalfOf))
+	a.reason = append(a.reason, optional(m.Reason))
+	a.request = append(a.request, optional(m.RequestID))
+	a.correlation = append(a.correlation, optional(m.CorrelationID))
+	a.causation = append(a.causation, optional(m.CausationID))
 	a.occurred = append(a.occurred, m.Now)
 	return nil
 }
 
 type eventArrays struct {
-	id             [][16]byte
-	stream, kind   []string
-	version        []int64
-	schemaVersion  []int32
-	tags, subjects []string
-	data           [][]byte
+	id                           array[id]
+	stream, kind, tags, subjects array[text]
+	version, schemaVersion       array[number]
+	data                         array[blob]
 }
 
 func (a *eventArrays) add(e NewEvent) {
-	tags := make([]string, len(e.Tags))
-	for i, tag := range e.Tags {
-		tags[i] = string(tag)
-	}
-	a.id = append(a.id, e.ID)
-	a.stream = append(a.stream, string(e.Stream))
-	a.version = append(a.version, e.Version)
-	a.kind = append(a.kind, e.Type)
-	a.schemaVersion = append(a.schemaVersion, int32(e.SchemaVersion)) //nolint:gosec // counts upcasters
-	a.tags = append(a.tags, arrayLiteral(tags))
-	a.subjects = append(a.subjects, arrayLiteral(e.Subjects))
+	a.id = append(a.id, id(e.ID))
+	a.stream = append(a.stream, text(e.Stream))
+	a.version = append(a.version, number(e.Version))
+	a.kind = append(a.kind, text(e.Type))
+	a.schemaVersion = append(a.schemaVersion, number(e.SchemaVersion))
+	a.tags = append(a.tags, text(arrayLiteral(e.Tags)))
+	a.subjects = append(a.subjects, text(arrayLiteral(e.Subjects)))
 	a.data = append(a.data, e.Data)
 }
 
-func encodeActors(m domain.Meta) (actor string, onBehalfOf *string, err error) {
+func encodeActors(m domain.Meta) (actor, onBehalfOf string, err error) {
 	encoded, err := json.Marshal(m.Actor)
 	if err != nil {
-		return "", nil, fmt.Errorf("encoding the actor: %w", err)
+		return "", "", fmt.Errorf("encoding the actor: %w", err)
 	}
 	if m.OnBehalfOf == nil {
-		return string(encoded), nil, nil
+		return string(encoded), "", nil
 	}
 	other, err := json.Marshal(m.OnBehalfOf)
 	if err != nil {
-		return "", nil, fmt.Errorf("encoding on_behalf_of: %w", err)
+		return "", "", fmt.Errorf("encoding on_behalf_of: %w", err)
 	}
-	return string(encoded), orNull(string(other)), nil
+	return string(encoded), string(other), nil
 }
+
+var quoteEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // arrayLiteral is PostgreSQL's text form of a text[]: rows of differing length do
 // not fit a two-dimensional array.
-func arrayLiteral(items []string) string {
+func arrayLiteral[T ~string](items []T) string {
 	var b strings.Builder
+	length := 2
+	for _, item := range items {
+		length += len(item) + 3
+	}
+	b.Grow(length)
 	b.WriteByte('{')
 	for i, item := range items {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteByte('"')
-		for j := range len(item) {
-			if item[j] == '"' || item[j] == '\\' {
-				b.WriteByte('\\')
-			}
-			b.WriteByte(item[j])
+		if !strings.ContainsAny(string(item), `"\`) {
+			b.WriteString(string(item))
+		} else {
+			b.WriteString(quoteEscapes.Replace(string(item)))
 		}
 		b.WriteByte('"')
 	}
 	b.WriteByte('}')
 	return b.String()
-}
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 // fromOne turns PostgreSQL's numbers from 1 into indexes.
