@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
 // receiptOf is a receipt with everything that it may have.
@@ -154,4 +157,19 @@ func TestDryRuns(t *testing.T) {
 	e.call("PATCH", path+"?dry_run=yes", `{"tags":[]}`).expect(422, "invalid_request")
 	e.call("GET", path+"?dry_run=true", "").expect(422, "unknown_parameter")
 	e.call("POST", "/api/v1/entities?dry_run=true", body, "Authorization", "Bearer "+e.issuer.token(t, "viewer")).expect(403, "forbidden")
+}
+
+// What is done is answered as done, although it cannot be shown.
+func TestAResourceThatCannotBeShown(t *testing.T) {
+	t.Parallel()
+	e, last := answering(t, commands.Receipt{
+		ID: "id-1", Version: 1, Position: 7, Created: true, Resource: &commands.Resource{ID: "no uuid", State: entity.Entity{}},
+	}, nil)
+	answer := e.call("POST", "/api/v1/entities", `{"type":"t","attributes":{}}`, "Prefer", "return=representation")
+	if answer.Status != 201 || answer.Header.Get("Preference-Applied") != "" || strings.Contains(string(answer.Body), "resource") || last.Represent != "entity" {
+		t.Errorf("%d %v %s", answer.Status, answer.Header, answer.Body)
+	}
+	if !strings.Contains(e.log.String(), "resource not shown") {
+		t.Error("nobody is told")
+	}
 }

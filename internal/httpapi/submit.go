@@ -92,13 +92,22 @@ func submit[T any](ctx context.Context, a *API, decider domain.Decider, about re
 		}
 	}
 	if submission.Represent != "" && receipt.Resource != nil {
-		view, err := about.view(*receipt.Resource)
-		if err != nil {
-			return nil, err
+		if out.Body.Resource = about.shown(e, *receipt.Resource); out.Body.Resource != nil {
+			out.PreferenceApplied = "return=representation"
 		}
-		out.Body.Resource, out.PreferenceApplied = &view, "return=representation"
 	}
 	return out, nil
+}
+
+// shown is nil for what cannot be shown: the command is done, and its answer must say
+// so; a preference may be left out.
+func (about resource[T]) shown(e *exchange, r commands.Resource) *T {
+	view, err := about.view(r)
+	if err != nil {
+		e.log.ErrorContext(e.request.Context(), "resource not shown", "request_id", e.requestID, "error", err)
+		return nil
+	}
+	return &view
 }
 
 func receiptBody[T any](r commands.Receipt, dryRun bool) Receipt[T] {
