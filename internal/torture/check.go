@@ -32,6 +32,7 @@ const (
 	RuleRead      = "a read shows the log as of its position, which is at least the one asked for"
 	RuleView      = "a view is what the log comes to"
 	RuleStream    = "the sequence in JetStream is the position"
+	RuleReaction  = "a reaction says once what has changed"
 	RuleDelivered = "a consumer gets each position once, in order"
 )
 
@@ -149,6 +150,10 @@ func (c *check) checkLog() {
 		}
 		if !e.HashAgrees {
 			c.fail(RuleLeaf, "position %d", e.Position)
+		}
+		// All tokens of a member say the same here, so there is one change.
+		if e.Type == "member.changed" && e.Version > 1 {
+			c.fail(RuleReaction, "position %d tells again of %s", e.Position, stream)
 		}
 		if e.ours() && e.Request != "" && !requests[e.Request] {
 			c.fail(RuleStray, "position %d is of request %s, which nobody made", e.Position, e.Request)

@@ -116,12 +116,15 @@ func TestEachRuleSeesItsFault(t *testing.T) {
 		"key given twice": {RuleLegal, func(h *History) {
 			h.Log[4] = event(5, "entity:b", 1, "entity.created", "r9", with(1, Data{Type: "thing", Key: "k"}))
 		}},
-		"stale If-Match accepted":        {RuleLegal, func(h *History) { h.Operations[3].IfMatch = 2 }},
-		"archived and changed":           {RuleLegal, func(h *History) { h.Log[4].Request, h.Log[4].Type = "r8", "entity.updated" }},
-		"another value":                  {RuleLegal, func(h *History) { h.Log[2].Data = with(3, Data{}) }},
-		"another kind of event":          {RuleLegal, func(h *History) { h.Log[2].Type = "entity.restored" }},
-		"another entity":                 {RuleLegal, func(h *History) { h.Operations[8].Entity = "b" }},
-		"decided before what was known":  {RuleOrder, func(h *History) { h.Operations[5].Attempts[1].Began = 40 }},
+		"stale If-Match accepted":       {RuleLegal, func(h *History) { h.Operations[3].IfMatch = 2 }},
+		"archived and changed":          {RuleLegal, func(h *History) { h.Log[4].Request, h.Log[4].Type = "r8", "entity.updated" }},
+		"another value":                 {RuleLegal, func(h *History) { h.Log[2].Data = with(3, Data{}) }},
+		"another kind of event":         {RuleLegal, func(h *History) { h.Log[2].Type = "entity.restored" }},
+		"another entity":                {RuleLegal, func(h *History) { h.Operations[8].Entity = "b" }},
+		"decided before what was known": {RuleOrder, func(h *History) { h.Operations[5].Attempts[1].Began = 40 }},
+		"a reaction twice": {RuleReaction, func(h *History) {
+			h.Log = append(h.Log, event(6, "member:ana", 1, "member.changed", "none", Data{}), event(7, "member:ana", 2, "member.changed", "none", Data{}))
+		}},
 		"refused for a key that is free": {RuleRefusal, func(h *History) { h.Operations[2].Key = "other" }},
 		"refused for the wrong holder":   {RuleRefusal, func(h *History) { h.Operations[2].Attempts[0].Holder = "b" }},
 		"refused on what is over": {RuleRefusal, func(h *History) {

@@ -49,6 +49,9 @@ func faults() []fault {
 	}
 }
 
+// traps break a connection later, when something else may be broken too.
+func traps() []fault { return []fault{loseReply, cutAfter} }
+
 func (s *saboteur) node() *node { return s.system.nodes[s.random.IntN(len(s.system.nodes))] }
 
 func (s *saboteur) front() *node { return s.system.fronts()[s.random.IntN(2)] }

@@ -85,7 +85,9 @@ func (a Attempt) accepted() bool { return a.Status == http.StatusOK || a.Status 
 func (a Attempt) unknown() bool { return a.Status == 0 || a.Status == http.StatusGatewayTimeout }
 
 // undone is an answer that promises that nothing was done and says nothing more.
-func (a Attempt) undone() bool { return a.Status == http.StatusServiceUnavailable }
+func (a Attempt) undone() bool {
+	return a.Status == http.StatusServiceUnavailable || a.Status == http.StatusTooManyRequests
+}
 
 // Definite is an answer that settles the operation.
 func (a Attempt) Definite() bool { return !a.unknown() && !a.undone() }

@@ -86,11 +86,14 @@ func (l *load) round(seed uint64, round int, breaker *saboteur) {
 		c := l.client(seed+uint64(round)<<32, number)
 		group.Go(func() { c.run(working) })
 	}
-	all := faults()
 	for working.Err() == nil {
 		l.progress(working, 10+breaker.random.Int64N(60), 0)
+		for range breaker.random.IntN(3) {
+			what, _ := traps()[breaker.random.IntN(len(traps()))](breaker)
+			t.Logf("after %d operations: %s", l.asked.Load(), what)
+		}
 		breaker.lasting = 0
-		what, mend := all[breaker.random.IntN(len(all))](breaker)
+		what, mend := faults()[breaker.random.IntN(len(faults()))](breaker)
 		t.Logf("after %d operations: %s", l.asked.Load(), what)
 		l.progress(working, 10+breaker.random.Int64N(60), breaker.lasting)
 		mend()
