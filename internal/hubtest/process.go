@@ -95,7 +95,7 @@ func FreePort(tb testing.TB) int {
 	tb.Helper()
 	for range portTries {
 		address := fmt.Sprintf("127.0.0.1:%d", firstPort+mathrand.N(portCount)) //nolint:gosec // nothing secret
-		reserved, err := net.ListenPacket("udp", address)
+		reserved, err := new(net.ListenConfig).ListenPacket(tb.Context(), "udp", address)
 		if err != nil {
 			continue
 		}
