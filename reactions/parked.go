@@ -106,21 +106,27 @@ func (s *subscriber) countParked(ctx context.Context) (count int64, err error) {
 	return count, nil
 }
 
-// due are positions to be taken up again, the first of each stream: those asked for,
+// parkedEvent is what was parked at a position. After a fork another event is there.
+type parkedEvent struct {
+	Position int64
+	ID       uuid.UUID
+}
+
+// due are events to be taken up again, the first of each stream: those asked for,
 // and those that were only parked behind one that is not there any more.
-func (s *subscriber) due(ctx context.Context) ([]int64, error) {
+func (s *subscriber) due(ctx context.Context) ([]parkedEvent, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	rows, err := s.options.Pool.Query(ctx, `
-		SELECT p.position FROM reaction_parked p
+		SELECT p.position, p.event_id FROM reaction_parked p
 		 WHERE p.reaction = $1 AND (p.retry OR p.attempts = 0)
 		   AND NOT EXISTS (SELECT FROM reaction_parked e
 		                    WHERE e.reaction = p.reaction AND e.org = p.org AND e.stream = p.stream AND e.position < p.position)
 		 ORDER BY p.position LIMIT 100`, s.reaction.Name)
 	if err == nil {
-		var positions []int64
-		if positions, err = pgx.CollectRows(rows, pgx.RowTo[int64]); err == nil {
-			return positions, nil
+		var found []parkedEvent
+		if found, err = pgx.CollectRows(rows, pgx.RowToStructByPos[parkedEvent]); err == nil {
+			return found, nil
 		}
 	}
 	return nil, fmt.Errorf("looking for parked events of the reaction %s: %w", s.reaction.Name, err)

@@ -315,3 +315,27 @@ func TestMessageIsTheEvent(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, entries[0].Event, event)
 }
+
+// The log has lost its end, and the place of the reaction with it: it goes back to where
+// the histories part, and what was parked of the lost end goes.
+func TestReactionGoesBackToWhereTheLogForked(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.begin(t)
+	last := h.note(t, "a", "1", "2")
+	_, stop := h.run(t, h.options)
+	h.copied(t, "1", "2")
+	stop()
+	_, err := h.admin.Exec(t.Context(), `
+		WITH lost AS (UPDATE reaction_checkpoints SET position = position + 100)
+		INSERT INTO reaction_parked VALUES ('copying', 1, gen_random_uuid(), 'acme', 'note:z', 'note.noted', 'x', 1, true, now()),
+		                                   ('copying', 90, gen_random_uuid(), 'acme', 'note:y', 'note.noted', 'x', 1, true, now())`)
+	require.NoError(t, err)
+	_, err = h.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position, fork_position)
+		SELECT 2, head, $1 FROM log_head()`, last)
+	require.NoError(t, err)
+	h.note(t, "a", "3")
+	h.run(t, h.options)
+	h.copied(t, "1", "2", "3")
+	h.parked(t, 0)
+}

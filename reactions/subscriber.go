@@ -106,6 +106,13 @@ func (s *subscriber) follow(ctx context.Context, out chan<- *message.Message) er
 	noted, notedAt := at, time.Now() // what the database knows
 	for {
 		batch, err := events.Next(ctx, at)
+		var forked *subscription.ForkedError
+		if errors.As(err, &forked) {
+			// What is reacted to once more has its effect once, or lost it with the log.
+			s.options.Log.Warn("reactions: the log has lost its end; going back", "reaction", s.reaction.Name, "from", at.Position, "to", forked.From.Position)
+			batch, err = subscription.Batch{At: forked.From}, s.advance(ctx, noted, forked.From)
+			noted = forked.From
+		}
 		if err != nil {
 			if noted != at {
 				err = errors.Join(err, s.advance(ctx, noted, at))
@@ -160,16 +167,16 @@ func (s *subscriber) retry(ctx context.Context, out chan<- *message.Message) err
 		if _, err := s.countParked(ctx); err != nil {
 			return err
 		}
-		positions, err := s.due(ctx)
+		due, err := s.due(ctx)
 		if err != nil {
 			return err
 		}
-		for _, position := range positions {
-			if err := s.retryOne(ctx, out, reader, position); err != nil {
+		for _, parked := range due {
+			if err := s.retryOne(ctx, out, reader, parked); err != nil {
 				return err
 			}
 		}
-		if len(positions) > 0 {
+		if len(due) > 0 {
 			continue // those behind them may be due now
 		}
 		select {
@@ -180,21 +187,21 @@ func (s *subscriber) retry(ctx context.Context, out chan<- *message.Message) err
 	}
 }
 
-func (s *subscriber) retryOne(ctx context.Context, out chan<- *message.Message, reader *subscription.Reader, position int64) error {
+func (s *subscriber) retryOne(ctx context.Context, out chan<- *message.Message, reader *subscription.Reader, of parkedEvent) error {
 	s.flight.Lock()
 	defer s.flight.Unlock()
-	batch, err := reader.Read(ctx, subscription.Place{Position: position - 1}, position)
+	batch, err := reader.Read(ctx, subscription.Place{Position: of.Position - 1}, of.Position)
 	if err != nil {
 		return err
 	}
-	if len(batch.Events) == 0 {
-		return s.unpark(ctx, position) // of a future that the log has lost
+	if len(batch.Events) == 0 || batch.Events[0].ID != of.ID {
+		return s.unpark(ctx, of.Position) // the log has lost it
 	}
 	parked, err := s.deliver(ctx, out, batch.Events[0])
 	if err != nil || parked {
 		return err
 	}
-	return s.unpark(ctx, position)
+	return s.unpark(ctx, of.Position)
 }
 
 // deliver hands an event to the router until it is done with, and reports whether that

@@ -114,6 +114,8 @@ type Subscription struct {
 	// behind means that the store is to be asked: the feed has not what comes next.
 	behind       bool
 	stalledSince time.Time
+	// checked is when the log's history was read last.
+	checked time.Time
 }
 
 // New makes a subscription; it works only within Next.
@@ -126,7 +128,8 @@ func New(options Options) *Subscription {
 
 // Next waits until the log goes on after a place and returns how. Any place may be
 // asked for, usually the one reached before. Errors: ErrLogAway, ErrLogBehind,
-// ErrLogHole and the context's; the next call may succeed.
+// ErrLogHole and the context's, after which the next call may succeed; a ForkedError,
+// after which it must ask for another place.
 func (s *Subscription) Next(ctx context.Context, after Place) (Batch, error) {
 	for {
 		s.open(ctx, after.Position)
@@ -200,6 +203,13 @@ func (s *Subscription) fromStore(ctx context.Context, after Place) (Batch, error
 	batch, err := s.reader.Read(ctx, after, through)
 	if err != nil {
 		return Batch{}, err
+	}
+	if s.checked.IsZero() || batch.At.Epoch != after.Epoch || batch.At == after && time.Since(s.checked) > historyInterval {
+		// Whatever has happened to the log, it is seen here: what the feed brings under
+		// another epoch is left to the store.
+		if err := s.checkHistory(ctx, after); err != nil {
+			return Batch{}, err
+		}
 	}
 	if batch.At == after && s.pending != nil {
 		return Batch{}, ErrLogBehind

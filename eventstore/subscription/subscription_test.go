@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain"
@@ -262,4 +263,41 @@ func TestFeedIsOpenedAgainAfterTheStreamWasGone(t *testing.T) {
 	l.publish(t, broker.JetStream, l.appendSome(t, 1)-1)
 	require.Equal(t, []int64{1, 2, 3, 4}, r.through(4))
 	require.False(t, s.behind, "the store was not asked")
+}
+
+// The log was restored to an earlier state and went on: whoever has seen the lost end is
+// told where to go on from, whether the log has grown past it already or not.
+func TestPlaceOnALostEndIsForked(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	head := l.appendSome(t, 10)
+	_, old, err := l.relay.Head(t.Context())
+	require.NoError(t, err)
+	_, err = l.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position, fork_position) VALUES (2, $1, $2)`, head, head-2)
+	require.NoError(t, err)
+	_, now, err := l.relay.Head(t.Context())
+	require.NoError(t, err)
+	want := Place{Position: head - 2, Epoch: now}
+	check := func(at Place) {
+		t.Helper()
+		for _, options := range []Options{l.options, {Store: l.query, Filter: Filter{Org: "acme"}}} {
+			s := New(options)
+			defer s.Close()
+			s.behind = true
+			var forked *ForkedError
+			_, err := s.Next(t.Context(), at)
+			require.ErrorAs(t, err, &forked)
+			require.Equal(t, &ForkedError{At: at, From: want}, forked)
+			require.Contains(t, err.Error(), "has lost its end")
+		}
+	}
+	check(Place{Position: head + 5, Epoch: old})
+	check(Place{Position: head - 1, Epoch: old})
+	l.appendSome(t, 10)
+	check(Place{Position: head + 5, Epoch: old})
+	check(Place{Position: head + 5, Epoch: uuid.New()}) // of a history that is not known
+
+	// What was before the fork is as it was.
+	r := l.subscribe(t, l.options, Place{Position: head - 2, Epoch: old})
+	require.Equal(t, upTo(head-2, head+10), r.through(head+10))
 }
