@@ -333,8 +333,11 @@ func describe(err error) string {
 	var (
 		version *versionError
 		refused *pgconn.PgError
+		forked  *subscription.ForkedError
 	)
 	switch {
+	case errors.As(err, &forked):
+		return "the log has lost events that the view holds: rebuild it"
 	case errors.As(err, &version):
 		return version.Error()
 	case errors.Is(err, subscription.ErrLogAway):

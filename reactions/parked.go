@@ -2,6 +2,8 @@ package reactions
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -53,13 +55,13 @@ func park(ctx context.Context, pool *pgxpool.Pool, reaction string, e domain.Eve
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	tag, err := pool.Exec(ctx, `
-		INSERT INTO reaction_parked AS p (reaction, position, event_id, org, stream, type, reason, attempts, retry, parked_at)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, false, clock_timestamp()
+		INSERT INTO reaction_parked AS p (reaction, position, event_id, org, stream, stream_hash, type, reason, attempts, retry, parked_at)
+		SELECT $1, $2, $3, $4, $5, $10, $6, $7, $8, false, clock_timestamp()
 		 WHERE EXISTS (SELECT FROM reaction_parked WHERE reaction = $1 AND position = $2)
 		    OR (SELECT count(*) FROM reaction_parked WHERE reaction = $1) < $9
 		ON CONFLICT (reaction, position) DO UPDATE
 		   SET reason = excluded.reason, attempts = p.attempts + excluded.attempts, retry = false, parked_at = excluded.parked_at`,
-		reaction, e.Position, e.ID, e.Org, string(e.Stream), e.Type, reason, attempts, maxParked)
+		reaction, e.Position, e.ID, e.Org, string(e.Stream), e.Type, reason, attempts, maxParked, streamHash(e))
 	if err != nil {
 		return fmt.Errorf("parking position %d of the reaction %s: %w", e.Position, reaction, err)
 	}
@@ -77,14 +79,14 @@ func (s *subscriber) parkBehind(ctx context.Context, e domain.Event) (bool, erro
 	var behind, full bool
 	err := s.options.Pool.QueryRow(ctx, `
 		WITH parked AS (
-		  INSERT INTO reaction_parked (reaction, position, event_id, org, stream, type, reason, attempts, retry, parked_at)
-		  SELECT $1, $2, $3, $4, $5, $6, $7, 0, false, clock_timestamp()
+		  INSERT INTO reaction_parked (reaction, position, event_id, org, stream, stream_hash, type, reason, attempts, retry, parked_at)
+		  SELECT $1, $2, $3, $4, $5, $9, $6, $7, 0, false, clock_timestamp()
 		   WHERE EXISTS (SELECT FROM reaction_parked WHERE reaction = $1 AND org = $4 AND stream = $5 AND position < $2)
 		     AND (SELECT count(*) FROM reaction_parked WHERE reaction = $1) < $8
 		  ON CONFLICT (reaction, position) DO NOTHING)
 		SELECT EXISTS (SELECT FROM reaction_parked WHERE reaction = $1 AND org = $4 AND stream = $5 AND position < $2),
 		       (SELECT count(*) FROM reaction_parked WHERE reaction = $1) >= $8`,
-		s.reaction.Name, e.Position, e.ID, e.Org, string(e.Stream), e.Type, behindReason, maxParked).Scan(&behind, &full)
+		s.reaction.Name, e.Position, e.ID, e.Org, string(e.Stream), e.Type, behindReason, maxParked, streamHash(e)).Scan(&behind, &full)
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("looking for parked events of the reaction %s: %w", s.reaction.Name, err)
@@ -92,6 +94,12 @@ func (s *subscriber) parkBehind(ctx context.Context, e domain.Event) (bool, erro
 		return false, errParkingFull
 	}
 	return behind, nil
+}
+
+// streamHash names a stream to those who may not know what organisations there are.
+func streamHash(e domain.Event) string {
+	sum := sha256.Sum256([]byte(e.Org + "/" + string(e.Stream)))
+	return hex.EncodeToString(sum[:16])
 }
 
 // countParked counts what is parked of the reaction.
@@ -160,11 +168,14 @@ type Listing struct {
 type Parked struct {
 	Position int64     `json:"position"`
 	EventID  uuid.UUID `json:"event_id"`
-	Org      string    `json:"org"`
-	Stream   string    `json:"stream"`
-	Type     string    `json:"type"`
-	Reason   string    `json:"reason"`
-	Attempts int       `json:"attempts"`
+	// Org and Stream are empty for RoleQuery, which learns the hash: 16 bytes of the
+	// SHA-256 of "org/stream".
+	Org        string `json:"org,omitempty"`
+	Stream     string `json:"stream,omitempty"`
+	StreamHash string `json:"stream_hash"`
+	Type       string `json:"type"`
+	Reason     string `json:"reason"`
+	Attempts   int    `json:"attempts"`
 	// Retry says that it has been asked for and not happened yet.
 	Retry    bool      `json:"retry"`
 	ParkedAt time.Time `json:"parked_at"`
@@ -174,12 +185,21 @@ type Parked struct {
 const maxListed = 100
 
 // List reads all reactions by name, with the first of their parked events.
-// RoleProjector or RoleQuery.
+// RoleProjector.
 func List(ctx context.Context, pool *pgxpool.Pool) ([]Listing, error) {
+	return list(ctx, pool, "org, stream, ")
+}
+
+// ListHashes is List without what RoleQuery may not see.
+func ListHashes(ctx context.Context, pool *pgxpool.Pool) ([]Listing, error) {
+	return list(ctx, pool, "")
+}
+
+func list(ctx context.Context, pool *pgxpool.Pool, names string) ([]Listing, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT c.name, c.position, c.epoch, c.updated_at, (SELECT count(*) FROM reaction_parked p WHERE p.reaction = c.name),
+		SELECT c.name, c.position, c.epoch, c.updated_at, (SELECT count(p.position) FROM reaction_parked p WHERE p.reaction = c.name),
 		       coalesce((SELECT json_agg(f ORDER BY f.position) FROM (
-		           SELECT position, event_id, org, stream, type, reason, attempts, retry, parked_at FROM reaction_parked p
+		           SELECT `+names+`position, event_id, stream_hash, type, reason, attempts, retry, parked_at FROM reaction_parked p
 		            WHERE p.reaction = c.name ORDER BY position LIMIT $1) f), '[]')
 		  FROM reaction_checkpoints c ORDER BY c.name`, maxListed)
 	if err != nil {
@@ -199,7 +219,7 @@ func List(ctx context.Context, pool *pgxpool.Pool) ([]Listing, error) {
 
 // Retry asks for parked events of a reaction to be taken up again, by whoever does the
 // reaction, within a second or so: the one at the position, or all when that is 0. It
-// returns how many. RoleProjector. Errors: ErrUnknownReaction.
+// returns how many. RoleProjector or RoleQuery. Errors: ErrUnknownReaction.
 func Retry(ctx context.Context, pool *pgxpool.Pool, name string, position int64) (int64, error) {
 	return changeParked(ctx, pool, name, `UPDATE reaction_parked SET retry = true WHERE reaction = $1 AND $2::bigint IN (0, position)`, position)
 }

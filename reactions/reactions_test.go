@@ -289,7 +289,7 @@ func TestParkingIsBounded(t *testing.T) {
 	h := newHub(t)
 	h.begin(t)
 	_, err := h.admin.Exec(t.Context(), `
-		INSERT INTO reaction_parked SELECT 'copying', 1000000 + n, gen_random_uuid(), 'acme', 'note:' || n, 'note.noted', 'x', 1, false, now()
+		INSERT INTO reaction_parked SELECT 'copying', 1000000 + n, gen_random_uuid(), 'acme', 'note:' || n, 'h', 'note.noted', 'x', 1, false, now()
 		  FROM generate_series(1, $1) n`, maxParked)
 	require.NoError(t, err)
 	h.note(t, "a", refused)
@@ -328,8 +328,8 @@ func TestReactionGoesBackToWhereTheLogForked(t *testing.T) {
 	stop()
 	_, err := h.admin.Exec(t.Context(), `
 		WITH lost AS (UPDATE reaction_checkpoints SET position = position + 100)
-		INSERT INTO reaction_parked VALUES ('copying', 1, gen_random_uuid(), 'acme', 'note:z', 'note.noted', 'x', 1, true, now()),
-		                                   ('copying', 90, gen_random_uuid(), 'acme', 'note:y', 'note.noted', 'x', 1, true, now())`)
+		INSERT INTO reaction_parked VALUES ('copying', 1, gen_random_uuid(), 'acme', 'note:z', 'h', 'note.noted', 'x', 1, true, now()),
+		                                   ('copying', 90, gen_random_uuid(), 'acme', 'note:y', 'h', 'note.noted', 'x', 1, true, now())`)
 	require.NoError(t, err)
 	_, err = h.admin.Exec(t.Context(), `INSERT INTO log_epochs (number, after_position, fork_position)
 		SELECT 2, head, $1 FROM log_head()`, last)

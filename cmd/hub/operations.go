@@ -57,6 +57,7 @@ func (s *system) startOperations(ctx context.Context) (*httpapi.Operations, erro
 	}}
 	return &httpapi.Operations{
 		Views: o.listViews, Jobs: o.listJobs, Parked: o.listParked, Request: o.request, Cancel: o.cancel, Relay: o.relay,
+		Reactions: o.listReactions, ChangeParked: o.changeParked,
 	}, nil
 }
 

@@ -28,7 +28,7 @@ func TestReactionsAreLookedAfter(t *testing.T) {
 	assert.Empty(t, list())
 	_, err := hubtest.Pool(t, url, "").Exec(t.Context(), `
 		INSERT INTO reaction_checkpoints VALUES ('greeting', 17, gen_random_uuid(), now());
-		INSERT INTO reaction_parked SELECT 'greeting', n, gen_random_uuid(), 'acme', 'note:1', 'note.noted', 'no idea', 5, false, now()
+		INSERT INTO reaction_parked SELECT 'greeting', n, gen_random_uuid(), 'acme', 'note:1', 'h', 'note.noted', 'no idea', 5, false, now()
 		  FROM generate_series(11, 13) n`)
 	require.NoError(t, err)
 

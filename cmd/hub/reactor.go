@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/migrations"
+	"github.com/reactdjango-hub/backend/projections"
 	"github.com/reactdjango-hub/backend/reactions"
 )
 
@@ -79,3 +82,46 @@ func (s *system) reactionsHealth(head int64) httpapi.Component {
 
 // needsLoop says whether this process gives commands.
 func (s *system) needsLoop() bool { return s.runs(config.CommandAPI) || s.runs(config.Reactor) }
+
+func (o *operations) listReactions(ctx context.Context) ([]httpapi.OperatedReaction, error) {
+	listings, err := reactions.ListHashes(ctx, o.views)
+	if err != nil {
+		return nil, databaseAway(err)
+	}
+	head, _, err := o.store.Head(ctx)
+	if err != nil {
+		return nil, databaseAway(err)
+	}
+	found := make([]httpapi.OperatedReaction, len(listings))
+	for i, l := range listings {
+		lag, err := projections.LagOf(ctx, o.store, l.Position, head)
+		if err != nil {
+			return nil, databaseAway(err)
+		}
+		found[i] = httpapi.OperatedReaction{
+			Name: l.Name, Position: l.Position, LagPositions: lag.Positions, LagSeconds: lag.Seconds, UpdatedAt: l.UpdatedAt,
+			Parked: l.Parked, Items: make([]httpapi.ParkedEvent, len(l.Items)),
+		}
+		for j, p := range l.Items {
+			found[i].Items[j] = httpapi.ParkedEvent{
+				Position: p.Position, StreamHash: p.StreamHash, Type: p.Type, Reason: p.Reason, Attempts: p.Attempts, Retry: p.Retry, ParkedAt: p.ParkedAt,
+			}
+		}
+	}
+	return found, nil
+}
+
+func (o *operations) changeParked(ctx context.Context, reaction, change string, position int64) (int64, error) {
+	do := reactions.Retry
+	if change == "drop" {
+		do = reactions.Drop
+	}
+	events, err := do(ctx, o.views, reaction, position)
+	switch {
+	case errors.Is(err, reactions.ErrUnknownReaction):
+		return 0, problem.New(problem.NotFound, "not_found", "There is no reaction of this name.")
+	case err != nil:
+		return 0, databaseAway(err)
+	}
+	return events, nil
+}

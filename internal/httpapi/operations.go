@@ -18,6 +18,34 @@ type Operations struct {
 	// Cancel asks the job of a view to stop. Problems: not_found.
 	Cancel func(ctx context.Context, view string) (ViewJob, error)
 	Relay  func(context.Context) (RelayState, error)
+
+	Reactions func(context.Context) ([]OperatedReaction, error)
+	// ChangeParked retries or drops parked events of a reaction: the one at a position,
+	// or all when that is 0. It returns how many. Problems: not_found.
+	ChangeParked func(ctx context.Context, reaction, change string, position int64) (int64, error)
+}
+
+// OperatedReaction is a reaction as operators see it.
+type OperatedReaction struct {
+	Name         string        `json:"name" example:"notifications"`
+	Position     int64         `json:"position" doc:"Position up to which it is done with the log." example:"4711"`
+	LagPositions int64         `json:"lag_positions" doc:"Events that it has not looked at." example:"0"`
+	LagSeconds   float64       `json:"lag_seconds" doc:"Age of the first of them." example:"0"`
+	UpdatedAt    time.Time     `json:"updated_at" doc:"When it moved last."`
+	Parked       int64         `json:"parked" doc:"Events that wait for a retry or to be dropped." example:"0"`
+	Items        []ParkedEvent `json:"items" doc:"The first 100 of them."`
+}
+
+// ParkedEvent is an event that a reaction could not react to, or that is behind one in
+// its stream.
+type ParkedEvent struct {
+	Position   int64     `json:"position" example:"4711"`
+	StreamHash string    `json:"stream_hash" doc:"The first 16 bytes of the SHA-256 of org/stream, in hexadecimal."`
+	Type       string    `json:"type" example:"entity.created"`
+	Reason     string    `json:"reason" doc:"Why, without values of the event."`
+	Attempts   int       `json:"attempts" doc:"0 for one that only is behind another." example:"5"`
+	Retry      bool      `json:"retry" doc:"Whether it is to be taken up again."`
+	ParkedAt   time.Time `json:"parked_at"`
 }
 
 // OperatedView is a view as operators see it.
@@ -138,3 +166,29 @@ func (a *API) getRelay(ctx context.Context, _ *struct{}) (*relayOutput, error) {
 }
 
 type relayOutput struct{ Body RelayState }
+
+type reactionInput struct {
+	Name     string `path:"name" maxLength:"48" doc:"Name of a reaction." example:"notifications"`
+	Position int64  `query:"position" minimum:"1" maximum:"9223372036854775807" required:"false" doc:"Only the event at this position; all of them when left out." example:"4711"`
+}
+
+type changedOutput struct{ Body changedEvents }
+
+type changedEvents struct {
+	Events int64 `json:"events" doc:"How many parked events that was." example:"1"`
+}
+
+func (a *API) listReactions(ctx context.Context, _ *struct{}) (*listing[OperatedReaction], error) {
+	return listed(a.operations.Reactions(ctx))
+}
+
+// changeParked makes the handler that retries or drops.
+func (a *API) changeParked(change string) func(context.Context, *reactionInput) (*changedOutput, error) {
+	return func(ctx context.Context, in *reactionInput) (*changedOutput, error) {
+		events, err := a.operations.ChangeParked(ctx, in.Name, change, in.Position)
+		if err != nil {
+			return nil, err
+		}
+		return &changedOutput{changedEvents{events}}, nil
+	}
+}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -30,12 +31,22 @@ func TestOperations(t *testing.T) {
 				return ViewJob{}, problem.New(problem.NotFound, "not_found", "No job is under way for this view.")
 			},
 			Relay: func(context.Context) (RelayState, error) { return RelayState{Head: 7}, nil },
+			Reactions: func(context.Context) ([]OperatedReaction, error) {
+				return []OperatedReaction{{Name: "greeting", Items: []ParkedEvent{}}}, nil
+			},
+			ChangeParked: func(_ context.Context, reaction, change string, position int64) (int64, error) {
+				if reaction != "greeting" {
+					return 0, problem.New(problem.NotFound, "not_found", "There is no reaction of this name.")
+				}
+				asked = append(asked, fmt.Sprint(change, position))
+				return 2, nil
+			},
 		}
 	})
 	for _, role := range []string{"operator", "admin"} {
 		token := []string{"Authorization", "Bearer " + e.issuer.token(t, role)}
 		for path, want := range map[string]string{
-			"/views": `"name":"entities"`, "/jobs": `{"items":[]}`, "/parked": `{"items":[]}`, "/relay": `"head":7`,
+			"/views": `"name":"entities"`, "/jobs": `{"items":[]}`, "/parked": `{"items":[]}`, "/relay": `"head":7`, "/reactions": `"name":"greeting"`,
 		} {
 			answer := e.call("GET", operationsPath+path, "", token...)
 			require.Equal(t, http.StatusOK, answer.Status, path)
@@ -46,6 +57,14 @@ func TestOperations(t *testing.T) {
 			require.Equal(t, http.StatusAccepted, e.call("POST", operationsPath+path, "", token...).Status, path)
 		}
 		require.Equal(t, []string{"rebuild", "verify", "retry"}, asked)
+		asked = nil
+		require.Equal(t, http.StatusAccepted, e.call("POST", operationsPath+"/reactions/greeting/retry?position=17", "", token...).Status)
+		dropped := e.call("POST", operationsPath+"/reactions/greeting/drop", "", token...)
+		require.Equal(t, http.StatusOK, dropped.Status)
+		require.Contains(t, string(dropped.Body), `"events":2`)
+		require.Equal(t, []string{"retry17", "drop0"}, asked)
+		e.call("POST", operationsPath+"/reactions/nothing/drop", "", token...).expect(404, "not_found")
+		e.call("POST", operationsPath+"/reactions/greeting/drop?position=0", "", token...).expect(422, "invalid_request")
 		e.call("POST", operationsPath+"/views/nothing/rebuild", "", token...).expect(404, "not_found")
 		e.call("POST", operationsPath+"/views/entities/cancel", "", token...).expect(404, "not_found")
 		e.call("GET", operationsPath+"/views/entities/rebuild", "", token...).expect(405, "method_not_allowed")

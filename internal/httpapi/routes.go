@@ -143,6 +143,26 @@ func (a *API) routes() []*route {
 			register:    handle(a.requestJob("retry")),
 		},
 		{
+			Method: http.MethodGet, Path: operationsPath + "/reactions", ID: "listReactions",
+			Kind: operations, Permission: commands.Operations, Status: http.StatusOK,
+			Tag: "Operations", Summary: "How far the reactions are, and their parked events",
+			register: handle(a.listReactions),
+		},
+		{
+			Method: http.MethodPost, Path: operationsPath + "/reactions/{name}/retry", ID: "retryReaction",
+			Kind: operations, Permission: commands.Operations, Status: http.StatusAccepted,
+			Tag: "Operations", Summary: "Take parked events of a reaction up again",
+			Description: "Within a second or so, and then what is behind them in their streams.",
+			register:    handle(a.changeParked("retry")),
+		},
+		{
+			Method: http.MethodPost, Path: operationsPath + "/reactions/{name}/drop", ID: "dropReaction",
+			Kind: operations, Permission: commands.Operations, Status: http.StatusOK,
+			Tag: "Operations", Summary: "Give parked events of a reaction up",
+			Description: "Nothing follows from them any more; what is behind them in their streams goes on.",
+			register:    handle(a.changeParked("drop")),
+		},
+		{
 			Method: http.MethodGet, Path: operationsPath + "/relay", ID: "getRelay",
 			Kind: operations, Permission: commands.Operations, Status: http.StatusOK,
 			Tag: "Operations", Summary: "How far the copy of the log in JetStream is",

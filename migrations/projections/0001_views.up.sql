@@ -111,16 +111,17 @@ CREATE TABLE reaction_checkpoints (
 -- Events that a reaction could not react to, and those behind them in their streams,
 -- which have no attempts. retry asks whoever does the reaction to take it up again.
 CREATE TABLE reaction_parked (
-  reaction  text        NOT NULL,
-  position  bigint      NOT NULL,
-  event_id  uuid        NOT NULL,
-  org       text        NOT NULL,
-  stream    text        NOT NULL,
-  type      text        NOT NULL,
-  reason    text        NOT NULL,
-  attempts  integer     NOT NULL CHECK (attempts >= 0),
-  retry     boolean     NOT NULL,
-  parked_at timestamptz NOT NULL,
+  reaction    text        NOT NULL,
+  position    bigint      NOT NULL,
+  event_id    uuid        NOT NULL,
+  org         text        NOT NULL,
+  stream      text        NOT NULL,
+  stream_hash text        NOT NULL, -- for those who may not know the two
+  type        text        NOT NULL,
+  reason      text        NOT NULL,
+  attempts    integer     NOT NULL CHECK (attempts >= 0),
+  retry       boolean     NOT NULL,
+  parked_at   timestamptz NOT NULL,
   PRIMARY KEY (reaction, position)
 );
 CREATE INDEX reaction_parked_stream ON reaction_parked (reaction, org, stream, position);
@@ -150,7 +151,9 @@ GRANT INSERT (view, version, kind, requested_by), UPDATE (cancel) ON view_jobs T
 GRANT SELECT, INSERT, UPDATE ON view_leases TO hub_projector;
 GRANT SELECT, INSERT, UPDATE ON reaction_checkpoints TO hub_projector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON reaction_parked TO hub_projector;
-GRANT SELECT ON reaction_checkpoints, reaction_parked TO hub_query;
+GRANT SELECT ON reaction_checkpoints TO hub_query;
+GRANT SELECT (reaction, position, event_id, stream_hash, type, reason, attempts, retry, parked_at), UPDATE (retry), DELETE
+  ON reaction_parked TO hub_query;
 REVOKE EXECUTE ON FUNCTION advance_view FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION advance_view TO hub_projector;
 

@@ -207,6 +207,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operations/reactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the reactions are, and their parked events */
+        get: operations["listReactions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/reactions/{name}/drop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give parked events of a reaction up
+         * @description Nothing follows from them any more; what is behind them in their streams goes on.
+         */
+        post: operations["dropReaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/reactions/{name}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take parked events of a reaction up again
+         * @description Within a second or so, and then what is behind them in their streams.
+         */
+        post: operations["retryReaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/operations/relay": {
         parameters: {
             query?: never;
@@ -378,6 +435,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        ChangedEvents: {
+            /**
+             * Format: int64
+             * @description How many parked events that was.
+             * @example 1
+             */
+            events: number;
+        };
         Component: {
             /** @description What is wrong, or how far it is behind. */
             detail?: string;
@@ -558,6 +623,9 @@ export interface components {
             /** @example 1.0.0 */
             version: string;
         };
+        ItemsOperatedReaction: {
+            items: components["schemas"]["OperatedReaction"][];
+        };
         ItemsOperatedView: {
             items: components["schemas"]["OperatedView"][];
         };
@@ -653,6 +721,41 @@ export interface components {
              * @example customer
              */
             type: string;
+        };
+        OperatedReaction: {
+            /** @description The first 100 of them. */
+            items: components["schemas"]["ParkedEvent"][];
+            /**
+             * Format: int64
+             * @description Events that it has not looked at.
+             * @example 0
+             */
+            lag_positions: number;
+            /**
+             * Format: double
+             * @description Age of the first of them.
+             * @example 0
+             */
+            lag_seconds: number;
+            /** @example notifications */
+            name: string;
+            /**
+             * Format: int64
+             * @description Events that wait for a retry or to be dropped.
+             * @example 0
+             */
+            parked: number;
+            /**
+             * Format: int64
+             * @description Position up to which it is done with the log.
+             * @example 4711
+             */
+            position: number;
+            /**
+             * Format: date-time
+             * @description When it moved last.
+             */
+            updated_at: string;
         };
         OperatedView: {
             /** @description Why it does not go on. */
@@ -764,6 +867,29 @@ export interface components {
              * @example Europe/Paris
              */
             timezone?: string;
+        };
+        ParkedEvent: {
+            /**
+             * Format: int64
+             * @description 0 for one that only is behind another.
+             * @example 5
+             */
+            attempts: number;
+            /** Format: date-time */
+            parked_at: string;
+            /**
+             * Format: int64
+             * @example 4711
+             */
+            position: number;
+            /** @description Why, without values of the event. */
+            reason: string;
+            /** @description Whether it is to be taken up again. */
+            retry: boolean;
+            /** @description The first 16 bytes of the SHA-256 of org/stream, in hexadecimal. */
+            stream_hash: string;
+            /** @example entity.created */
+            type: string;
         };
         ParkedStream: {
             /**
@@ -3123,6 +3249,136 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ViewJob"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            404: components["responses"]["NotFoundOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    listReactions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "name": "notifications",
+                     *           "position": 4711,
+                     *           "lag_positions": 0,
+                     *           "lag_seconds": 0,
+                     *           "updated_at": "2026-11-22T09:30:00Z",
+                     *           "parked": 1,
+                     *           "items": [
+                     *             {
+                     *               "position": 4700,
+                     *               "stream_hash": "9f86d081884c7d659a2feaa0c55ad015",
+                     *               "type": "entity.created",
+                     *               "reason": "the reaction took too long",
+                     *               "attempts": 5,
+                     *               "retry": false,
+                     *               "parked_at": "2026-11-22T09:29:00Z"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ItemsOperatedReaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    dropReaction: {
+        parameters: {
+            query?: {
+                /** @description Only the event at this position; all of them when left out. */
+                position?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a reaction. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "events": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChangedEvents"];
+                };
+            };
+            400: components["responses"]["BadRequestOfOperations"];
+            401: components["responses"]["UnauthorizedOfOperations"];
+            403: components["responses"]["ForbiddenOfOperations"];
+            404: components["responses"]["NotFoundOfOperations"];
+            409: components["responses"]["ConflictOfOperations"];
+            422: components["responses"]["UnprocessableEntityOfOperations"];
+            500: components["responses"]["InternalServerErrorOfOperations"];
+            503: components["responses"]["ServiceUnavailableOfOperations"];
+        };
+    };
+    retryReaction: {
+        parameters: {
+            query?: {
+                /** @description Only the event at this position; all of them when left out. */
+                position?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a reaction. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "events": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChangedEvents"];
                 };
             };
             400: components["responses"]["BadRequestOfOperations"];
