@@ -111,6 +111,15 @@ func folds() domain.Folds {
 	return all
 }
 
+// accessLevel is that of a line for each request: services write it, and hub dev where
+// asked to, so that a person at its terminal sees what is out of the ordinary.
+func (s *system) accessLevel() slog.Level {
+	if s.dev {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
 func (s *system) runs(role config.Role) bool { return slices.Contains(s.roles, role) }
 
 // start brings up the roles of s.roles. On an error the caller still calls close.
@@ -126,7 +135,7 @@ func (s *system) start(ctx context.Context) error {
 		Ready:          s.ready,
 		RequestHashKey: config.DeriveKey(s.secret, "request hashes"),
 		AllowedHosts:   s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
-		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Probes: true, ShowMetrics: s.dev,
+		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Probes: true, ShowMetrics: s.dev, AccessLevel: s.accessLevel(),
 	}
 	if s.runs(config.QueryAPI) {
 		reads, err := s.startReads(ctx, background)

@@ -52,6 +52,8 @@ type Options struct {
 	// Version is the build's, shown by the health report.
 	Version string
 	Log     *slog.Logger
+	// AccessLevel is that of the line for each request; zero is info.
+	AccessLevel slog.Level
 	// LogLevel is what PUT /log-level changes; nil takes the route away.
 	LogLevel *slog.LevelVar
 	// Metrics gets what the edge counts and is shown at /metrics; nil counts nowhere.
@@ -75,6 +77,7 @@ type API struct {
 	log            *slog.Logger
 	probes         bool
 	showMetrics    bool
+	accessLevel    slog.Level
 	level          *slog.LevelVar
 	registry       *telemetry.Registry
 	metrics        *edgeMetrics
@@ -94,7 +97,7 @@ func New(o Options) (*API, error) {
 	a := &API{
 		reads: o.Reads, verifier: o.Verifier, ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
-		showMetrics: o.ShowMetrics, level: o.LogLevel, registry: o.Metrics,
+		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics,
 		health: &healthCache{probe: o.Health}, operations: o.Operations,
 	}
 	if o.Reads != nil && o.Operations == nil {

@@ -15,7 +15,7 @@ func (a *API) front(routes http.Handler) http.Handler {
 	inner := a.crossOrigin(currentVersion(routes))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := begin(w, r, a.log)
-		defer a.metrics.begin(e)()
+		defer a.begin(e)()
 		defer e.recover()
 		if !isProbe(r.URL.Path) && !a.hosts.allow(r.Host) {
 			e.fail(problem.New(problem.Malformed, "host_not_allowed", "This server does not answer under the host name of the request."))

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -71,12 +72,14 @@ func (a *API) routeKeys() []routeKey {
 	return keys
 }
 
-// begin counts a request in; what it returns counts it out.
-func (m *edgeMetrics) begin(e *exchange) (end func()) {
-	started := time.Now()
+// begin counts a request in; what it returns counts it out, and writes its line of the
+// access log.
+func (a *API) begin(e *exchange) (end func()) {
+	m, started := a.metrics, time.Now()
 	m.inFlight.Add(1)
 	return func() {
 		m.inFlight.Add(-1)
+		defer e.logAccess(a.accessLevel, started)
 		of := m.none
 		if e.route != nil {
 			of = m.routes[routeKey{e.route.Method, e.route.Path}]
@@ -88,6 +91,30 @@ func (m *edgeMetrics) begin(e *exchange) (end func()) {
 		of.classes[class].Inc()
 		of.duration.Observe(time.Since(started).Seconds())
 	}
+}
+
+// logAccess writes one line: what was asked for by its route, never by what the caller
+// sent. Probes and pages come all the time and are for debugging.
+func (e *exchange) logAccess(level slog.Level, started time.Time) {
+	if e.route != nil && e.route.Kind != command && e.route.Kind != query {
+		level = slog.LevelDebug
+	}
+	ctx := e.request.Context()
+	if !e.log.Enabled(ctx, level) {
+		return
+	}
+	e.log.LogAttrs(ctx, level, "request", slog.String("request_id", e.requestID), slog.String("method", method(e.request.Method)),
+		slog.String("route", e.pattern()), slog.Int("status", e.status), slog.String("org", e.caller.Org),
+		slog.Float64("ms", float64(time.Since(started).Microseconds())/1000))
+}
+
+// method is a method that exists; callers can send any word for one.
+func method(sent string) string {
+	switch sent {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return sent
+	}
+	return "other"
 }
 
 // isProbe tells what is asked for by IP address, whatever the allowed hosts.
