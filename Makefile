@@ -11,6 +11,7 @@ export GOFLAGS += -buildvcs=false
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 GOLANGCI_VERSION := v2.12.0
+CYCLONEDX_VERSION := v1.10.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 # The only part that needs Node and npm.
@@ -22,10 +23,14 @@ WITH_SERVER := go run ./internal/hubtest/testserver
 TEST_TIMEOUT := 20m
 
 .DEFAULT_GOAL := help
-.PHONY: build image run test cover lint client bench docs help
+.PHONY: build sbom image run test cover lint client bench docs help
 
 build: ## build bin/hub
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/hub ./cmd/hub
+
+sbom: build ## list what is in bin/hub, with licences, as bin/hub.cdx.json (CycloneDX)
+	go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION) bin -licenses -json \
+		-version $(VERSION) -output bin/hub.cdx.json bin/hub
 
 image: ## build the container image hub-backend
 	docker build --build-arg VERSION=$(VERSION) --tag hub-backend:$(VERSION) --tag hub-backend:latest .
