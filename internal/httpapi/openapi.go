@@ -178,7 +178,10 @@ func (r *route) refusals() []int {
 	case personal:
 		return []int{400, 401, 422, 500, 503}
 	case operator:
-		found = []int{400, 413, 415, 422, 500}
+		found = []int{400, 422, 500}
+		if r.Method != http.MethodGet {
+			found = append(found, 413, 415)
+		}
 	case command:
 		found = append(found, 412, 413, 415, 504)
 	case query, operations:

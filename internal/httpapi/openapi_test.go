@@ -14,6 +14,7 @@ type document struct {
 	Paths   map[string]map[string]struct {
 		OperationID string `json:"operationId"`
 		Summary     string `json:"summary"`
+		Description string `json:"description"`
 		Security    *[]any `json:"security"`
 		Parameters  []struct{ Name, In string }
 		RequestBody *struct {
@@ -71,8 +72,8 @@ func TestTheSpecIsComplete(t *testing.T) {
 	for _, line := range (&API{}).routes() {
 		op, found := d.Paths[line.Path][strings.ToLower(line.Method)]
 		name := line.Method + " " + line.Path
-		if !found || op.OperationID != line.ID || op.Summary == "" || ids[op.OperationID] {
-			t.Errorf("%s: operation %q, summary %q", name, op.OperationID, op.Summary)
+		if !found || op.OperationID != line.ID || op.Summary == "" || op.Description == "" || ids[op.OperationID] {
+			t.Errorf("%s: operation %q, summary %q, description %q", name, op.OperationID, op.Summary, op.Description)
 			continue
 		}
 		ids[op.OperationID] = true

@@ -17,7 +17,10 @@ export interface paths {
          */
         get: operations["listEntities"];
         put?: never;
-        /** Create an entity */
+        /**
+         * Create an entity
+         * @description Its attributes must follow the schema of its type. A key, if it has one, is taken by one entity of the type only, archived ones included.
+         */
         post: operations["createEntity"];
         delete?: never;
         options?: never;
@@ -32,7 +35,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an entity */
+        /**
+         * Read an entity
+         * @description The current state, or what it was: as the view shows it at the position in Hub-Position.
+         */
         get: operations["getEntity"];
         put?: never;
         post?: never;
@@ -59,7 +65,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Archive an entity */
+        /**
+         * Archive an entity
+         * @description It is taken out of use: lists leave it out unless asked for it, and it cannot be changed until it is restored. Nothing is destroyed.
+         */
         post: operations["archiveEntity"];
         delete?: never;
         options?: never;
@@ -76,7 +85,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Restore an archived entity */
+        /**
+         * Restore an archived entity
+         * @description Takes it back into use as it was archived. Doing so twice changes nothing and answers no events.
+         */
         post: operations["restoreEntity"];
         delete?: never;
         options?: never;
@@ -91,7 +103,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List entity types */
+        /**
+         * List entity types
+         * @description By name. Types are few; a page holds most of them.
+         */
         get: operations["listEntityTypes"];
         put?: never;
         post?: never;
@@ -108,9 +123,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an entity type */
+        /**
+         * Read an entity type
+         * @description Its definition as it is now, with the JSON Schema that attributes of its entities must follow.
+         */
         get: operations["getEntityType"];
-        /** Define an entity type, or change its definition */
+        /**
+         * Define an entity type, or change its definition
+         * @description Makes the type, or replaces its definition as a whole. A new schema binds what is written from then on; what is there stays as it is.
+         */
         put: operations["defineEntityType"];
         post?: never;
         delete?: never;
@@ -126,7 +147,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Health of the system and of what it depends on */
+        /**
+         * Health of the system and of what it depends on
+         * @description For people and monitors; dependencies are probed every 5 s at most. Degraded (200) means that something is away that the system can live without; unhealthy is 503.
+         */
         get: operations["getHealth"];
         put?: never;
         post?: never;
@@ -143,7 +167,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who the caller is, and what the caller may do */
+        /**
+         * Who the caller is, and what the caller may do
+         * @description What the access token says, as the hub understands it, and what its roles allow.
+         */
         get: operations["getMe"];
         put?: never;
         post?: never;
@@ -160,7 +187,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The jobs of the views, the latest first */
+        /**
+         * The jobs of the views, the latest first
+         * @description Rebuilds, verifications and retries, of which one at a time is under way for a view. They are rows of the database: any projector does them, and takes them over from one that has died.
+         */
         get: operations["listJobs"];
         put?: never;
         post?: never;
@@ -177,7 +207,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Streams that wait because an event of theirs cannot be applied */
+        /**
+         * Streams that wait because an event of theirs cannot be applied
+         * @description A view that cannot apply an event leaves out that stream from there on, and goes on with all others. The reason says what is needed.
+         */
         get: operations["listParked"];
         put?: never;
         post?: never;
@@ -271,7 +304,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How far the copy of the log in JetStream is */
+        /**
+         * How far the copy of the log in JetStream is
+         * @description Its position, that of the log, and in a sentence why nothing is published when that is so.
+         */
         get: operations["getRelay"];
         put?: never;
         post?: never;
@@ -288,7 +324,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How far the views are */
+        /**
+         * How far the views are
+         * @description The position of each view, of those that are built beside a live one too, and why one does not go on.
+         */
         get: operations["listViews"];
         put?: never;
         post?: never;
@@ -307,7 +346,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Cancel the job that is under way for a view */
+        /**
+         * Cancel the job that is under way for a view
+         * @description What was done of it is thrown away; the live view is not touched.
+         */
         post: operations["cancelJob"];
         delete?: never;
         options?: never;
@@ -386,7 +428,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process runs */
+        /**
+         * Whether the process runs
+         * @description 200 for as long as the process answers at all. For an orchestrator that restarts what does not.
+         */
         get: operations["isLive"];
         put?: never;
         post?: never;
@@ -403,9 +448,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read how much this process logs */
+        /**
+         * Read how much this process logs
+         * @description Only on the address for operators, HUB_OPS_ADDR.
+         */
         get: operations["getLogLevel"];
-        /** Change how much this process logs, until it ends */
+        /**
+         * Change how much this process logs, until it ends
+         * @description Only on the address for operators, HUB_OPS_ADDR. The next start takes HUB_LOG_LEVEL again.
+         */
         put: operations["setLogLevel"];
         post?: never;
         delete?: never;
@@ -421,7 +472,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process can serve */
+        /**
+         * Whether the process can serve
+         * @description 200 while requests should be sent here, 503 while the process is stopping. For load balancers.
+         */
         get: operations["isReady"];
         put?: never;
         post?: never;
@@ -3823,8 +3877,6 @@ export interface operations {
                 };
             };
             400: components["responses"]["BadRequestOfOperator"];
-            413: components["responses"]["RequestEntityTooLargeOfOperator"];
-            415: components["responses"]["UnsupportedMediaTypeOfOperator"];
             422: components["responses"]["UnprocessableEntityOfOperator"];
             500: components["responses"]["InternalServerErrorOfOperator"];
         };
