@@ -60,19 +60,20 @@ func TestAnOutcomeThatCannotBeSettled(t *testing.T) {
 	s := newSystem(t)
 	proxy := hubtest.PostgresProxy(t, s.url)
 	l := s.loopAt(t, proxy.Through(t, s.url))
-	l.SettleWithin(300 * time.Millisecond)
 	_, err := l.Submit(t.Context(), submission(add{counter: "counter:1", amount: limit - 1}))
 	require.NoError(t, err)
+	l.SettleWithin(5 * time.Second) // time for an append on a slow machine
 	reply := proxy.CatchReply(hubtest.Executes("append_events("))
 	answered := make(chan error, 2)
 	go func() {
 		_, err := l.Submit(t.Context(), keyed(add{counter: "counter:1", amount: 1}, "k", "h"))
 		answered <- err
 	}()
-	<-reply.Arrived()
+	hubtest.Wait(t, 30*time.Second, "the append", reply.Arrived())
 	proxy.Refuse()
 	reply.Cut()
 	assert.Equal(t, "outcome_unknown", problem.Of(<-answered).Code)
+	l.SettleWithin(time.Minute)
 	would := dry(submission(add{counter: "counter:1"}))
 	_, err = l.Submit(t.Context(), would)
 	assert.Equal(t, "log_unavailable", problem.Of(err).Code, "while the log is away nothing is done")

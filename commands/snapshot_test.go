@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -28,10 +29,12 @@ type program struct {
 
 func (s system) program(fingerprint string) program {
 	registry := telemetry.New("test")
-	return program{commands.New(commands.Options{
+	p := program{commands.New(commands.Options{
 		Store: s.store, Codec: eventstore.NewCodec(domain.Kind[added]()), Folds: domain.Folds{"counter": counter{}},
 		Log: slog.New(slog.DiscardHandler), Metrics: registry, Fingerprint: func() []byte { return []byte(fingerprint) },
 	}), registry}
+	p.SettleWithin(time.Minute) // thousands of events, on a slow machine
+	return p
 }
 
 // expect checks a metric of the program's snapshots.

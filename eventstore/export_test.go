@@ -1,6 +1,9 @@
 package eventstore
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // Round goes through the whole table, some pages at a time, and returns in how many
 // steps.
@@ -15,3 +18,6 @@ func (p *Purge) Round(t *testing.T, pages int) (steps int) {
 		}
 	}
 }
+
+// Every changes how often Run does its share.
+func (p *Purge) Every(interval time.Duration) { p.interval = interval }

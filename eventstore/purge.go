@@ -24,6 +24,7 @@ const (
 type Purge struct {
 	store            *Store
 	log              *slog.Logger
+	interval         time.Duration
 	next             int64
 	purged, failures *telemetry.Counter
 	seconds          *telemetry.Histogram
@@ -32,7 +33,7 @@ type Purge struct {
 // NewPurge makes a purge over a store of RoleCommand; Run starts it.
 func NewPurge(store *Store, log *slog.Logger, metrics *telemetry.Registry) *Purge {
 	return &Purge{
-		store: store, log: log,
+		store: store, log: log, interval: purgeInterval,
 		purged:   metrics.Counter("hub_receipts_purged_total", "Receipts that were deleted after their life of 7 days."),
 		failures: metrics.Counter("hub_receipts_purge_failures_total", "Times that receipts could not be purged; tried again a minute later."),
 		seconds:  metrics.Histogram("hub_receipts_purge_seconds", "Time that deleting took, by transaction.", telemetry.Seconds()),
@@ -41,7 +42,7 @@ func NewPurge(store *Store, log *slog.Logger, metrics *telemetry.Registry) *Purg
 
 // Run purges until ctx ends. It begins at the start of the table.
 func (p *Purge) Run(ctx context.Context) error {
-	ticker := time.NewTicker(purgeInterval)
+	ticker := time.NewTicker(p.interval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -114,4 +115,28 @@ func TestOnlyThePurgeDeletesReceipts(t *testing.T) {
 		_, err := admin.Exec(t.Context(), sql)
 		assert.Error(t, err, sql)
 	}
+}
+
+// A purge that runs goes on after a fault.
+func TestAPurgeThatRuns(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.receipts(t, "old", 10, 8)
+	admin := l.admin(t)
+	_, err := admin.Exec(t.Context(), `REVOKE EXECUTE ON FUNCTION purge_receipts FROM hub_command`)
+	require.NoError(t, err)
+	purge := eventstore.NewPurge(l.command, slog.New(slog.DiscardHandler), telemetry.New("test"))
+	purge.Every(time.Millisecond)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- purge.Run(ctx) }()
+	_, err = admin.Exec(t.Context(), `GRANT EXECUTE ON FUNCTION purge_receipts TO hub_command`)
+	require.NoError(t, err)
+	assert.Eventually(t, func() bool {
+		var left int
+		err := admin.QueryRow(t.Context(), `SELECT count(*) FROM receipts`).Scan(&left)
+		return err == nil && left == 0
+	}, 30*time.Second, 10*time.Millisecond)
+	stop()
+	require.NoError(t, hubtest.Wait(t, 30*time.Second, "the end", ended))
 }
