@@ -1,8 +1,11 @@
 package projections
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -144,11 +147,23 @@ func upsertTypes(schema string) string {
 		       updated_at = excluded.updated_at, updated_by = excluded.updated_by`
 }
 
-// encodeAttributes gives the text of a jsonb object.
+// encodeAttributes gives the text of a jsonb object. The values are JSON already, and
+// json.Marshal would read all of them again.
 func encodeAttributes(attributes map[string]json.RawMessage) (string, error) {
-	if len(attributes) == 0 {
-		return "{}", nil
+	var text bytes.Buffer
+	text.WriteByte('{')
+	for i, name := range slices.Sorted(maps.Keys(attributes)) {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		quoted, err := json.Marshal(name)
+		if err != nil {
+			return "", err
+		}
+		text.Write(quoted)
+		text.WriteByte(':')
+		text.Write(attributes[name])
 	}
-	text, err := json.Marshal(attributes)
-	return string(text), err
+	text.WriteByte('}')
+	return text.String(), nil
 }

@@ -149,20 +149,53 @@ func dropLeftovers(ctx context.Context, tx pgx.Tx, name string, v view) (dropped
 	return dropped, nil
 }
 
-// catchUp folds the log to its end.
+// catchUp folds the log to its end. The next batches are read while one is written, so
+// that both databases and this process work at the same time.
 func (b *builder) catchUp(ctx context.Context) error {
 	total, _, err := b.options.Store.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
 	}
+	reading, stop := context.WithCancel(ctx)
+	batches, ended := make(chan subscription.Batch, readAhead), make(chan error, 1)
+	go func() {
+		defer close(batches)
+		ended <- readTo(reading, b.log, b.at.place(), batches)
+	}()
+	err = b.fold(ctx, batches, total)
+	stop()
+	if readErr := <-ended; err == nil {
+		err = readErr
+	}
+	return err
+}
+
+// readAhead is how many batches wait to be written; each is up to subscription.MaxBytes.
+const readAhead = 2
+
+// readTo sends what comes after a place to the end of the log.
+func readTo(ctx context.Context, log *subscription.Reader, at subscription.Place, batches chan<- subscription.Batch) error {
+	for {
+		batch, err := log.Read(ctx, at, 0)
+		if err != nil || len(batch.Events) == 0 {
+			return err
+		}
+		select {
+		case batches <- batch:
+			at = batch.At
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// fold writes the batches as they come.
+func (b *builder) fold(ctx context.Context, batches <-chan subscription.Batch, total int64) error {
 	for {
 		b.progress.at(b.at.position, total)
 		began := time.Now()
-		batch, err := b.log.Read(ctx, b.at.place(), 0)
-		if err != nil {
-			return err
-		}
-		if len(batch.Events) == 0 {
+		batch, more := <-batches
+		if !more {
 			return nil
 		}
 		if err := b.write(ctx, batch.Events); err != nil {
