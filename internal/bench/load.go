@@ -16,7 +16,7 @@ import (
 
 // loadSpec is what a load child gets on its standard input.
 type loadSpec struct {
-	// Work is create, patch, read, visible (create, then read what was created), one
+	// Work is create, patch, read, mixed, visible (create, then read what was created), one
 	// of the writer's, or insert (the yardstick A where there is no pgbench).
 	Work        string
 	Address     string
@@ -43,9 +43,11 @@ type loadResult struct {
 	Operations    int
 	Duration      time.Duration
 	P50, P99, Max time.Duration
-	CPUSeconds    float64
-	Errors        int
-	FirstError    string
+	// P95 is of requests over HTTP only.
+	P95        time.Duration
+	CPUSeconds float64
+	Errors     int
+	FirstError string
 	// Created are ids of some entities that were created.
 	Created []string
 	MaxLag  time.Duration
@@ -207,6 +209,8 @@ func (l *load) operation(ctx context.Context, w *worker) (do operation, closing 
 		do = l.sending(c, w, l.requests.patch)
 	case "read":
 		do = l.sending(c, w, l.requests.read)
+	case "mixed":
+		do = l.sending(c, w, l.requests.mixed)
 	case "visible":
 		do = l.creatingAndReading(c)
 	default:
@@ -285,6 +289,9 @@ func (l *load) sum(workers []worker) loadResult {
 	result.Created = result.Created[:min(len(result.Created), maxKeptIDs)]
 	result.Operations = len(times) * max(l.spec.Commands, 1)
 	result.P50, result.P99, result.Max = quantiles(times)
+	if len(times) > 0 {
+		result.P95 = times[int(0.95*float64(len(times)-1)+0.5)] // quantiles has sorted them
+	}
 	return result
 }
 

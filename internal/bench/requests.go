@@ -19,6 +19,7 @@ type requests struct {
 	// airports are attributes, as JSON.
 	airports [][]byte
 	sent     atomic.Int64
+	mixes    atomic.Int64
 }
 
 func newRequests(spec loadSpec) (*requests, error) {
@@ -67,6 +68,17 @@ func (r *requests) read(request []byte) []byte {
 	request = append(request, id...)
 	request = append(request, r.head...)
 	return append(request, "\r\n"...)
+}
+
+// commandEvery is how often mixed is a command: one request in five.
+const commandEvery = 5
+
+// mixed reads four times and creates once.
+func (r *requests) mixed(request []byte) []byte {
+	if r.mixes.Add(1)%commandEvery == 0 {
+		return r.create(request)
+	}
+	return r.read(request)
 }
 
 // readAt asks for an entity as of a position or later.
