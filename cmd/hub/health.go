@@ -36,7 +36,7 @@ func (s *system) health(ctx context.Context) httpapi.Health {
 		Status: httpapi.Healthy, Service: "backend", Version: version, Timestamp: time.Now().UTC(),
 		Database: "connected", Features: []string{"entities", "reactions"},
 		Components: map[string]httpapi.Component{
-			"redis": {Status: "unused"}, "nats": s.natsHealth(), "identity": s.identityHealth(ctx),
+			"redis": s.redisHealth(ctx), "nats": s.natsHealth(), "identity": s.identityHealth(ctx),
 		},
 	}
 	head, err := s.databaseHealth(ctx, &h)
@@ -132,6 +132,19 @@ func parked(view projections.Listing) httpapi.Component {
 		Status: httpapi.Degraded,
 		Detail: fmt.Sprintf("view %s: %d streams are parked, as an event of theirs cannot be applied", view.Name, view.Parked),
 	}
+}
+
+func (s *system) redisHealth(ctx context.Context) httpapi.Component {
+	if s.limiter == nil {
+		return httpapi.Component{Status: "unused"}
+	}
+	switch configured, err := s.limiter.Probe(ctx); {
+	case !configured:
+		return httpapi.Component{Status: "unused"}
+	case err != nil:
+		return httpapi.Component{Status: httpapi.Degraded, Detail: "does not answer; each process counts requests by itself"}
+	}
+	return httpapi.Component{Status: httpapi.Healthy}
 }
 
 func (s *system) natsHealth() httpapi.Component {

@@ -29,6 +29,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/internal/lease"
+	"github.com/reactdjango-hub/backend/internal/ratelimit"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
@@ -79,6 +80,7 @@ type system struct {
 	store    *eventstore.Store
 	reads    *readmodels.Store
 	verifier *identity.Verifier
+	limiter  *ratelimit.Limiter // nil while requests are not limited
 	servers  []*http.Server
 	draining atomic.Bool
 
@@ -137,6 +139,10 @@ func (s *system) start(ctx context.Context) error {
 		AllowedHosts:   s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
 		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Probes: true, ShowMetrics: s.dev, AccessLevel: s.accessLevel(),
 	}
+	if err := s.newLimiter(); err != nil {
+		return err
+	}
+	options.Limiter = s.limiter
 	if s.runs(config.QueryAPI) {
 		reads, err := s.startReads(ctx, background)
 		if err != nil {
@@ -183,6 +189,15 @@ func (s *system) newVerifier(background context.Context) *identity.Verifier {
 		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Verified: s.observer(background), Log: s.log,
 	})
 	return s.verifier
+}
+
+// newLimiter makes the limiter, if requests are limited.
+func (s *system) newLimiter() (err error) {
+	if s.cfg.RateLimit == config.RateLimitOff {
+		return nil
+	}
+	s.limiter, err = ratelimit.New(ratelimit.Options{PerMinute: s.cfg.RateLimit, RedisURL: s.cfg.RedisURL.Reveal(), Log: s.log})
+	return err
 }
 
 // work runs do beside everything else until the process stops.
@@ -345,6 +360,9 @@ func (s *system) close() error {
 	s.background.Wait()
 	for _, pool := range s.pools {
 		pool.Close()
+	}
+	if s.limiter != nil {
+		errs = append(errs, s.limiter.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -127,6 +127,11 @@ type Config struct {
 	// SecretKey is empty when it is to be generated: see EnsureSecret.
 	SecretKey Secret
 
+	// RateLimit is how many requests a caller has in a minute, or RateLimitOff.
+	RateLimit int
+	// RedisURL is where processes count them together, empty for nowhere.
+	RedisURL Secret
+
 	AllowedHosts       []string
 	CORSAllowedOrigins []string
 
@@ -136,6 +141,13 @@ type Config struct {
 
 	settings []Setting
 }
+
+// RateLimitOff lets callers send as many requests as they like.
+const RateLimitOff = -1
+
+// defaultRateLimit stops a client that runs wild and nobody else: it is more than one
+// process answers on two cores.
+const defaultRateLimit = 600_000
 
 // LogFormat is how log lines are written.
 type LogFormat string

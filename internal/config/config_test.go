@@ -73,6 +73,8 @@ func TestDevDefaultsAreThoseOfTheContract(t *testing.T) {
 		{"DatabaseURL", c.DatabaseURL.Reveal(), ""},
 		{"NATSURL", c.NATSURL.Reveal(), ""},
 		{"NATSReplicas", c.NATSReplicas, 1},
+		{"RateLimit", c.RateLimit, 600_000},
+		{"RedisURL", c.RedisURL.Reveal(), ""},
 		{"StreamMaxAge", c.StreamMaxAge, 7 * 24 * time.Hour},
 		{"StreamMaxBytes", c.StreamMaxBytes, int64(0)},
 		{"IdentityServiceURL", c.IdentityServiceURL, ""},
@@ -196,13 +198,36 @@ func TestBadValues(t *testing.T) {
 func TestUnfinishedFeaturesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"HUB_RATE_LIMIT", "HUB_WEBHOOK_ALLOW", "REDIS_URL", "COMMUNICATION_SERVICE_URL", "WORKFLOW_SERVICE_URL",
+		"HUB_WEBHOOK_ALLOW", "COMMUNICATION_SERVICE_URL", "WORKFLOW_SERVICE_URL",
 		"SECRET_KEY_PREVIOUS", "HUB_SIGNING_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT",
 	} {
 		message := faults(t, config.Dev(), name+"=hunter2")[name]
 		if !strings.Contains(message, "not supported by this version") || strings.Contains(message, "hunter2") {
 			t.Errorf("%s: %q", name, message)
 		}
+	}
+}
+
+func TestRateLimitAndRedis(t *testing.T) {
+	t.Parallel()
+	for entry, want := range map[string]int{
+		"HUB_RATE_LIMIT=1": 1, "HUB_RATE_LIMIT=6000000": 6_000_000, "HUB_RATE_LIMIT=off": config.RateLimitOff, "DEBUG=true": config.RateLimitOff,
+	} {
+		if got := load(t, config.Dev(), entry).RateLimit; got != want {
+			t.Errorf("%s: %d, want %d", entry, got, want)
+		}
+	}
+	if got := load(t, config.Dev(), "DEBUG=true", "HUB_RATE_LIMIT=7").RateLimit; got != 7 {
+		t.Errorf("asked for with DEBUG: %d", got)
+	}
+	for _, entry := range []string{"HUB_RATE_LIMIT=0", "HUB_RATE_LIMIT=-1", "HUB_RATE_LIMIT=6000001", "HUB_RATE_LIMIT=10/s", "REDIS_URL=host:6379", "REDIS_URL=http://:hunter2@host", "REDIS_URL=redis://"} {
+		name, _, _ := strings.Cut(entry, "=")
+		if message := faults(t, config.Dev(), entry)[name]; message == "" || strings.Contains(message, "hunter2") {
+			t.Errorf("%s: %q", entry, message)
+		}
+	}
+	if got := load(t, config.Dev(), "REDIS_URL=rediss://:pw@host:6379/1").RedisURL.Reveal(); got != "rediss://:pw@host:6379/1" {
+		t.Errorf("%q", got)
 	}
 }
 

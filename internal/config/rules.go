@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"strconv"
 	"strings"
 )
 
@@ -24,10 +25,24 @@ func (l *loader) deriveDefaults() {
 			c.LogFormat = LogJSON
 		}
 	}
+	if c.RateLimit == 0 {
+		c.RateLimit = defaultRateLimit
+		if c.Debug {
+			c.RateLimit = RateLimitOff
+		}
+	}
+	l.describeDerived("HUB_RATE_LIMIT", showRateLimit(c.RateLimit))
 	l.describeDerived("MIGRATE_DATABASE_URL", showURL(c.MigrateDatabaseURL.Reveal()))
 	l.describeDerived("PROJECTION_DATABASE_URL", showURL(c.ProjectionDatabaseURL.Reveal()))
 	l.describeDerived("QUERY_DATABASE_URL", showURL(c.QueryDatabaseURL.Reveal()))
 	l.describeDerived("HUB_LOG_FORMAT", string(c.LogFormat))
+}
+
+func showRateLimit(limit int) string {
+	if limit == RateLimitOff {
+		return "off"
+	}
+	return strconv.Itoa(limit)
 }
 
 func (l *loader) describeDerived(name, value string) {

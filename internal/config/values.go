@@ -174,6 +174,31 @@ func setStreamMaxBytes(c *Config, value string) error {
 	return nil
 }
 
+// maxRateLimit keeps requests apart by at least ten microseconds.
+const maxRateLimit = 6_000_000
+
+func setRateLimit(c *Config, value string) error {
+	if strings.EqualFold(value, "off") {
+		c.RateLimit = RateLimitOff
+		return nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > maxRateLimit {
+		return fmt.Errorf("must be requests per minute, from 1 to %d, or off, not %s", maxRateLimit, quote(value))
+	}
+	c.RateLimit = n
+	return nil
+}
+
+func setRedisURL(c *Config, value string) error {
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || u.Hostname() == "" {
+		return errors.New("is not a Redis URL: write it as redis://:password@host:6379/0, or rediss:// for TLS")
+	}
+	c.RedisURL = Secret(value)
+	return nil
+}
+
 func setAllowedHosts(c *Config, value string) error {
 	hosts := splitList(value)
 	if len(hosts) == 0 {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/ratelimit"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -43,6 +44,8 @@ type Options struct {
 	Ready func() error
 	// Operations answers what is under /operations; needed where Reads is.
 	Operations *Operations
+	// Limiter counts the requests of each caller; nil lets them all through.
+	Limiter *ratelimit.Limiter
 	// RequestHashKey keys the hashes of idempotent requests; the same in every
 	// process that takes commands.
 	RequestHashKey []byte
@@ -68,6 +71,7 @@ type API struct {
 	send           func(context.Context, commands.Submission) (commands.Receipt, error)
 	reads          *readmodels.Store
 	verifier       *identity.Verifier
+	limiter        *ratelimit.Limiter
 	health         *healthCache
 	ready          func() error
 	requestHashKey []byte
@@ -95,7 +99,7 @@ func New(o Options) (*API, error) {
 		return nil, errors.New("httpapi: taking commands needs a key for request hashes")
 	}
 	a := &API{
-		reads: o.Reads, verifier: o.Verifier, ready: o.Ready, requestHashKey: o.RequestHashKey,
+		reads: o.Reads, verifier: o.Verifier, limiter: o.Limiter, ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics,
 		health: &healthCache{probe: o.Health}, operations: o.Operations,

@@ -76,6 +76,7 @@ var catalogue = []entry{
 	{"invalid_settings", problem.Invalid, "The organisation's settings cannot be used; errors says which.", onCommands},
 	{"invalid_title", problem.Invalid, "The title cannot be used.", onCommands},
 	{"invalid_type_name", problem.Invalid, "The name cannot be that of a type.", onCommands},
+	{"rate_limited", problem.Throttled, "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.", nil},
 	{"internal", problem.Internal, "Something went wrong on our side. Name the request id when you report it.", nil},
 	{"overloaded", problem.Unavailable, "Too many commands are waiting. Nothing was done; send it again later.", onCommands},
 	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onQueries},

@@ -169,14 +169,14 @@ func (r *route) finish(op *huma.Operation) {
 
 // refusals are the statuses other than of success that a route can answer.
 func (r *route) refusals() []int {
-	found := []int{400, 401, 403, 409, 422, 500, 503}
+	found := []int{400, 401, 403, 409, 422, 429, 500, 503}
 	switch r.Kind {
 	case open, static:
 		return nil
 	case probe:
 		return []int{http.StatusServiceUnavailable}
 	case personal:
-		return []int{400, 401, 422, 500, 503}
+		return []int{400, 401, 422, 429, 500, 503}
 	case operator:
 		found = []int{400, 422, 500}
 		if r.Method != http.MethodGet {
@@ -230,6 +230,12 @@ func refusalHeaders(status int) map[string]*huma.Param {
 	switch status {
 	case http.StatusUnauthorized:
 		return map[string]*huma.Param{"WWW-Authenticate": {Description: "How to authenticate (RFC 6750).", Schema: text}}
+	case http.StatusTooManyRequests:
+		return map[string]*huma.Param{
+			"Retry-After":      {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}},
+			"RateLimit":        {Description: "Requests left, and seconds until all are there again; sent with every answer while requests are limited.", Schema: text},
+			"RateLimit-Policy": {Description: "How many requests there are in how many seconds.", Schema: text},
+		}
 	case http.StatusServiceUnavailable:
 		return map[string]*huma.Param{"Retry-After": {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
 	}

@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/reactdjango-hub/backend/commands"
@@ -58,6 +61,9 @@ func (a *API) admit(e *exchange, r *http.Request) error {
 		if err := a.authenticate(e, r); err != nil {
 			return err
 		}
+		if err := a.throttle(e); err != nil {
+			return err
+		}
 	}
 	if e.route.Permission != "" && !commands.Allowed(e.route.Permission, e.caller.Roles) {
 		return problem.New(problem.Forbidden, "forbidden", "Your roles do not allow this; it needs the permission %s.", e.route.Permission)
@@ -85,6 +91,24 @@ func (a *API) authenticate(e *exchange, r *http.Request) error {
 	}
 	e.caller = caller
 	return nil
+}
+
+// throttle counts a request of the caller and says in the answer how many are left.
+// Requests without a good token are nobody's, and cost little. Problem: rate_limited.
+func (a *API) throttle(e *exchange) error {
+	if a.limiter == nil {
+		return nil
+	}
+	// No organisation has a slash in its name, so two callers never share a count.
+	d := a.limiter.Take(e.request.Context(), e.caller.Org+"/"+e.caller.Sub)
+	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(math.Ceil(d.Seconds())), 10) }
+	header := e.Header()
+	header.Set("RateLimit-Policy", `"default";q=`+strconv.Itoa(d.Limit)+`;w=`+seconds(d.Window()))
+	header.Set("RateLimit", `"default";r=`+strconv.Itoa(d.Remaining)+`;t=`+seconds(d.Reset))
+	if d.Allowed {
+		return nil
+	}
+	return problem.New(problem.Throttled, "rate_limited", "You have made %d requests within a minute. Send this one again later.", d.Limit).Retry(d.RetryAfter)
 }
 
 // readQuery parses the query and refuses parameters that the route does not have:

@@ -22,10 +22,11 @@ var mayImport = map[string][]string{
 	"readmodels":              {"domain", "eventstore", "internal/telemetry"},
 	"migrations":              {},
 
-	"internal/httpapi":    {"commands", "readmodels", "domain", "internal/identity", "internal/strictjson", "internal/telemetry"},
+	"internal/httpapi":    {"commands", "readmodels", "domain", "internal/identity", "internal/ratelimit", "internal/strictjson", "internal/telemetry"},
 	"internal/identity":   {"domain", "internal/secretfile", "internal/strictjson"},
 	"internal/config":     {"internal/secretfile"},
 	"internal/secretfile": {},
+	"internal/ratelimit":  {},
 	"internal/strictjson": {"domain"},
 	"internal/lease":      {},
 	"internal/telemetry":  {},
@@ -107,10 +108,12 @@ var homes = map[string][]string{
 	// JSON that refuses what encoding/json lets through: duplicate names, bad UTF-8.
 	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity"},
 	// cmd/hub opens the pools and hands them on.
-	"github.com/jackc/pgx/v5":    {"eventstore", "projections", "reactions", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
-	"github.com/nats-io/nats.go": {"eventstore/relay", "eventstore/subscription", "projections", "reactions", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
-	"golang.org/x/sync":          {"eventstore/subscription", "reactions", "cmd/hub"},
-	"golang.org/x/text":          {"internal/strictjson"},
+	"github.com/jackc/pgx/v5":          {"eventstore", "projections", "reactions", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
+	"github.com/nats-io/nats.go":       {"eventstore/relay", "eventstore/subscription", "projections", "reactions", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
+	"golang.org/x/sync":                {"eventstore/subscription", "reactions", "cmd/hub"},
+	"github.com/redis/go-redis/v9":     {"internal/ratelimit"},
+	"github.com/alicebob/miniredis/v2": {"internal/hubtest"},
+	"golang.org/x/text":                {"internal/strictjson"},
 	// An identifier is a plain value, used wherever there are any.
 	"github.com/google/uuid": {"."},
 }

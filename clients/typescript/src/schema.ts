@@ -1740,6 +1740,106 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Too Many Requests */
+        TooManyRequestsOfCommand: {
+            headers: {
+                /** @description Requests left, and seconds until all are there again; sent with every answer while requests are limited. */
+                RateLimit?: string;
+                /** @description How many requests there are in how many seconds. */
+                "RateLimit-Policy"?: string;
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#rate_limited",
+                 *       "title": "Too many requests",
+                 *       "status": 429,
+                 *       "detail": "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.",
+                 *       "code": "rate_limited",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too Many Requests */
+        TooManyRequestsOfOperations: {
+            headers: {
+                /** @description Requests left, and seconds until all are there again; sent with every answer while requests are limited. */
+                RateLimit?: string;
+                /** @description How many requests there are in how many seconds. */
+                "RateLimit-Policy"?: string;
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#rate_limited",
+                 *       "title": "Too many requests",
+                 *       "status": 429,
+                 *       "detail": "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.",
+                 *       "code": "rate_limited",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too Many Requests */
+        TooManyRequestsOfPersonal: {
+            headers: {
+                /** @description Requests left, and seconds until all are there again; sent with every answer while requests are limited. */
+                RateLimit?: string;
+                /** @description How many requests there are in how many seconds. */
+                "RateLimit-Policy"?: string;
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#rate_limited",
+                 *       "title": "Too many requests",
+                 *       "status": 429,
+                 *       "detail": "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.",
+                 *       "code": "rate_limited",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too Many Requests */
+        TooManyRequestsOfQuery: {
+            headers: {
+                /** @description Requests left, and seconds until all are there again; sent with every answer while requests are limited. */
+                RateLimit?: string;
+                /** @description How many requests there are in how many seconds. */
+                "RateLimit-Policy"?: string;
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#rate_limited",
+                 *       "title": "Too many requests",
+                 *       "status": 429,
+                 *       "detail": "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.",
+                 *       "code": "rate_limited",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Unauthorized */
         UnauthorizedOfCommand: {
             headers: {
@@ -2162,6 +2262,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfQuery"];
             409: components["responses"]["ConflictOfQuery"];
             422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
             500: components["responses"]["InternalServerErrorOfQuery"];
             503: components["responses"]["ServiceUnavailableOfQuery"];
         };
@@ -2283,6 +2384,7 @@ export interface operations {
             413: components["responses"]["RequestEntityTooLargeOfCommand"];
             415: components["responses"]["UnsupportedMediaTypeOfCommand"];
             422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
@@ -2376,6 +2478,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfQuery"];
             409: components["responses"]["ConflictOfQuery"];
             422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
             500: components["responses"]["InternalServerErrorOfQuery"];
             503: components["responses"]["ServiceUnavailableOfQuery"];
         };
@@ -2457,6 +2560,7 @@ export interface operations {
             413: components["responses"]["RequestEntityTooLargeOfCommand"];
             415: components["responses"]["UnsupportedMediaTypeOfCommand"];
             422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
@@ -2566,6 +2670,7 @@ export interface operations {
             413: components["responses"]["RequestEntityTooLargeOfCommand"];
             415: components["responses"]["UnsupportedMediaTypeOfCommand"];
             422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
@@ -2648,6 +2753,7 @@ export interface operations {
             413: components["responses"]["RequestEntityTooLargeOfCommand"];
             415: components["responses"]["UnsupportedMediaTypeOfCommand"];
             422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
@@ -2730,6 +2836,7 @@ export interface operations {
             413: components["responses"]["RequestEntityTooLargeOfCommand"];
             415: components["responses"]["UnsupportedMediaTypeOfCommand"];
             422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
@@ -2829,6 +2936,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfQuery"];
             409: components["responses"]["ConflictOfQuery"];
             422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
             500: components["responses"]["InternalServerErrorOfQuery"];
             503: components["responses"]["ServiceUnavailableOfQuery"];
         };
@@ -2922,6 +3030,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfQuery"];
             409: components["responses"]["ConflictOfQuery"];
             422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
             500: components["responses"]["InternalServerErrorOfQuery"];
             503: components["responses"]["ServiceUnavailableOfQuery"];
         };
@@ -3053,6 +3162,7 @@ export interface operations {
             413: components["responses"]["RequestEntityTooLargeOfCommand"];
             415: components["responses"]["UnsupportedMediaTypeOfCommand"];
             422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
@@ -3179,6 +3289,7 @@ export interface operations {
             400: components["responses"]["BadRequestOfPersonal"];
             401: components["responses"]["UnauthorizedOfPersonal"];
             422: components["responses"]["UnprocessableEntityOfPersonal"];
+            429: components["responses"]["TooManyRequestsOfPersonal"];
             500: components["responses"]["InternalServerErrorOfPersonal"];
             503: components["responses"]["ServiceUnavailableOfPersonal"];
         };
@@ -3224,6 +3335,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3266,6 +3378,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3311,6 +3424,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3478,6 +3592,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3522,6 +3637,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3567,6 +3683,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3612,6 +3729,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3657,6 +3775,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3734,6 +3853,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfQuery"];
             409: components["responses"]["ConflictOfQuery"];
             422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
             500: components["responses"]["InternalServerErrorOfQuery"];
             503: components["responses"]["ServiceUnavailableOfQuery"];
         };
@@ -3822,6 +3942,7 @@ export interface operations {
             413: components["responses"]["RequestEntityTooLargeOfCommand"];
             415: components["responses"]["UnsupportedMediaTypeOfCommand"];
             422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];

@@ -1,0 +1,69 @@
+package hubtest
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// Redis starts a redis-server for one test and returns the proxy in front of it, which
+// takes it away, silences it and slows it down. On a machine without that program a
+// server in the process stands in, which runs the same commands and scripts.
+func Redis(tb testing.TB) *Proxy {
+	tb.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		tb.Log("there is no redis-server on this machine; a server in the process stands in")
+		return NewProxy(tb, miniredis.RunT(tb).Addr())
+	}
+	socket := filepath.Join(tb.TempDir(), "redis.sock")
+	ctx, kill := context.WithCancel(context.Background())
+	server := exec.CommandContext(ctx, program, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", tb.TempDir())
+	if err := server.Start(); err != nil {
+		kill()
+		tb.Fatalf("start redis-server: %v", err)
+	}
+	tb.Cleanup(func() {
+		kill()
+		_ = server.Wait() // it was killed, and says so
+	})
+	awaitRedis(tb, socket)
+	return NewProxy(tb, socket)
+}
+
+// awaitRedis returns when the server answers.
+func awaitRedis(tb testing.TB, socket string) {
+	tb.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for waited := time.After(time.Minute); ; {
+		if pong(socket) {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-waited:
+			tb.Fatal("redis-server does not answer")
+		}
+	}
+}
+
+func pong(socket string) bool {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	return err == nil && answer == "+PONG\r\n"
+}

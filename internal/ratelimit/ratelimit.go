@@ -1,0 +1,107 @@
+// Package ratelimit bounds how many requests a caller makes in a minute, by the
+// generic cell rate algorithm (GCRA): a caller may use a whole minute's requests at
+// once, and then goes on at the rate at which they come back.
+//
+// With Redis all processes count together. Without it, or while it is down, silent or
+// slow, each counts for itself: the limit is then looser, and no request waits for it.
+package ratelimit
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// window is what the limit is counted over.
+const window = time.Minute
+
+// Options are what a limiter is made of.
+type Options struct {
+	// PerMinute is how many requests a caller has; more than zero.
+	PerMinute int
+	// RedisURL is where processes count together; empty counts in this one.
+	RedisURL string
+	Log      *slog.Logger
+	// Now is the clock of this process, time.Now when nil.
+	Now func() time.Time
+}
+
+// Limiter counts requests. It is safe for concurrent use.
+type Limiter struct {
+	limit  int
+	local  *counters
+	shared *shared // nil without Redis
+	now    func() time.Time
+}
+
+// New makes a limiter; Redis need not answer yet. The error is about the URL.
+func New(o Options) (*Limiter, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Limiter{limit: o.PerMinute, local: newCounters(), now: o.Now}
+	if o.RedisURL == "" {
+		return l, nil
+	}
+	var err error
+	l.shared, err = newShared(o)
+	return l, err
+}
+
+// Decision is the answer to one request.
+type Decision struct {
+	Allowed bool
+	// Limit is how many requests there are in Window, and Remaining how many of them
+	// could be made now.
+	Limit, Remaining int
+	// Reset is when all of them will be there again.
+	Reset time.Duration
+	// RetryAfter is when the next request will be allowed; zero for one that was.
+	RetryAfter time.Duration
+}
+
+// Window is what Decision.Limit counts over.
+func (Decision) Window() time.Duration { return window }
+
+// Take counts one request of a caller.
+func (l *Limiter) Take(ctx context.Context, caller string) Decision {
+	interval := window / time.Duration(l.limit)
+	if l.shared != nil {
+		if used, answered := l.shared.take(ctx, caller, interval); answered {
+			return l.decide(used, interval)
+		}
+	}
+	return l.decide(l.local.take(caller, interval, l.now()), interval)
+}
+
+// Probe asks Redis, if there is one configured; the error says why it is not used.
+func (l *Limiter) Probe(ctx context.Context) (configured bool, err error) {
+	if l.shared == nil {
+		return false, nil
+	}
+	return true, l.shared.probe(ctx)
+}
+
+// Close ends connections.
+func (l *Limiter) Close() error {
+	if l.shared == nil {
+		return nil
+	}
+	return l.shared.client.Close()
+}
+
+// decide reads a count: used is how far ahead of the clock the caller is, the request
+// that was counted included.
+func (l *Limiter) decide(used, interval time.Duration) Decision {
+	d := Decision{Allowed: used <= window, Limit: l.limit, Reset: used}
+	if d.Allowed {
+		d.Remaining = int((window - used) / interval)
+		return d
+	}
+	d.Reset = used - interval // a request that is refused is not counted
+	d.RetryAfter = used - window
+	return d
+}

@@ -1,0 +1,204 @@
+package ratelimit_test
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/internal/ratelimit"
+)
+
+// clock is a clock that stands until it is moved.
+type clock struct {
+	mutex sync.Mutex
+	at    time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.at
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func newLimiter(t testing.TB, perMinute int, redisURL string, now func() time.Time) *ratelimit.Limiter {
+	t.Helper()
+	l, err := ratelimit.New(ratelimit.Options{PerMinute: perMinute, RedisURL: redisURL, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func TestAMinutesRequestsAtOnceAndThenAtTheirRate(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	l := newLimiter(t, 6, "", c.now)
+	for left := 5; left >= 0; left-- {
+		if d := l.Take(t.Context(), "ana"); !d.Allowed || d.Remaining != left || d.Limit != 6 || d.RetryAfter != 0 || d.Reset != time.Duration(6-left)*10*time.Second {
+			t.Fatalf("%d left: %+v", left, d)
+		}
+	}
+	for range 3 { // refusals cost nothing
+		if d := l.Take(t.Context(), "ana"); d.Allowed || d.Remaining != 0 || d.RetryAfter != 10*time.Second || d.Reset != time.Minute {
+			t.Fatalf("%+v", d)
+		}
+	}
+	if d := l.Take(t.Context(), "ben"); !d.Allowed || d.Remaining != 5 {
+		t.Errorf("another caller: %+v", d)
+	}
+	c.move(10 * time.Second)
+	if d := l.Take(t.Context(), "ana"); !d.Allowed || d.Remaining != 0 {
+		t.Errorf("ten seconds later: %+v", d)
+	}
+	c.move(time.Hour)
+	if d := l.Take(t.Context(), "ana"); !d.Allowed || d.Remaining != 5 {
+		t.Errorf("an hour later: %+v", d)
+	}
+}
+
+// However requests come, none is allowed beyond what came back.
+func TestNeverMoreThanTheLimit(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := newClock()
+		limit := rapid.IntRange(1, 50).Draw(t, "limit")
+		l, err := ratelimit.New(ratelimit.Options{PerMinute: limit, Now: c.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, allowed := c.now(), 0
+		for _, pause := range rapid.SliceOf(rapid.IntRange(0, 5000)).Draw(t, "pauses in ms") {
+			c.move(time.Duration(pause) * time.Millisecond)
+			if l.Take(context.Background(), "ana").Allowed {
+				allowed++
+			}
+			most := float64(limit) * (1 + c.now().Sub(start).Minutes())
+			if float64(allowed) > most+1e-6 {
+				t.Fatalf("%d allowed after %s, at most %.2f", allowed, c.now().Sub(start), most)
+			}
+		}
+	})
+}
+
+func TestProcessesCountTogetherInRedis(t *testing.T) {
+	t.Parallel()
+	url := "redis://" + hubtest.Redis(t).Address()
+	one, two := newLimiter(t, 4, url, nil), newLimiter(t, 4, url, nil)
+	untilShared(t, one)
+	untilShared(t, two)
+	for i, l := range []*ratelimit.Limiter{one, two, one, two} {
+		if d := l.Take(t.Context(), "ana"); !d.Allowed || d.Remaining != 3-i {
+			t.Fatalf("request %d: %+v", i, d)
+		}
+	}
+	for _, l := range []*ratelimit.Limiter{one, two} {
+		if d := l.Take(t.Context(), "ana"); d.Allowed || d.RetryAfter <= 0 || d.RetryAfter > 15*time.Second {
+			t.Errorf("beyond the limit: %+v", d)
+		}
+	}
+	if d := one.Take(t.Context(), "ben"); !d.Allowed {
+		t.Errorf("another caller: %+v", d)
+	}
+}
+
+// untilShared returns when Redis has answered once: on a busy machine the first
+// connection may take longer than a request waits.
+func untilShared(t *testing.T, l *ratelimit.Limiter) {
+	t.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for waited := time.After(time.Minute); ; {
+		if configured, err := l.Probe(t.Context()); configured && err == nil {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-waited:
+			t.Fatal("Redis was never used")
+		}
+	}
+}
+
+// Down, silent or slow: requests are answered, by what this process has counted, and
+// all but the first do not wait at all.
+func TestWithoutRedisEachProcessCounts(t *testing.T) {
+	t.Parallel()
+	for name, takeAway := range map[string]func(*hubtest.Proxy){
+		"down":   func(p *hubtest.Proxy) { p.Refuse(); p.Cut() },
+		"silent": (*hubtest.Proxy).Pause,
+		"slow":   func(p *hubtest.Proxy) { p.Slow(time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := hubtest.Redis(t)
+			c := newClock()
+			l := newLimiter(t, 1000, "redis://"+redis.Address(), c.now)
+			untilShared(t, l)
+			takeAway(redis)
+			l.Take(t.Context(), "ana") // opens the breaker
+			if !l.Resting() {
+				t.Fatal("it is taken for well")
+			}
+			// A hundred requests that waited even once would be told by the clock of the
+			// proxy: nothing reaches it any more.
+			before := redis.Connections()
+			for i := range 100 {
+				if d := l.Take(t.Context(), "ben"); !d.Allowed || d.Remaining != 999-i {
+					t.Fatalf("request %d: %+v", i, d)
+				}
+			}
+			if now := redis.Connections(); now > before {
+				t.Errorf("%d connections, %d before: somebody tries while it rests", now, before)
+			}
+			redis.Slow(0)
+			redis.Accept()
+			redis.Resume()
+			untilShared(t, l)
+			l.Take(t.Context(), "ana")
+			if l.Resting() {
+				t.Error("it is not used again")
+			}
+		})
+	}
+}
+
+func TestAURLThatCannotBeReadIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	_, err := ratelimit.New(ratelimit.Options{PerMinute: 1, RedisURL: "redis://:canary-secret@host:port"})
+	if err == nil || len(err.Error()) > 60 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestManyCallersStayBounded(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	l := newLimiter(t, 1, "", c.now)
+	for i := range 150_000 {
+		if d := l.Take(t.Context(), strconv.Itoa(i)); !d.Allowed {
+			t.Fatalf("caller %d: %+v", i, d)
+		}
+	}
+	if d := l.Take(t.Context(), "0"); d.Allowed {
+		t.Error("one of the first is not counted any more")
+	}
+	c.move(2 * time.Minute)
+	l.Take(t.Context(), "new")
+	if d := l.Take(t.Context(), "new"); d.Allowed {
+		t.Error("there is no room for new callers, although all others have gone")
+	}
+}
