@@ -263,10 +263,14 @@ func (b *builder) swap(ctx context.Context) (swapped bool, err error) {
 			return err
 		}
 		live, err := lockCheckpoint(ctx, tx, b.live.schema)
-		if err != nil || live-b.at.position > maxSwapEvents {
+		if err != nil {
 			return err
 		}
-		if err := b.foldTo(ctx, tx, live); err != nil {
+		least, err := b.present(ctx, live)
+		if err != nil || least-b.at.position > maxSwapEvents {
+			return err
+		}
+		if err := b.foldTo(ctx, tx, least); err != nil {
 			return err
 		}
 		if err := b.refuseWorse(ctx, tx); err != nil {
@@ -291,12 +295,25 @@ func (b *builder) swap(ctx context.Context) (swapped bool, err error) {
 }
 
 // lockCheckpoint holds a schema where it is until the transaction ends.
-func lockCheckpoint(ctx context.Context, tx pgx.Tx, schema string) (position int64, err error) {
-	err = tx.QueryRow(ctx, `SELECT position FROM view_checkpoints WHERE schema = $1 FOR UPDATE`, schema).Scan(&position)
+func lockCheckpoint(ctx context.Context, tx pgx.Tx, schema string) (at subscription.Place, err error) {
+	err = tx.QueryRow(ctx, `SELECT position, epoch FROM view_checkpoints WHERE schema = $1 FOR UPDATE`, schema).Scan(&at.Position, &at.Epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = errOvertaken
 	}
-	return position, err
+	return at, err
+}
+
+// present is the position of a place, 0 when the log has lost that: what a view holds of
+// an end that was lost is no reason to wait for the log to become as long again.
+func (b *builder) present(ctx context.Context, at subscription.Place) (int64, error) {
+	history, err := b.options.Store.History(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
+	}
+	if !history.Has(at.Epoch, at.Position) {
+		return 0, nil
+	}
+	return at.Position, nil
 }
 
 // foldTo brings the schema to a position within a transaction, a few batches at most.

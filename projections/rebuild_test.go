@@ -289,6 +289,22 @@ func TestNewVersionBehindTheOldIsNotSwappedIn(t *testing.T) {
 	require.EqualValues(t, 21+maxSwapEvents, h.view(t).Position)
 }
 
+// A view that holds an end which the log has lost is replaced by what the log has now,
+// though that is shorter.
+func TestAViewOfALostEndIsReplaced(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.append(t, newEntities(20)...)
+	require.NoError(t, Rebuild(t.Context(), h.options, "entities", nil))
+	lost := h.view(t).Schema
+	_, err := h.options.Pool.Exec(t.Context(), `UPDATE view_checkpoints SET position = 48, epoch = gen_random_uuid() WHERE schema = $1`, lost)
+	require.NoError(t, err)
+	require.NoError(t, Rebuild(t.Context(), h.options, "entities", nil))
+	require.NotEqual(t, lost, h.view(t).Schema)
+	require.EqualValues(t, 20, h.view(t).Position)
+	require.Len(t, h.rows(t, h.view(t).Schema), 20)
+}
+
 // What lacks more than the live view does not take its place.
 func TestBuildThatIsWorseIsNotSwappedIn(t *testing.T) {
 	t.Parallel()

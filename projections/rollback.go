@@ -94,15 +94,15 @@ func goBack(ctx context.Context, options Options, name string, seen view, former
 		switch {
 		case err != nil:
 			return err
-		case back < live && former == nil:
+		case back.Position < live.Position && former == nil:
 			return ErrPreviousBehind
-		case live-back > maxSwapEvents:
+		case live.Position-back.Position > maxSwapEvents:
 			return nil
-		case back < live:
+		case back.Position < live.Position:
 			if err := former.load(ctx, tx, v.previous); err != nil {
 				return err
 			}
-			if err := former.foldTo(ctx, tx, live); err != nil {
+			if err := former.foldTo(ctx, tx, live.Position); err != nil {
 				return err
 			}
 		}
