@@ -338,19 +338,11 @@ func TestTheLogGetsItsEndBackFromNATS(t *testing.T) {
 	consuming, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	consumed := s.system.consume(consuming)
-	some := func() {
-		for n := range 30 {
-			o := s.client.next()
-			o.Keyed = n%2 == 0
-			s.client.attempt(&o, s.system.nodes[0])
-			s.finish(o)
-		}
-	}
-	some()
+	s.some()
 	s.system.postgres.StopFast()
 	restore := s.system.postgres.Keep()
 	s.system.postgres.Start()
-	some()
+	s.some()
 	s.settle(1)
 	before := s.system.readLog()
 	require.Len(t, consumed.upTo(int64(len(before))), len(before), "NATS has all of it")
@@ -366,12 +358,78 @@ func TestTheLogGetsItsEndBackFromNATS(t *testing.T) {
 			s.client.attempt(o, s.system.nodes[0])
 		}
 	}
-	some()
+	s.some()
 	s.settle(1)
 	h := History{Operations: s.finished, Log: s.system.readLog()}
 	h.Delivered, h.Stream = consumed.upTo(int64(len(h.Log))), s.system.stream(int64(len(h.Log)))
 	h.Views = []View{s.view("the view", s.system.nodes[0], int64(len(h.Log)))}
 	report(t, 1, h)
+}
+
+// some does a few things, every second one with a key.
+func (s scenario) some() {
+	for n := range 30 {
+		o := s.client.next()
+		o.Keyed = n%2 == 0
+		s.client.attempt(&o, s.system.nodes[0])
+		s.finish(o)
+	}
+}
+
+// PostgreSQL comes back as it was some time ago, and takes commands before anybody sees
+// that NATS has what it lost: the log goes on in a new epoch, the stream follows it, and
+// so does the view once it is rebuilt, which it asks for.
+func TestTheLogGoesOnWithoutItsEnd(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, front, back)
+	s.some()
+	s.system.postgres.StopFast()
+	restore := s.system.postgres.Keep()
+	s.system.postgres.Start()
+	s.settle(1)
+	kept := len(s.finished)
+	epoch := s.epoch(t)
+	s.some()
+	s.settle(1)
+	lost := int64(len(s.system.readLog()))
+	require.Len(t, s.system.stream(lost), int(lost), "NATS has all of it")
+
+	s.system.nodes[1].process.Kill()
+	s.system.postgres.Kill()
+	restore()
+	s.system.postgres.Start()
+	s.finished, s.client.seen = s.finished[:kept], 0
+	s.create(t)
+	s.system.nodes[1].start()
+	s.some()
+	s.settle(1)
+	log := s.system.readLog()
+	for !slices.ContainsFunc(log, func(e Event) bool { return e.Type == "log.forked" }) {
+		s.untilLog(t, len(log)+1)
+		log = s.system.readLog()
+	}
+	head := int64(len(log))
+	// It may have taken from the stream what was lost before the relay saw that it was.
+	s.system.command("projections", "rebuild", "entities")()
+	report(t, 1, History{
+		Operations: s.finished, Log: log, Stream: s.system.stream(head),
+		Views: []View{s.view("the view", s.system.nodes[0], head)},
+	})
+	assert.NotEqual(t, epoch, s.epoch(t))
+	response := s.client.do(s.system.nodes[0], http.MethodGet, "/api/v1/entity-types", nil, http.Header{
+		"Hub-Epoch": {epoch}, "Hub-Min-Position": {strconv.FormatInt(max(lost, head)+1, 10)}, "Prefer": {"wait=1"},
+	}, &struct{}{})
+	require.NotNil(t, response)
+	assert.Equal(t, http.StatusConflict, response.StatusCode, "who asks for a position of the old epoch is told")
+}
+
+// epoch is the one that reads tell.
+func (s scenario) epoch(t *testing.T) string {
+	t.Helper()
+	response := s.client.do(s.system.nodes[0], http.MethodGet, "/api/v1/entity-types", nil, http.Header{}, &struct{}{})
+	require.NotNil(t, response)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	return response.Header.Get("Hub-Epoch")
 }
 
 // untilLog waits until the log has so many events.
