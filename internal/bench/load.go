@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,7 @@ func runLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	l := &load{spec: spec, requests: prepared}
 	if spec.Database != "" && spec.Work != "insert" {
+		debug.SetGCPercent(writerGCPercent)
 		if l.writer, err = openWriter(ctx, spec, prepared.airports); err != nil {
 			return err
 		}

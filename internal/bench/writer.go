@@ -24,6 +24,8 @@ import (
 )
 
 const (
+	// writerGCPercent is what cmd/hub sets for itself.
+	writerGCPercent = 400
 	// turnSize is how many commands the scenario turns, and its yardstick, write at once.
 	turnSize = 100
 	// writerConnections is what the hub gives its loop.
