@@ -22,7 +22,8 @@ func given(t *testing.T, facts ...domain.Fact) *domaintest.Scenario {
 
 func TestUpdateOrganization(t *testing.T) {
 	update := organizations.UpdateOrganization{Org: "acme", Settings: french}
-	given(t).IfMatch(0).When(update).
+	given(t).IfMatch(0).When(update).Then(updated(french))
+	given(t).When(update).
 		Named("organization:acme").
 		Resource("acme", "organization:acme", false).
 		Then(updated(french)).

@@ -158,7 +158,8 @@ func (a *API) routes() []*route {
 			Method: http.MethodGet, Path: operationsPath + "/reactions", ID: "listReactions",
 			Kind: operations, Permission: commands.Operations, Status: http.StatusOK,
 			Tag: "Operations", Summary: "How far the reactions are, and their parked events",
-			register: handle(a.listReactions),
+			Description: "What reacts to events, as notifications do; with the streams that wait because one of their events could not be handled.",
+			register:    handle(a.listReactions),
 		},
 		{
 			Method: http.MethodPost, Path: operationsPath + "/reactions/{name}/retry", ID: "retryReaction",

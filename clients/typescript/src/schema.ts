@@ -247,7 +247,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How far the reactions are, and their parked events */
+        /**
+         * How far the reactions are, and their parked events
+         * @description What reacts to events, as notifications do; with the streams that wait because one of their events could not be handled.
+         */
         get: operations["listReactions"];
         put?: never;
         post?: never;
