@@ -13,6 +13,8 @@ const (
 	EntityTypesRead  Permission = "entity_types.read"
 	EntityTypesWrite Permission = "entity_types.write"
 
+	MembersRead Permission = "members.read"
+
 	Operations Permission = "operations"
 
 	OrganizationRead  Permission = "organization.read"
@@ -21,7 +23,7 @@ const (
 
 // Permissions are all of them, in alphabetical order.
 func Permissions() []Permission {
-	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, Operations, OrganizationRead, OrganizationWrite}
+	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, MembersRead, Operations, OrganizationRead, OrganizationWrite}
 }
 
 // Roles are all that a token may carry, those with fewer permissions first.
@@ -72,7 +74,7 @@ func grantedTo(p Permission) []string {
 		return Roles()
 	case EntitiesWrite:
 		return []string{roleEditor, roleAdmin}
-	case EntityTypesWrite, OrganizationWrite:
+	case EntityTypesWrite, MembersRead, OrganizationWrite:
 		return []string{roleAdmin}
 	case Operations:
 		return []string{roleOperator, roleAdmin}

@@ -4,6 +4,7 @@ package projections
 func All() []Projection {
 	return []Projection{
 		Entities(),
+		Members(),
 		Organizations(),
 	}
 }

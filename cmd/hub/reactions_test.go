@@ -13,6 +13,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/reactions"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 // hub reactions shows what is parked, asks for it again and gives it up.
@@ -65,6 +66,13 @@ func (h *hub) seesMembers() {
 			assert.Contains(h.t, changed, `"actor":{"sub":"system:reactor","person":"system:reactor"}`)
 			assert.NotContains(h.t, changed, "Ana Name")
 			assert.NotContains(h.t, changed, "ana@example.com")
+			admin := h.token("acme", "admin")
+			h.eventually("the directory lists the member", func() bool {
+				var found listOf[readmodels.Member]
+				require.Equal(h.t, http.StatusOK, h.get("/api/v1/members?role=viewer&person=person-"+login, admin, nil, &found))
+				return len(found.Items) == 1 && found.Items[0].Sub == login
+			})
+			require.Equal(h.t, http.StatusForbidden, h.get("/api/v1/members", token, nil, nil))
 			return
 		}
 		select {

@@ -81,6 +81,7 @@ var answerExamples = map[string]string{
 	"getEntity":          exampleEntity,
 	"listEntities":       `{"items":[` + exampleEntity + `],"next_cursor":null}`,
 	"getEntityType":      exampleEntityType,
+	"listMembers":        `{"items":[{"sub":"ana","person":"p-7","roles":["approver","editor"],"groups":["sales"],"version":1,"updated_at":"2026-11-22T09:30:00Z"}],"next_cursor":null}`,
 	"listEntityTypes":    `{"items":[` + exampleEntityType + `],"next_cursor":null}`,
 	"getOrganization":    exampleOrganization,
 	"updateOrganization": exampleReceipt("acme", "1", "organization.updated", "4709"),

@@ -34,6 +34,13 @@ func (a *API) routes() []*route {
 			register:    handle(a.listEntityTypes),
 		},
 		{
+			Method: http.MethodGet, Path: "/api/v1/members", ID: "listMembers",
+			Kind: query, Permission: commands.MembersRead, Status: http.StatusOK,
+			Tag: "Organization", Summary: "List the members of the organisation",
+			Description: "Who has called with a token of this organisation, with the roles and groups of the latest token. What somebody may do, their token alone says.",
+			register:    handle(a.listMembers),
+		},
+		{
 			Method: http.MethodPost, Path: "/api/v1/entities", ID: "createEntity",
 			Kind: command, Permission: commands.EntitiesWrite, Status: http.StatusCreated,
 			Tag: "Entities", Summary: "Create an entity",

@@ -180,6 +180,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the members of the organisation
+         * @description Who has called with a token of this organisation, with the roles and groups of the latest token. What somebody may do, their token alone says.
+         */
+        get: operations["listMembers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/operations/jobs": {
         parameters: {
             query?: never;
@@ -749,6 +769,39 @@ export interface components {
              * @example ana
              */
             sub: string;
+        };
+        Member: {
+            /** @description Groups that the latest token gave. */
+            groups: string[];
+            /**
+             * @description The human behind it.
+             * @example p-7
+             */
+            person: string;
+            /** @description Roles that the latest token gave. */
+            roles: string[];
+            /**
+             * @description The login.
+             * @example ana
+             */
+            sub: string;
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description Counts the changes.
+             * @example 1
+             */
+            version: number;
+        };
+        MemberPage: {
+            /** @description The members of this page, by login. */
+            items: components["schemas"]["Member"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
         };
         NewEntity: {
             /**
@@ -3295,6 +3348,102 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfPersonal"];
             500: components["responses"]["InternalServerErrorOfPersonal"];
             503: components["responses"]["ServiceUnavailableOfPersonal"];
+        };
+    };
+    listMembers: {
+        parameters: {
+            query?: {
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+                /** @description Only these members, with commas between. */
+                fields?: string;
+                /** @description Only who has this role. */
+                role?: string;
+                /** @description Only who is in this group. */
+                group?: string;
+                /** @description Only the logins of this person. */
+                person?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description Answer 304 while the entity tag is still one of these.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "sub": "ana",
+                     *           "person": "p-7",
+                     *           "roles": [
+                     *             "approver",
+                     *             "editor"
+                     *           ],
+                     *           "groups": [
+                     *             "sales"
+                     *           ],
+                     *           "version": 1,
+                     *           "updated_at": "2026-11-22T09:30:00Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MemberPage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
         };
     };
     listJobs: {
