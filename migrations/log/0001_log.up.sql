@@ -285,7 +285,9 @@ $$;
 -- was empty a moment ago: a scan or a sort of all of it, every time, until the next
 -- ANALYZE. For the same reason each query is put so that one index alone fits it. What
 -- is forbidden and has to be done all the same looks so dear that PostgreSQL would
--- compile the query each time, for half a second: hence no JIT.
+-- compile the query each time, for half a second: hence no JIT. Nor does it keep a plan
+-- by itself when the one for the arrays at hand looks cheaper, although making that takes
+-- longer than running it: what is called each turn has its plans kept by force.
 
 -- The bytes that are hashed: PostgreSQL's binary form of the row, which frames
 -- every column with its type and length. docs/leaf.md spells it out.
@@ -325,6 +327,7 @@ RETURNS TABLE (
   receipt_version bigint, receipt_first bigint, receipt_position bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog, public, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -362,6 +365,7 @@ RETURNS TABLE (boundary integer, "position" bigint, stream text, type text, sche
                event_tags text[], subjects text[], data bytea, actor_sub text, recorded_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
