@@ -118,7 +118,7 @@ func TestTwoClientsOfOnePostgreSQLAreOneSample(t *testing.T) {
 func TestAFilledLogIsAppendedTo(t *testing.T) {
 	t.Parallel()
 	url := hubtest.Database(t, hubtest.Log())
-	require.NoError(t, fill(t.Context(), url, 10))
+	require.NoError(t, fill(t.Context(), url, 10, "event ", ""))
 	for _, work := range []string{"store", "store-hot", "turns"} {
 		w, err := openWriter(t.Context(), loadSpec{Work: work, Database: url, Run: work}, [][]byte{[]byte(`{"iata":"X","name":"N","country":"C"}`)})
 		require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -152,12 +153,13 @@ func (b *bench) underSnapshot(ctx context.Context) (sample, error) {
 const prefilledAtOnce = 100_000
 
 // prefill writes events as the database's owner, past the functions of the log: rows
-// like those of new entities, with what every index needs.
+// like those of new entities, with what every index needs. Their data is the two texts
+// with the position between them.
 const prefill = `
 	WITH filled AS (
 	  INSERT INTO events
 	  SELECT n, n, (SELECT epoch FROM log_epochs), i.id, 'bench', 'entity:' || i.id, 1, 'entity.created', 1,
-	         ARRAY['entity:' || i.id, 'key:airport/filled-' || n], '{}', convert_to(repeat('event ', 40), 'UTF8'),
+	         ARRAY['entity:' || i.id, 'key:airport/filled-' || n], '{}', convert_to($3::text || n || $4::text, 'UTF8'),
 	         '{"sub":"ana","person":"ana"}', NULL, NULL, 'filled-' || n, 'filled-' || n, NULL, i.id, i.at, i.at, sha256(int8send(n))
 	    FROM generate_series($1::bigint, $2::bigint) AS n
 	   CROSS JOIN LATERAL (
@@ -177,7 +179,7 @@ func (b *bench) onGrown(ctx context.Context) (sample, error) {
 		if err != nil {
 			return sample{}, err
 		}
-		if err := fill(ctx, address, b.grown); err != nil {
+		if err := fill(ctx, address, b.grown, strings.Repeat("event ", 40), ""); err != nil {
 			return sample{}, fmt.Errorf("filling a log of %d events: %w", b.grown, err)
 		}
 		b.grownAddress = address
@@ -185,7 +187,7 @@ func (b *bench) onGrown(ctx context.Context) (sample, error) {
 	return b.load(ctx, "store", b.logSpec("store", b.grownAddress, b.connections), 0, b.database.pid)
 }
 
-func fill(ctx context.Context, address string, events int) error {
+func fill(ctx context.Context, address string, events int, before, after string) error {
 	conn, err := pgx.Connect(ctx, address)
 	if err != nil {
 		return err
@@ -195,7 +197,7 @@ func fill(ctx context.Context, address string, events int) error {
 		return err
 	}
 	for from := 1; from <= events; from += prefilledAtOnce {
-		if _, err := conn.Exec(ctx, prefill, from, min(from+prefilledAtOnce-1, events)); err != nil {
+		if _, err := conn.Exec(ctx, prefill, from, min(from+prefilledAtOnce-1, events), before, after); err != nil {
 			return err
 		}
 	}

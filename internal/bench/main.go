@@ -44,6 +44,11 @@ type bench struct {
 	database *database
 	hub      *hub
 	runs     int
+	// events are those of the log that cold builds a view from.
+	events int
+	views  *views
+	// readP99 is that of the latest run of read.
+	readP99 time.Duration
 	// grownAddress is that of the log that was filled, once it was.
 	grownAddress string
 	// commandRate is the latest of the scenario commands.
@@ -77,10 +82,11 @@ func dispatch(ctx context.Context, arguments []string) error {
 	markdown := flag.Bool("markdown", false, "write the table as Markdown")
 	flag.DurationVar(&b.hold, "hold", defaultHold, "how long an old snapshot is held for store-snapshot")
 	flag.IntVar(&b.grown, "grown", defaultGrown, "events in the log of store-grown; two gigabytes a million")
+	flag.IntVar(&b.events, "events", defaultEvents, "events in the log that cold builds a view from")
 	flag.StringVar(&b.perf, "perf", "", "folder for profiles by Linux perf, one a scenario; costs some of the rate")
 	flag.Parse()
 	chosen, err := regexp.Compile(*only)
-	if err != nil || *seconds <= 0 || *seconds > maxSeconds || b.rounds < 1 || b.connections < 1 || b.grown < 1 || b.hold > maxSeconds*time.Second {
+	if err != nil || *seconds <= 0 || *seconds > maxSeconds || b.rounds < 1 || b.connections < 1 || b.grown < 1 || b.events < 1 || b.hold > maxSeconds*time.Second {
 		return errors.Join(err, errors.New("see -help"))
 	}
 	b.duration = time.Duration(*seconds * float64(time.Second))
@@ -233,6 +239,10 @@ func (b *bench) close() {
 	if b.hub != nil {
 		b.hub.process.stop()
 		b.hub = nil
+	}
+	if b.views != nil {
+		b.views.close()
+		b.views = nil
 	}
 	if b.database != nil {
 		b.database.stop()

@@ -19,6 +19,8 @@ type sample struct {
 	server, postgres, client float64
 	// foreign is how many cores others kept busy meanwhile.
 	foreign float64
+	// undisturbed is the p99 to hold against that of read-rebuild.
+	undisturbed time.Duration
 }
 
 func (s sample) rate() float64 { return float64(s.Operations) / s.Duration.Seconds() }

@@ -67,7 +67,13 @@ func scenarios() []scenario {
 		{name: "one-entity", about: "PATCH of one and the same entity", against: "commands", atLeast: 0.7, needsHub: true,
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.onHub(ctx, "patch", nil) }},
 		{name: "read", about: "GET /entities/{id}", against: "D", atLeast: 0.6, needsHub: true,
-			run: func(ctx context.Context, b *bench) (sample, error) { return b.onHub(ctx, "read", nil) }},
+			run: runReads},
+		{name: "read-rebuild", about: "the same while the view is built anew, again and again", against: "read", needsHub: true,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.readsMeanwhile(ctx) }, verdict: hardlyDisturbed},
+		{name: "upserts", about: "rows of a view in statements of a thousand, one connection",
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.upserts(ctx) }},
+		{name: "cold", about: "a view built from the log, an event an operation", against: "upserts", atLeast: 0.6,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.cold(ctx) }, verdict: inTime},
 		{name: "mixed", about: "1,000 connections, four reads to one command", against: "commands", needsHub: true, run: runMixed, verdict: allAnswered},
 		{name: "visible", about: "from the receipt to an answer that shows it, at a quarter of commands", against: "commands", needsHub: true,
 			run: runVisible, verdict: soonVisible},
@@ -91,6 +97,12 @@ func scenarios() []scenario {
 func runCommands(ctx context.Context, b *bench) (sample, error) {
 	s, err := b.onHub(ctx, "create", func(spec *loadSpec) { spec.Lag = true })
 	b.commandRate = s.rate()
+	return s, err
+}
+
+func runReads(ctx context.Context, b *bench) (sample, error) {
+	s, err := b.onHub(ctx, "read", nil)
+	b.readP99 = s.P99
 	return s, err
 }
 
