@@ -68,10 +68,12 @@ type Options struct {
 // API makes the handlers of a process.
 type API struct {
 	// send is the loop's Submit; nil where another process takes the commands.
-	send           func(context.Context, commands.Submission) (commands.Receipt, error)
-	reads          *readmodels.Store
-	verifier       *identity.Verifier
-	limiter        *ratelimit.Limiter
+	send     func(context.Context, commands.Submission) (commands.Receipt, error)
+	reads    *readmodels.Store
+	verifier *identity.Verifier
+	limiter  *ratelimit.Limiter
+	// queries has room for those that are under way.
+	queries        chan struct{}
 	health         *healthCache
 	ready          func() error
 	requestHashKey []byte
@@ -99,7 +101,7 @@ func New(o Options) (*API, error) {
 		return nil, errors.New("httpapi: taking commands needs a key for request hashes")
 	}
 	a := &API{
-		reads: o.Reads, verifier: o.Verifier, limiter: o.Limiter, ready: o.Ready, requestHashKey: o.RequestHashKey,
+		reads: o.Reads, verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics,
 		health: &healthCache{probe: o.Health}, operations: o.Operations,

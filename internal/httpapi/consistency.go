@@ -24,6 +24,10 @@ const (
 	// maxQuery bounds one query apart from its wait; a read that takes longer is
 	// holding a connection that others need.
 	maxQuery = 10 * time.Second
+	// maxQueries bounds the queries under way and in the queue for a connection. At
+	// thousands a second that queue is worked off within a second; what comes on top is
+	// refused at once, so that those who were let in stay fast.
+	maxQueries = 2000
 )
 
 // freshness is what a read asks of the view that answers it.
@@ -88,12 +92,12 @@ func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, r
 		return none, readmodels.Snapshot{}, err
 	}
 	if asked.minPosition == 0 {
-		return bounded(ctx, run)
+		return bounded(ctx, a, run)
 	}
 	// The wait may be longer than the time a client has for sending its request.
 	_ = http.NewResponseController(e).SetReadDeadline(noDeadline)
 	if asked.epoch != "" {
-		value, at, err := bounded(ctx, run)
+		value, at, err := bounded(ctx, a, run)
 		switch {
 		case at.Position >= asked.minPosition:
 			return value, at, err
@@ -104,12 +108,19 @@ func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, r
 	if err := a.reads.WaitFor(ctx, asked.minPosition, asked.wait); err != nil {
 		return none, readmodels.Snapshot{}, err
 	}
-	return bounded(ctx, run)
+	return bounded(ctx, a, run)
 }
 
-// bounded runs a query with a limit on its time. That something is not there is an
+// bounded runs a query with limits on its time and on how many there are. That something is not there is an
 // answer of the snapshot too, so its position goes with the refusal.
-func bounded[T any](ctx context.Context, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
+func bounded[T any](ctx context.Context, a *API, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
+	select {
+	case a.queries <- struct{}{}:
+		defer func() { <-a.queries }()
+	default:
+		var none T
+		return none, readmodels.Snapshot{}, problem.New(problem.Unavailable, "too_many_reads", "Too many reads are under way. Send this one again in a moment.").Retry(time.Second)
+	}
 	limited, cancel := context.WithTimeout(ctx, maxQuery)
 	defer cancel()
 	value, at, err := run(limited)

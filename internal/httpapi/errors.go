@@ -131,7 +131,11 @@ func (e *exchange) problemHeaders(p *problem.Problem) {
 	switch p.Kind {
 	case problem.Unauthenticated:
 		challenge := `Bearer realm="hub-backend"`
-		if p.Code != missingToken {
+		switch p.Code {
+		case missingToken:
+		case stepUp:
+			challenge += `, error="insufficient_user_authentication", error_description="A second factor is needed.", acr_values="mfa"`
+		default:
 			challenge += `, error="invalid_token", error_description="The access token is not valid."`
 		}
 		header.Set("WWW-Authenticate", challenge)

@@ -45,6 +45,8 @@ type route struct {
 	ID         string
 	Kind       kind
 	Permission commands.Permission
+	// MFA asks for a login with a second factor, beside the permission.
+	MFA bool
 	// Status is that of success; see also Creates.
 	Status  int
 	Summary string

@@ -19,6 +19,9 @@ import (
 // §3.1 answers no error code.
 const missingToken = "missing_token"
 
+// stepUp is the code for a login that is not strong enough, as RFC 9470 §3 names it.
+const stepUp = "insufficient_user_authentication"
+
 // stages puts in front of a route's handler what all routes have in common, in the
 // order that gives away least: who calls, whether they may, and only then whether
 // the request is well formed.
@@ -67,6 +70,9 @@ func (a *API) admit(e *exchange, r *http.Request) error {
 	}
 	if e.route.Permission != "" && !commands.Allowed(e.route.Permission, e.caller.Roles) {
 		return problem.New(problem.Forbidden, "forbidden", "Your roles do not allow this; it needs the permission %s.", e.route.Permission)
+	}
+	if e.route.MFA && !e.caller.MFA {
+		return problem.New(problem.Unauthenticated, stepUp, "This needs a login that was confirmed with a second factor. Log in again with one.")
 	}
 	if !plainText(r.URL.Path) {
 		return problem.New(problem.Malformed, "invalid_encoding", "The path is not UTF-8, or holds NUL characters.")

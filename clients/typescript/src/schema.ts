@@ -1785,11 +1785,11 @@ export interface components {
             content: {
                 /**
                  * @example {
-                 *       "type": "/api/docs/problems#projection_lagging",
+                 *       "type": "/api/docs/problems#too_many_reads",
                  *       "title": "Not available now",
                  *       "status": 503,
-                 *       "detail": "The view has not reached Hub-Min-Position within the wait.",
-                 *       "code": "projection_lagging",
+                 *       "detail": "Too many reads are under way. Try again in a moment.",
+                 *       "code": "too_many_reads",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
                  */
@@ -3442,6 +3442,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfQuery"];
             409: components["responses"]["ConflictOfQuery"];
             422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
             500: components["responses"]["InternalServerErrorOfQuery"];
             503: components["responses"]["ServiceUnavailableOfQuery"];
         };
@@ -3629,6 +3630,7 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3668,6 +3670,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
@@ -3707,6 +3710,7 @@ export interface operations {
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
+            429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
         };
