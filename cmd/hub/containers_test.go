@@ -213,6 +213,9 @@ func TestTheComposedEnvironmentsAreValid(t *testing.T) {
 		case "up":
 			mode = config.Migrate()
 		}
+		// Limits are of all processes that answer callers together.
+		_, waits := s.DependsOn["main-redis"]
+		assert.Equal(t, waits, environment["REDIS_URL"] == "redis://main-redis:6379/0", "%s and Redis", name)
 		cfg, err := config.Load(mode, environ)
 		require.NoError(t, err, name)
 		if command.Name() == "serve" {
