@@ -98,7 +98,7 @@ const (
 
 // read runs a statement on the schema that the view's pointer names. build is called
 // again when that has changed; it must begin with an empty result each time.
-func (s *Store) read(ctx context.Context, org, view string, build func(schema string) statement) (Snapshot, error) { //nolint:unparam // the first view of several
+func (s *Store) read(ctx context.Context, org, view string, build func(schema string) statement) (Snapshot, error) {
 	for range maxSwitches {
 		schema, err := s.schema(ctx, view)
 		if err != nil {

@@ -21,6 +21,7 @@ func given(t *testing.T, facts ...domain.Fact) *domaintest.Scenario {
 }
 
 func TestUpdateOrganization(t *testing.T) {
+	t.Parallel()
 	update := organizations.UpdateOrganization{Org: "acme", Settings: french}
 	given(t).IfMatch(0).When(update).Then(updated(french))
 	given(t).When(update).
@@ -36,6 +37,7 @@ func TestUpdateOrganization(t *testing.T) {
 }
 
 func TestUpdateOrganizationRefuses(t *testing.T) {
+	t.Parallel()
 	given(t).When(organizations.UpdateOrganization{Org: "acme"}).ThenProblem("invalid_settings")
 	p := given(t, updated(french)).IfMatch(0).When(organizations.UpdateOrganization{Org: "acme", Settings: french}).ThenProblem("version_conflict")
 	if p.Extra["version"] != int64(1) {

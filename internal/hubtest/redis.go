@@ -55,11 +55,12 @@ func awaitRedis(tb testing.TB, socket string) {
 }
 
 func pong(socket string) bool {
-	conn, err := net.Dial("unix", socket)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(context.Background(), "unix", socket)
 	if err != nil {
 		return false
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // all has been said
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
 		return false
