@@ -20,7 +20,7 @@ func (m Member) Known() bool { return m.Person != "" }
 // Evolve folds one fact.
 func (m Member) Evolve(f domain.Fact) domain.State {
 	if p, ok := f.Payload.(Changed); ok {
-		return Member{Person: p.Person, Roles: p.Roles, Groups: p.Groups, IssuedAt: p.IssuedAt}
+		return Member(p)
 	}
 	return m
 }
