@@ -58,6 +58,23 @@ func (h History) Has(epoch uuid.UUID, position int64) bool {
 	return known
 }
 
+// Common is the last position, at most the one given, of which what was known under an
+// epoch is true. Of an epoch that the log does not know, that is where the one in force
+// parted from what was before.
+func (h History) Common(epoch uuid.UUID, position int64) int64 {
+	known := false
+	for _, e := range h.Epochs {
+		if known {
+			position = min(position, e.Fork)
+		}
+		known = known || e.ID == epoch
+	}
+	if !known {
+		return min(position, h.Epochs[len(h.Epochs)-1].Fork)
+	}
+	return position
+}
+
 // Settled reports whether an epoch was begun because of what was published there.
 func (h History) Settled(last Published) bool {
 	return slices.ContainsFunc(h.Epochs, func(e Epoch) bool { return e.Lost == last && e.Lost.Position > 0 })

@@ -32,7 +32,12 @@ func TestWhatIsStillOnTheHistoryOfTheLog(t *testing.T) {
 		{uuid.New(), 0, false}, {uuid.Nil, 1, false},
 	} {
 		assert.Equal(t, c.has, h.Has(c.epoch, c.position), "%v", c)
+		common := h.Common(c.epoch, c.position)
+		assert.LessOrEqual(t, common, c.position)
+		assert.True(t, !h.Knows(c.epoch) || h.Has(c.epoch, common), "%v", c)
 	}
+	assert.EqualValues(t, []int64{80, 70, 90, 91, 90},
+		[]int64{h.Common(first, 95), h.Common(first, 70), h.Common(second, 95), h.Common(third, 91), h.Common(uuid.New(), 200)})
 }
 
 func TestPositionsAreFoundByTime(t *testing.T) {

@@ -40,6 +40,7 @@ const (
 	byOperator = "operator"
 	bySchedule = "schedule"
 	byUpgrade  = "upgrade"
+	byRestore  = "restore"
 )
 
 // maxJobsKept are the finished jobs of a kind that are remembered for a view.

@@ -45,6 +45,9 @@ type builder struct {
 	log      *subscription.Reader
 	progress *progress
 	live     view
+	// lost says that the live view is of a history that the log has lost: it is no
+	// measure, and nothing to go back to.
+	lost bool
 	// pause is how long it rests after a batch, as a multiple of what that took.
 	pause int
 }
@@ -98,6 +101,9 @@ func (b *builder) build(ctx context.Context) error {
 			b.options.Notify()
 			if b.live.previous != "" {
 				b.drop(ctx, b.live.previous)
+			}
+			if b.lost {
+				b.drop(ctx, b.live.schema)
 			}
 			return nil
 		}
@@ -198,6 +204,7 @@ func (b *builder) fold(ctx context.Context, batches <-chan subscription.Batch, t
 		if !more {
 			return nil
 		}
+		b.epoch = batch.At.Epoch
 		if err := b.write(ctx, batch.Events); err != nil {
 			return overtaken(err)
 		}
@@ -270,14 +277,22 @@ func (b *builder) swap(ctx context.Context) (swapped bool, err error) {
 		if err != nil || least-b.at.position > maxSwapEvents {
 			return err
 		}
+		b.lost = least < live.Position
 		if err := b.foldTo(ctx, tx, least); err != nil {
 			return err
 		}
-		if err := b.refuseWorse(ctx, tx); err != nil {
-			return err
+		if !b.lost {
+			if err := b.refuseWorse(ctx, tx); err != nil {
+				return err
+			}
 		}
 		if err := point(ctx, tx, b.projection.Name, b.live, b.at.schema, b.projection.Version, 0); err != nil {
 			return err
+		}
+		if b.lost {
+			if err := forgetLost(ctx, tx, b.projection.Name); err != nil {
+				return err
+			}
 		}
 		swapped = true
 		return nil
@@ -327,6 +342,7 @@ func (w *writer) foldTo(ctx context.Context, tx pgx.Tx, position int64) error {
 		if len(batch.Events) == 0 {
 			return subscription.ErrLogBehind
 		}
+		w.epoch = batch.At.Epoch
 		if err := w.send(ctx, tx, batch.Events); err != nil {
 			return overtaken(err)
 		}

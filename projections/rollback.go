@@ -68,6 +68,7 @@ func (w *writer) catchUpTo(ctx context.Context, position int64) error {
 		if len(batch.Events) == 0 {
 			return subscription.ErrLogBehind
 		}
+		w.epoch = batch.At.Epoch
 		err = w.write(ctx, batch.Events)
 		if errors.Is(err, errMoved) {
 			err = w.load(ctx, w.options.Pool, w.at.schema)

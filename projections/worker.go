@@ -195,6 +195,9 @@ func (w *worker) follow(ctx context.Context, schema string) {
 		if ctx.Err() != nil {
 			return
 		}
+		if forked := new(subscription.ForkedError); errors.As(err, &forked) && w.currentStatus().Schema == schema {
+			err = errors.Join(err, w.startOver(ctx, schema))
+		}
 		if errors.Is(err, pgx.ErrNoRows) {
 			// Dropped. Another may answer now; if not, what wanted finds says so.
 			w.lookAgain()
@@ -232,6 +235,12 @@ func (w *worker) apply(ctx context.Context, schema string) (moved bool, err erro
 			return moved, err
 		}
 		before, began := writer.at, time.Now()
+		if writer.epoch != batch.At.Epoch || !moved {
+			if err := w.noteEpochs(ctx); err != nil {
+				return moved, err
+			}
+		}
+		writer.epoch = batch.At.Epoch
 		err = writer.write(ctx, batch.Events)
 		if errors.Is(err, errMoved) {
 			// Another engine wrote these rows, a retry has freed a stream, or another
@@ -337,7 +346,7 @@ func describe(err error) string {
 	)
 	switch {
 	case errors.As(err, &forked):
-		return "the log has lost events that the view holds: rebuild it"
+		return "the log has lost events that the view holds; it is built anew"
 	case errors.As(err, &version):
 		return version.Error()
 	case errors.Is(err, subscription.ErrLogAway):

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -20,6 +21,8 @@ type writer struct {
 	projection Projection
 	at         checkpoint
 	parked     parkedStreams
+	// epoch is the one as of which the events in hand were read.
+	epoch uuid.UUID
 }
 
 // openWriter makes a writer that goes on where the schema is; pgx.ErrNoRows when
@@ -41,7 +44,7 @@ func (w *writer) load(ctx context.Context, db querier, schema string) error {
 	if err != nil {
 		return fmt.Errorf("reading where schema %s is: %w", schema, err)
 	}
-	w.at, w.parked = at, parkedStreams{}
+	w.at, w.parked, w.epoch = at, parkedStreams{}, at.epoch
 	for i, org := range orgs {
 		w.parked[streamID{org, domain.Tag(streams[i])}] = struct{}{}
 	}
@@ -73,7 +76,7 @@ func (w *writer) send(ctx context.Context, db batchSender, events []domain.Event
 	if err != nil {
 		return err
 	}
-	next := w.at.after(events)
+	next := w.after(events)
 	batch := w.begin(next)
 	if err := applyTo(w.projection, batch, quoted(next.schema), handled); err != nil {
 		return err
@@ -165,7 +168,7 @@ func (w *writer) park(ctx context.Context, e domain.Event, reason string, cause 
 	if len(w.parked) >= maxParked {
 		return errTooManyParked
 	}
-	next := w.at.after([]domain.Event{e})
+	next := w.after([]domain.Event{e})
 	batch := w.begin(next)
 	batch.Queue(`UPDATE view_checkpoints SET revision = revision + 1 WHERE schema = $1`, next.schema)
 	batch.Queue(`INSERT INTO view_parked (schema, org, stream, stream_hash, next_version, first_position, last_position, events, reason)
@@ -182,8 +185,8 @@ func (w *writer) park(ctx context.Context, e domain.Event, reason string, cause 
 }
 
 // after is the checkpoint after the events, which are not empty.
-func (c checkpoint) after(events []domain.Event) checkpoint {
-	last := events[len(events)-1]
-	c.position, c.epoch = last.Position, last.Epoch
-	return c
+func (w *writer) after(events []domain.Event) checkpoint {
+	next := w.at
+	next.position, next.epoch = events[len(events)-1].Position, w.epoch
+	return next
 }

@@ -123,7 +123,7 @@ func (s *subscriber) follow(ctx context.Context, out chan<- *message.Message) er
 			if err := s.react(ctx, out, e); err != nil {
 				return err
 			}
-			at = subscription.Place{Position: e.Position, Epoch: e.Epoch}
+			at = subscription.Place{Position: e.Position, Epoch: batch.At.Epoch}
 			if err := s.advance(ctx, noted, at); err != nil {
 				return err
 			}

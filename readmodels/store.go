@@ -80,7 +80,7 @@ const maxSwitches = 3
 // retryLagging is what callers are told to wait before they ask a view again.
 const retryLagging = time.Second
 
-// statement is a query on a view's schema. Its first three columns are heads; row is
+// statement is a query on a view's schema. Its first columns are heads; row is
 // called for each row with the scanner of the others.
 type statement struct {
 	sql  string
@@ -92,7 +92,7 @@ type statement struct {
 // from: $1 is the view's name. The statement's own tables are joined to it from the
 // left, so that there is a row even when they have none.
 const (
-	heads   = `p.schema, c.position, c.epoch`
+	heads   = `p.schema, c.position, c.epoch, c.lost`
 	pointed = `view_pointers p JOIN view_checkpoints c ON c.schema = p.schema AND p.name = $1`
 )
 
@@ -110,6 +110,8 @@ func (s *Store) read(ctx context.Context, org, view string, build func(schema st
 			return at, nil
 		case err == nil, schemaGone(err):
 			s.forget(view, schema)
+		case problem.Of(err) != nil:
+			return Snapshot{}, err
 		default:
 			return Snapshot{}, databaseError("reading view "+view, err)
 		}
@@ -120,12 +122,13 @@ func (s *Store) read(ctx context.Context, org, view string, build func(schema st
 // send makes one round trip. It returns the schema that the pointer names, empty
 // when there is none.
 func (s *Store) send(ctx context.Context, org string, st statement) (answered string, at Snapshot, err error) {
+	var lost bool
 	batch := &pgx.Batch{}
 	batch.Queue(`SELECT set_config('hub.org', $1, true)`, org)
 	batch.Queue(st.sql, st.args...).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			err := st.row(func(destinations ...any) error {
-				return rows.Scan(append([]any{&answered, &at.Position, &at.Epoch}, destinations...)...)
+				return rows.Scan(append([]any{&answered, &at.Position, &at.Epoch, &lost}, destinations...)...)
 			})
 			if err != nil {
 				return err
@@ -133,7 +136,9 @@ func (s *Store) send(ctx context.Context, org string, st statement) (answered st
 		}
 		return rows.Err()
 	})
-	err = s.pool.SendBatch(ctx, batch).Close()
+	if err = s.pool.SendBatch(ctx, batch).Close(); err == nil && lost {
+		err = restoring()
+	}
 	return answered, at, err
 }
 
@@ -177,6 +182,29 @@ func schemaGone(err error) bool {
 func noView() error {
 	return problem.New(problem.Unavailable, "projection_lagging",
 		"The view is not there yet: no projector has run. Try again in a moment.").Retry(retryLagging)
+}
+
+// restoring is the answer while what the view shows is of a history that the log has
+// lost, until the view is built anew.
+func restoring() error {
+	return problem.New(problem.Unavailable, "projection_lagging",
+		"The log was restored to an earlier state, and the view is being built anew. Try again in a moment.").Retry(retryLagging)
+}
+
+// OnHistory reports whether a position that was seen under an epoch is on the history of
+// the log still, as far as the views know it. An epoch that they do not know is not.
+func (s *Store) OnHistory(ctx context.Context, epoch string, position int64) (bool, error) {
+	id, err := uuid.Parse(epoch)
+	if err != nil {
+		return false, nil
+	}
+	var on bool
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM view_epochs l WHERE l.epoch = $1
+		AND NOT EXISTS (SELECT FROM view_epochs f WHERE f.number > l.number AND f.fork_position < $2))`, id, position).Scan(&on)
+	if err != nil {
+		return false, databaseError("reading the log's epochs", err)
+	}
+	return on, nil
 }
 
 // databaseError keeps the cause for the log and tells callers apart a database that

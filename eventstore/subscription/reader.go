@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
 )
@@ -27,16 +29,57 @@ func NewReader(store *eventstore.Store, filter Filter) *Reader {
 
 // Read returns what comes after a place, through a position or, when that is 0, to
 // the end of the log; at most MaxEvents. The batch stays at the place when there is
-// nothing. Errors: ErrLogAway, ErrLogHole.
+// nothing. Errors: ErrLogAway, ErrLogBehind, ErrLogHole, a ForkedError.
 func (r *Reader) Read(ctx context.Context, after Place, through int64) (Batch, error) {
+	// First, so that whatever is up to it has been committed: a short answer reaches to
+	// it. And what is read then is true at least under this epoch.
+	head, epoch, err := r.store.Head(ctx)
+	if err != nil {
+		return Batch{}, fmt.Errorf("%w: %w", ErrLogAway, err)
+	}
+	if err := r.check(ctx, after, head, epoch); err != nil {
+		return Batch{}, err
+	}
+	if through == 0 || through > head {
+		through = head
+	}
+	if through <= after.Position {
+		return Batch{At: after}, nil
+	}
+	batch, err := r.read(ctx, after, through)
+	batch.At.Epoch = epoch
+	return batch, err
+}
+
+func (r *Reader) read(ctx context.Context, after Place, through int64) (Batch, error) {
 	if r.filter.Org != "" {
 		return r.readOrg(ctx, after, through)
 	}
-	limit := int64(r.limit)
-	if through > 0 {
-		limit = min(limit, through-after.Position)
+	return r.readAll(ctx, after, through)
+}
+
+// check holds a place against the log. The zero epoch is anybody's.
+func (r *Reader) check(ctx context.Context, at Place, head int64, epoch uuid.UUID) error {
+	switch {
+	case at.Epoch == uuid.Nil:
+		return nil
+	case at.Epoch == epoch && at.Position > head:
+		return ErrLogBehind
+	case at.Epoch == epoch:
+		return nil
 	}
-	entries, err := r.store.ReadLog(ctx, after.Position, int(limit))
+	history, err := r.store.History(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrLogAway, err)
+	}
+	if history.Has(at.Epoch, at.Position) {
+		return nil
+	}
+	return &ForkedError{At: at, From: Place{Position: history.Common(at.Epoch, at.Position), Epoch: history.Epoch()}}
+}
+
+func (r *Reader) readAll(ctx context.Context, after Place, through int64) (Batch, error) {
+	entries, err := r.store.ReadLog(ctx, after.Position, int(min(int64(r.limit), through-after.Position)))
 	if err != nil {
 		return Batch{}, fmt.Errorf("%w: %w", ErrLogAway, err)
 	}
@@ -45,7 +88,7 @@ func (r *Reader) Read(ctx context.Context, after Place, through int64) (Batch, e
 		if entry.Position != batch.At.Position+1 {
 			return Batch{}, fmt.Errorf("%w: %d", ErrLogHole, batch.At.Position+1)
 		}
-		batch.At = Place{Position: entry.Position, Epoch: entry.Epoch}
+		batch.At.Position = entry.Position
 		size += len(entry.Data)
 		if r.filter.Wants(entry.Event) {
 			batch.Events = append(batch.Events, entry.Event)
@@ -55,29 +98,17 @@ func (r *Reader) Read(ctx context.Context, after Place, through int64) (Batch, e
 	return batch, nil
 }
 
-// readOrg lets the database pass over all that is not wanted. The head is read first:
-// whatever is up to it has been committed, so that a short answer reaches to it.
+// readOrg lets the database pass over all that is not wanted.
 func (r *Reader) readOrg(ctx context.Context, after Place, through int64) (Batch, error) {
-	head, epoch, err := r.store.Head(ctx)
-	if err != nil {
-		return Batch{}, fmt.Errorf("%w: %w", ErrLogAway, err)
-	}
-	if through > 0 {
-		head = min(head, through)
-	}
-	if head <= after.Position {
-		return Batch{At: after}, nil
-	}
 	events, err := r.store.Read(ctx, r.filter.Org, eventstore.Query{
-		Types: r.filter.Types, Tag: r.filter.Tag, After: after.Position, Before: head + 1, Limit: r.limit,
+		Types: r.filter.Types, Tag: r.filter.Tag, After: after.Position, Before: through + 1, Limit: r.limit,
 	})
 	if err != nil {
 		return Batch{}, fmt.Errorf("%w: %w", ErrLogAway, err)
 	}
-	batch := Batch{Events: events, At: Place{Position: head, Epoch: epoch}}
+	batch := Batch{Events: events, At: Place{Position: through}}
 	if len(events) == r.limit {
-		last := events[len(events)-1]
-		batch.At = Place{Position: last.Position, Epoch: last.Epoch}
+		batch.At.Position = events[len(events)-1].Position
 	}
 	r.adapt(len(events), sizeOf(events))
 	return batch, nil

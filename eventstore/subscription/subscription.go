@@ -58,8 +58,9 @@ var (
 	ErrLogHole = errors.New("the log lacks a position")
 )
 
-// Place is how far in the log somebody has come. The zero place is before the first
-// event of any log.
+// Place is how far in the log somebody has come, as of an epoch: the one that was in
+// force when the log was read, which the events before it need not have. The zero place
+// is before the first event of any log, and without an epoch a place is on any history.
 type Place struct {
 	Position int64
 	Epoch    uuid.UUID
@@ -114,8 +115,6 @@ type Subscription struct {
 	// behind means that the store is to be asked: the feed has not what comes next.
 	behind       bool
 	stalledSince time.Time
-	// checked is when the log's history was read last.
-	checked time.Time
 }
 
 // New makes a subscription; it works only within Next.
@@ -123,7 +122,8 @@ func New(options Options) *Subscription {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Subscription{reader: NewReader(options.Store, options.Filter), options: options, behind: options.NATS == nil}
+	// The store comes first: it knows whether the place is on the log's history.
+	return &Subscription{reader: NewReader(options.Store, options.Filter), options: options, behind: true}
 }
 
 // Next waits until the log goes on after a place and returns how. Any place may be
@@ -202,14 +202,11 @@ func (s *Subscription) fromStore(ctx context.Context, after Place) (Batch, error
 	}
 	batch, err := s.reader.Read(ctx, after, through)
 	if err != nil {
-		return Batch{}, err
-	}
-	if s.checked.IsZero() || batch.At.Epoch != after.Epoch || batch.At == after && time.Since(s.checked) > historyInterval {
-		// Whatever has happened to the log, it is seen here: what the feed brings under
-		// another epoch is left to the store.
-		if err := s.checkHistory(ctx, after); err != nil {
-			return Batch{}, err
+		var forked *ForkedError
+		if errors.As(err, &forked) && s.feed != nil {
+			s.drop() // it may be ahead by what was lost
 		}
+		return Batch{}, err
 	}
 	if batch.At == after && s.pending != nil {
 		return Batch{}, ErrLogBehind

@@ -98,17 +98,42 @@ func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, r
 	_ = http.NewResponseController(e).SetReadDeadline(noDeadline)
 	if asked.epoch != "" {
 		value, at, err := bounded(ctx, a, run)
-		switch {
-		case at.Position >= asked.minPosition:
+		if fault := a.sameHistory(ctx, asked, at); fault != nil {
+			return none, at, fault
+		}
+		if at.Position >= asked.minPosition {
 			return value, at, err
-		case at.Epoch != uuid.Nil && at.Epoch.String() != asked.epoch:
-			return none, at, problem.New(problem.Conflict, "epoch_changed", "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.")
 		}
 	}
 	if err := a.reads.WaitFor(ctx, asked.minPosition, asked.wait); err != nil {
 		return none, readmodels.Snapshot{}, err
 	}
-	return bounded(ctx, a, run)
+	value, at, err := bounded(ctx, a, run)
+	if fault := a.sameHistory(ctx, asked, at); fault != nil {
+		return none, at, fault // it was restored meanwhile
+	}
+	return value, at, err
+}
+
+// sameHistory refuses a position that is on no history of the log any more, and an
+// answer that is of none. Problems: epoch_changed, projection_lagging.
+func (a *API) sameHistory(ctx context.Context, asked freshness, at readmodels.Snapshot) error {
+	if asked.epoch == "" || at.Epoch == uuid.Nil || asked.epoch == at.Epoch.String() {
+		return nil
+	}
+	on, err := a.reads.OnHistory(ctx, asked.epoch, asked.minPosition)
+	if err != nil {
+		return err
+	}
+	if !on {
+		return problem.New(problem.Conflict, "epoch_changed",
+			"The log was restored to an earlier state since you saw that position. Forget what you hold and read again.")
+	}
+	if on, err = a.reads.OnHistory(ctx, at.Epoch.String(), at.Position); err != nil || on {
+		return err
+	}
+	return problem.New(problem.Unavailable, "projection_lagging",
+		"The log was restored to an earlier state, and the view is being built anew. Try again in a moment.").Retry(time.Second)
 }
 
 // bounded runs a query with limits on its time and on how many there are. That something is not there is an

@@ -9,6 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
 )
 
@@ -328,13 +333,49 @@ func TestFreshness(t *testing.T) {
 	e.call("GET", path, "", "Hub-Min-Position", far, "Hub-Epoch", another).expect(409, "epoch_changed")
 	e.call("GET", someEntity, "", "Hub-Min-Position", far, "Hub-Epoch", another).expect(409, "epoch_changed")
 	e.call("GET", "/api/v1/entities", "", "Hub-Min-Position", far, "Hub-Epoch", "junk").expect(409, "epoch_changed")
-	if reached := e.call("GET", path, "", append(after(receipt.Position), "Hub-Epoch", another)...); reached.Status != 200 {
-		t.Errorf("%d %s", reached.Status, reached.Body)
-	}
+	e.call("GET", path, "", append(after(receipt.Position), "Hub-Epoch", another)...).expect(409, "epoch_changed")
 	missing := e.call("GET", someEntity, "", after(receipt.Position)...)
 	missing.expect(404, "not_found")
 	if missing.Header.Get("Hub-Position") == "" || missing.Header.Get("Hub-Epoch") != epoch {
 		t.Errorf("what is not there is not there at a position: %v", missing.Header)
+	}
+}
+
+// The log was restored to an earlier state, and went on differently: what was seen up to
+// where the histories part is true still, and nobody waits for what was lost.
+func TestPositionsOfALostHistoryAreRefused(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t)
+	e := newEdge(t, func(o *Options) { o.Loop, o.Reads = s.loop, s.reads })
+	e.defineCustomer()
+	kept, _ := e.create(`{"type":"customer","attributes":{}}`)
+	s.project(t)
+	path := "/api/v1/entities/" + kept.ID
+	old := e.call("GET", path, "", after(kept.Position)...).Header.Get("Hub-Epoch")
+
+	relay := eventstore.New(hubtest.Pool(t, s.url, string(eventstore.RoleRelay)))
+	forked, err := relay.Fork(t.Context(), eventstore.Loss{
+		Epoch: uuid.MustParse(old), Published: eventstore.Published{Position: kept.Position + 100, Event: uuid.New()}, Common: kept.Position,
+	})
+	require.NoError(t, err)
+	require.True(t, forked)
+	since, _ := e.create(`{"type":"customer","attributes":{}}`)
+	now := e.call("GET", path, "", after(since.Position)...)
+	require.Equal(t, 200, now.Status)
+	epoch := now.Header.Get("Hub-Epoch")
+	require.NotEqual(t, old, epoch)
+
+	require.Equal(t, 200, e.call("GET", path, "", append(after(kept.Position), "Hub-Epoch", old)...).Status)
+	require.Equal(t, 200, e.call("GET", path, "", append(after(since.Position), "Hub-Epoch", epoch)...).Status)
+	for _, position := range []int64{kept.Position + 1, since.Position, kept.Position + 100} {
+		e.call("GET", path, "", append(after(position), "Hub-Epoch", old)...).expect(409, "epoch_changed")
+	}
+
+	// While a view of what was lost is built anew, nobody is shown it.
+	_, err = hubtest.Pool(t, s.url, "").Exec(t.Context(), `UPDATE view_checkpoints SET lost = true WHERE schema LIKE 'entities%'`)
+	require.NoError(t, err)
+	for _, headers := range [][]string{nil, append(after(kept.Position), "Hub-Epoch", old), append(after(since.Position), "Prefer", "wait=0")} {
+		e.call("GET", path, "", headers...).expect(503, "projection_lagging")
 	}
 }
 

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { hubtest.Main(m) }
 
 // system is everything behind the edge on a database of its own.
 type system struct {
+	url  string
 	loop *commands.Loop
 	// reads has no view to read before project is called.
 	reads  *readmodels.Store
@@ -46,7 +47,7 @@ func startSystem(t testing.TB) *system {
 	engine := projections.New(projections.Options{Pool: pool, Store: eventstore.New(pool), Codec: codec, Notify: reads.Notify})
 	run(t, loop.Run)
 	run(t, func(ctx context.Context) { _ = reads.Run(ctx) })
-	return &system{loop: loop, reads: reads, engine: engine}
+	return &system{url: url, loop: loop, reads: reads, engine: engine}
 }
 
 // project brings the views up to date from now on; it returns when all are there.

@@ -46,8 +46,20 @@ CREATE TABLE view_checkpoints (
   updated_at timestamptz NOT NULL,
   -- Goes up when whoever writes must look again: a stream was parked or freed, or
   -- another schema answers for the view.
-  revision   bigint      NOT NULL DEFAULT 0
+  revision   bigint      NOT NULL DEFAULT 0,
+  -- The rows are of a history that the log has lost: nobody is to be shown them.
+  lost       boolean     NOT NULL DEFAULT false
 ) WITH (fillfactor = 10); -- one row a view, updated all the time: leave room beside it
+
+-- The log's epochs, as a projector saw them last, for those who read here and have no
+-- log: what was known under an earlier epoch is true up to fork_position.
+CREATE TABLE view_epochs (
+  number        bigint NOT NULL PRIMARY KEY,
+  epoch         uuid   NOT NULL UNIQUE,
+  fork_position bigint NOT NULL
+);
+GRANT SELECT, INSERT, DELETE ON view_epochs TO hub_projector;
+GRANT SELECT ON view_epochs TO hub_query;
 
 -- The streams that a schema cannot follow, because it could not apply one of their
 -- events; all events of the stream from next_version on are missing in its rows.
@@ -73,7 +85,7 @@ CREATE TABLE view_jobs (
   view         text        NOT NULL,
   version      integer     NOT NULL, -- of the projection that it is for
   kind         text        NOT NULL CHECK (kind IN ('rebuild', 'verify', 'retry')),
-  requested_by text        NOT NULL CHECK (requested_by IN ('operator', 'schedule', 'upgrade')),
+  requested_by text        NOT NULL CHECK (requested_by IN ('operator', 'schedule', 'upgrade', 'restore')),
   state        text        NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'completed', 'failed', 'cancelled')),
   done         bigint      NOT NULL DEFAULT 0,
   total        bigint      NOT NULL DEFAULT 0,
