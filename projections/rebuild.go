@@ -318,19 +318,6 @@ func lockCheckpoint(ctx context.Context, tx pgx.Tx, schema string) (at subscript
 	return at, err
 }
 
-// present is the position of a place, 0 when the log has lost that: what a view holds of
-// an end that was lost is no reason to wait for the log to become as long again.
-func (b *builder) present(ctx context.Context, at subscription.Place) (int64, error) {
-	history, err := b.options.Store.History(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
-	}
-	if !history.Has(at.Epoch, at.Position) {
-		return 0, nil
-	}
-	return at.Position, nil
-}
-
 // foldTo brings the schema to a position within a transaction, a few batches at most.
 func (w *writer) foldTo(ctx context.Context, tx pgx.Tx, position int64) error {
 	log := subscription.NewReader(w.options.Store, subscription.Filter{})

@@ -65,3 +65,16 @@ func forgetLost(ctx context.Context, tx pgx.Tx, name string) error {
 	_, err := tx.Exec(ctx, `UPDATE view_pointers SET previous = NULL, previous_version = NULL WHERE name = $1`, name)
 	return err
 }
+
+// present is the position of a place, 0 when the log has lost that: what a view holds of
+// an end that was lost is no reason to wait for the log to become as long again.
+func (b *builder) present(ctx context.Context, at subscription.Place) (int64, error) {
+	history, err := b.options.Store.History(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
+	}
+	if !history.Has(at.Epoch, at.Position) {
+		return 0, nil
+	}
+	return at.Position, nil
+}
