@@ -36,7 +36,7 @@ func TestWhatIsStillOnTheHistoryOfTheLog(t *testing.T) {
 		assert.LessOrEqual(t, common, c.position)
 		assert.True(t, !h.Knows(c.epoch) || h.Has(c.epoch, common), "%v", c)
 	}
-	assert.EqualValues(t, []int64{80, 70, 90, 91, 90},
+	assert.Equal(t, []int64{80, 70, 90, 91, 90},
 		[]int64{h.Common(first, 95), h.Common(first, 70), h.Common(second, 95), h.Common(third, 91), h.Common(uuid.New(), 200)})
 }
 

@@ -196,7 +196,7 @@ func restoring() error {
 func (s *Store) OnHistory(ctx context.Context, epoch string, position int64) (bool, error) {
 	id, err := uuid.Parse(epoch)
 	if err != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // no epoch of any log
 	}
 	var on bool
 	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM view_epochs l WHERE l.epoch = $1

@@ -90,14 +90,14 @@ func (r *Relay) compare(ctx context.Context) (finding, error) {
 func (r *Relay) ensureStream(ctx context.Context, history eventstore.History) (jetstream.Stream, error) {
 	config := r.options.Stream
 	config.Log = history.Log()
-	stream, err := r.js.Stream(ctx, StreamName)
+	_, err := r.js.Stream(ctx, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if config.FirstSeq, err = r.firstKept(ctx, history.Head); err != nil {
 			return nil, err
 		}
 		r.options.Log.Info("relay: making the stream", "first_position", config.FirstSeq)
 	}
-	stream, err = EnsureStream(ctx, r.js, config)
+	stream, err := EnsureStream(ctx, r.js, config)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
 		return nil, errSettled // another relay made it in this moment
@@ -127,7 +127,7 @@ func (r *Relay) firstKept(ctx context.Context, head int64) (uint64, error) {
 	if limit := r.options.Stream.MaxBytes; limit > 0 {
 		first = max(first, head-limit/leastMessageBytes)
 	}
-	return uint64(max(1, min(first, head+1))), nil //nolint:gosec // positive
+	return uint64(max(1, min(first, head+1))), nil
 }
 
 // judge compares events where the stream ends, or the log if that ends before: if they
@@ -157,7 +157,7 @@ func (r *Relay) judge(ctx context.Context, stream jetstream.Stream, history even
 	switch {
 	case err != nil || event.Position != last:
 		f.stale = "its last message is none of ours"
-		return f, nil
+		return f, nil //nolint:nilerr // that is the finding
 	case history.Settled(eventstore.Published{Position: last, Event: event.ID}),
 		history.Knows(event.Epoch) && !history.Has(event.Epoch, last):
 		f.stale = settledBefore

@@ -77,7 +77,7 @@ func TestALostEndComesBackFromTheStream(t *testing.T) {
 			r := l.settled(t, int64(kept)+300)
 			require.Equal(t, l.lost, l.entries(t), "the same ids, positions, times, hashes and receipts")
 			require.Len(t, l.epochs(t), 1, "nothing has happened")
-			require.EqualValues(t, []int64{1, 0, 0}, []int64{r.Status().Restored, r.Status().Forks, r.Status().Recreated})
+			require.Equal(t, []int64{1, 0, 0}, []int64{r.Status().Restored, r.Status().Forks, r.Status().Recreated})
 			// What was answered is answered the same.
 			receipt := l.lost[len(l.lost)-1].Receipt
 			found, err := l.appender.FindReceipts(t.Context(), []eventstore.ReceiptKey{{Org: receipt.Org, Caller: receipt.Caller, Key: receipt.IdempotencyKey}})
@@ -115,16 +115,20 @@ func TestALostEndThatIsNotAllThereBeginsAnEpoch(t *testing.T) {
 	t.Parallel()
 	damaged := map[string]func(*testing.T, *losing){
 		"its first part was dropped": func(t *testing.T, l *losing) {
+			t.Helper()
 			l.truncate(t, 5)
 		},
 		"all of it was dropped": func(t *testing.T, l *losing) {
+			t.Helper()
 			l.truncate(t, 0)
 		},
 		"its last command is cut": func(t *testing.T, l *losing) {
+			t.Helper()
 			require.NoError(t, l.broker.JetStream.DeleteStream(t.Context(), relay.StreamName))
 			l.publish(t, 1, l.lost[:24])
 		},
 		"a message was changed": func(t *testing.T, l *losing) {
+			t.Helper()
 			require.NoError(t, l.broker.JetStream.DeleteStream(t.Context(), relay.StreamName))
 			l.lost[27].Data = []byte(`{"forged":true}`)
 			l.publish(t, 1, l.lost)
@@ -165,7 +169,7 @@ func (l *losing) truncate(t *testing.T, keep int) {
 	config := stream.CachedInfo().Config
 	last := len(l.lost)
 	require.NoError(t, l.broker.JetStream.DeleteStream(t.Context(), relay.StreamName))
-	config.FirstSeq = uint64(last-keep) + 1 //nolint:gosec // positive
+	config.FirstSeq = uint64(last-keep) + 1
 	_, err = l.broker.JetStream.CreateStream(t.Context(), config)
 	require.NoError(t, err)
 	l.send(t, l.lost[last-keep:])
@@ -184,7 +188,7 @@ func (l *losing) publish(t *testing.T, first uint64, entries []eventstore.LogEnt
 func (l *losing) send(t *testing.T, entries []eventstore.LogEntry) {
 	t.Helper()
 	for _, entry := range entries {
-		ack, err := l.broker.JetStream.PublishMsg(t.Context(), relay.Encode(entry), jetstream.WithExpectLastSequence(uint64(entry.Position-1))) //nolint:gosec // positive
+		ack, err := l.broker.JetStream.PublishMsg(t.Context(), relay.Encode(entry), jetstream.WithExpectLastSequence(uint64(entry.Position-1)))
 		require.NoError(t, err)
 		require.EqualValues(t, entry.Position, ack.Sequence)
 	}
@@ -207,7 +211,7 @@ func TestALogPutBackBehindItsFork(t *testing.T) {
 		r = l.settled(t, 14)
 		epochs := l.epochs(t)
 		require.Len(t, epochs, 2)
-		require.EqualValues(t, []int64{13, 10}, []int64{epochs[1].After, epochs[1].Fork})
+		require.Equal(t, []int64{13, 10}, []int64{epochs[1].After, epochs[1].Fork})
 		l.requireCopied(t, l.broker.JetStream)
 	}
 }
