@@ -18,7 +18,7 @@ func TestReadsBeyondTheirRoomAreRefusedAtOnce(t *testing.T) {
 	e.api.queries = make(chan struct{}, 2)
 	hold, entered := make(chan struct{}), make(chan struct{})
 	read := func(run func()) *reply {
-		handler := e.api.front(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler := e.api.front(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			_, _, err := observe(r.Context(), e.api, func(context.Context) (int, readmodels.Snapshot, error) {
 				run()
 				return 0, readmodels.Snapshot{}, nil
