@@ -303,12 +303,13 @@ func TestLogThatIsAwayShowsAndHeals(t *testing.T) {
 	stop()
 	_, err := h.admin.Exec(t.Context(), `REVOKE EXECUTE ON FUNCTION read_log FROM hub_projector`)
 	require.NoError(t, err)
+	unread := h.append(t, newEntities(1)...)
 	engine := New(h.options)
 	h.run(t, engine)
 	h.until(t, "the failure shows", func() bool { return engine.Status()[0].Err == "the event log cannot be read" })
 	_, err = h.admin.Exec(t.Context(), `GRANT EXECUTE ON FUNCTION read_log TO hub_projector`)
 	require.NoError(t, err)
-	h.reaches(t, h.append(t, newEntities(1)...))
+	h.reaches(t, unread)
 	h.until(t, "the failure is over", func() bool { return engine.Status()[0].Err == "" })
 }
 
