@@ -2,9 +2,13 @@ package projections
 
 // All are the projections of the product. A new view is one line here.
 func All() []Projection {
-	return []Projection{
+	all := []Projection{
 		Entities(),
 		Members(),
 		Organizations(),
 	}
+	if kinds := TimerKinds(); len(kinds) > 0 { // without any it would be a view of nothing
+		all = append(all, Timers(kinds))
+	}
+	return all
 }

@@ -80,9 +80,10 @@ type Options struct {
 	// VerifyEvery is how often the views are held against the log by themselves; 0 never.
 	VerifyEvery time.Duration
 
-	// projections are All but in tests, leaseTTL 0 (lease.DefaultTTL) and stalledAfter
-	// as the constant.
-	projections  []Projection
+	// Projections are the views to keep; nil is All.
+	Projections []Projection
+
+	// leaseTTL is 0 (lease.DefaultTTL) but in tests, and stalledAfter as the constant.
 	leaseTTL     time.Duration
 	stalledAfter time.Duration
 }
@@ -97,15 +98,15 @@ func (o Options) withDefaults() Options {
 	if o.stalledAfter == 0 {
 		o.stalledAfter = stalledAfter
 	}
-	if o.projections == nil {
-		o.projections = All()
+	if o.Projections == nil {
+		o.Projections = All()
 	}
 	return o
 }
 
 // projection finds one by name, or returns ErrUnknownView.
 func (o Options) projection(name string) (Projection, error) {
-	for _, p := range o.projections {
+	for _, p := range o.Projections {
 		if p.Name == name {
 			return p, nil
 		}
@@ -140,7 +141,7 @@ type Engine struct {
 func New(options Options) *Engine {
 	options = options.withDefaults()
 	engine := &Engine{runner: newRunner(options)}
-	for _, p := range options.projections {
+	for _, p := range options.Projections {
 		w := newWorker(options, p)
 		w.measure()
 		engine.workers = append(engine.workers, w)

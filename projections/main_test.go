@@ -56,7 +56,7 @@ func newHub(t testing.TB) *hub {
 	t.Cleanup(pool.Close)
 	h.options = Options{
 		Pool: pool, Store: eventstore.New(pool), Codec: eventstore.NewCodec(slices.Concat(entity.Kinds(), member.Kinds(), organization.Kinds())...),
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), projections: []Projection{Entities()}, // one is enough for most tests
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Projections: []Projection{Entities()}, // one is enough for most tests
 		Notify: func() {
 			select {
 			case h.moved <- struct{}{}:
@@ -70,7 +70,7 @@ func newHub(t testing.TB) *hub {
 // with are the options of a program that has these projections and no others.
 func (h *hub) with(projections ...Projection) Options {
 	options := h.options
-	options.projections = projections
+	options.Projections = projections
 	return options
 }
 

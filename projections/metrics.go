@@ -11,7 +11,7 @@ type workerMetrics struct{ events, seconds *telemetry.Histogram }
 
 func (o Options) viewLabel() telemetry.Label {
 	label := telemetry.Label{Name: "view"}
-	for _, p := range o.projections {
+	for _, p := range o.Projections {
 		label.Values = append(label.Values, p.Name)
 	}
 	return label

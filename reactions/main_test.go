@@ -103,9 +103,11 @@ type hub struct {
 func newHub(t *testing.T) *hub {
 	t.Helper()
 	url := hubtest.Database(t, hubtest.LogAndViews())
-	codec := eventstore.NewCodec(append(member.Kinds(), domain.Kind[noted](), domain.Kind[copied]())...)
+	codec := eventstore.NewCodec(append(member.Kinds(), domain.Kind[noted](), domain.Kind[copied](), domain.Kind[alarmChanged](), domain.Kind[rung]())...)
 	folds := member.Folds()
-	folds["note"], folds["copy"] = count{}, count{}
+	for _, kind := range []string{"note", "copy", "alarm", "ring"} {
+		folds[kind] = count{}
+	}
 	pool := hubtest.Pool(t, url, string(eventstore.RoleProjector))
 	h := &hub{url: url, admin: hubtest.Pool(t, url, ""), fails: new(atomic.Bool), loop: commands.New(commands.Options{
 		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec,

@@ -15,7 +15,7 @@ type metrics struct {
 }
 
 func newMetrics(registry *telemetry.Registry, reactions []Reaction) *metrics {
-	names := []string{membersName}
+	names := []string{membersName, timersName}
 	for _, r := range reactions {
 		names = append(names, r.Name)
 	}
@@ -43,4 +43,39 @@ func (m *metrics) count(next message.HandlerFunc) message.HandlerFunc {
 		m.seconds.With(name).Observe(time.Since(began).Seconds())
 		return messages, err
 	}
+}
+
+// timerMetrics say how timers are.
+type timerMetrics struct {
+	done    *telemetry.Counters
+	late    *telemetry.Histograms
+	waiting *telemetry.Gauge
+	overdue *telemetry.Gauge
+}
+
+func newTimerMetrics(registry *telemetry.Registry, kinds []string) *timerMetrics {
+	timer := telemetry.Label{Name: "timer", Values: kinds}
+	return &timerMetrics{
+		done: registry.Counters("hub_timers_total", "Timers whose time had come, by what became of them.",
+			timer, telemetry.Label{Name: "outcome", Values: []string{firedMark, refusedMark, parkedMark}}),
+		late:    registry.Histograms("hub_timers_late_seconds", "How long after its time a timer was done with.", telemetry.Seconds(), timer),
+		waiting: registry.Gauge("hub_timers_due", "Timers that were due when this process looked last, 100 at most."),
+		overdue: registry.Gauge("hub_timers_overdue_seconds", "For how long the first of those had been due."),
+	}
+}
+
+// looked notes what is due.
+func (m *timerMetrics) looked(due []DueTimer, now time.Time) {
+	m.waiting.Set(float64(len(due)))
+	overdue := 0.0
+	if len(due) > 0 {
+		overdue = now.Sub(due[0].Due).Seconds()
+	}
+	m.overdue.Set(overdue)
+}
+
+// fired notes the end of a timer.
+func (m *timerMetrics) fired(d DueTimer, outcome string, now time.Time) {
+	m.done.With(d.Kind, outcome).Inc()
+	m.late.With(d.Kind).Observe(now.Sub(d.Due).Seconds())
 }

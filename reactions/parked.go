@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reactdjango-hub/backend/domain"
@@ -50,17 +51,23 @@ func (p *parking) Publish(_ string, messages ...*message.Message) error {
 // Close has nothing to close.
 func (*parking) Close() error { return nil }
 
+// execer is what a pool and a transaction have in common.
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
 // park notes that an event was tried and failed.
-func park(ctx context.Context, pool *pgxpool.Pool, reaction string, e domain.Event, reason string, attempts int) error {
+func park(ctx context.Context, db execer, reaction string, e domain.Event, reason string, attempts int) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	tag, err := pool.Exec(ctx, `
+	tag, err := db.Exec(ctx, `
 		INSERT INTO reaction_parked AS p (reaction, position, event_id, org, stream, stream_hash, type, reason, attempts, retry, parked_at)
 		SELECT $1, $2, $3, $4, $5, $10, $6, $7, $8, false, clock_timestamp()
 		 WHERE EXISTS (SELECT FROM reaction_parked WHERE reaction = $1 AND position = $2)
 		    OR (SELECT count(*) FROM reaction_parked WHERE reaction = $1) < $9
 		ON CONFLICT (reaction, position) DO UPDATE
-		   SET reason = excluded.reason, attempts = p.attempts + excluded.attempts, retry = false, parked_at = excluded.parked_at`,
+		   SET event_id = excluded.event_id, org = excluded.org, stream = excluded.stream, stream_hash = excluded.stream_hash, type = excluded.type,
+		       reason = excluded.reason, attempts = p.attempts + excluded.attempts, retry = false, parked_at = excluded.parked_at`,
 		reaction, e.Position, e.ID, e.Org, string(e.Stream), e.Type, reason, attempts, maxParked, streamHash(e))
 	if err != nil {
 		return fmt.Errorf("parking position %d of the reaction %s: %w", e.Position, reaction, err)

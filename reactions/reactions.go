@@ -17,6 +17,9 @@
 // it up. What is not the event's fault, as a log that does not answer, is waited for
 // instead, for as long as it takes.
 //
+// Timers come in, too: what the view "timers" has as due is handed to the same router, and
+// one command goes out for each, once (timers.go).
+//
 // Tokens come in, too. Every API tells, over core NATS, whom the tokens it verifies speak
 // for (Observer), and the reaction "members" takes what is new into the directory. That is
 // no event yet, so it has no place: what gets lost is told again within minutes.
@@ -39,8 +42,8 @@ import (
 
 // Reaction declares what follows from some events.
 type Reaction struct {
-	// Name is of lower-case letters and underscores. It stays: the place in the log and
-	// the ids of commands hang on it.
+	// Name is of lower-case letters and underscores, and does not begin with timer_. It
+	// stays: the place in the log and the ids of commands hang on it.
 	Name string
 	// Types are the events it reacts to. A reaction that is new begins at the end of
 	// the log: what happened before it was there is not its business.
@@ -75,6 +78,8 @@ type Options struct {
 	Conn    *nats.Conn
 	SeenKey []byte
 	Submit  Submit
+	// Now is the clock of timers; nil is time.Now.
+	Now func() time.Time
 	// LeaseTTL is lease.Options.TTL.
 	LeaseTTL time.Duration
 	// Log is told what is parked and why; nil is silent.
@@ -98,20 +103,27 @@ type Status struct {
 type Engine struct {
 	options     Options
 	subscribers []*subscriber
+	timers      *timers // nil without any
 	metrics     *metrics
 	started     chan struct{}
 }
 
-// New makes an engine for all reactions (All).
-func New(options Options) *Engine { return newEngine(options, All()) }
+// New makes an engine for all reactions (All) and timers (Timers).
+func New(options Options) *Engine { return newEngine(options, All(), Timers()...) }
 
-func newEngine(options Options, reactions []Reaction) *Engine {
+func newEngine(options Options, reactions []Reaction, kinds ...Timer) *Engine {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.Now == nil {
+		options.Now = time.Now
 	}
 	e := &Engine{options: options, metrics: newMetrics(options.Metrics, reactions), started: make(chan struct{})}
 	for _, r := range reactions {
 		e.subscribers = append(e.subscribers, newSubscriber(options, r))
+	}
+	if len(kinds) > 0 {
+		e.timers = newTimers(options, kinds)
 	}
 	return e
 }
@@ -138,9 +150,12 @@ func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // Status is safe to call from anywhere.
 func (e *Engine) Status() []Status {
-	statuses := make([]Status, len(e.subscribers))
-	for i, s := range e.subscribers {
-		statuses[i] = s.currentStatus()
+	statuses := make([]Status, 0, len(e.subscribers)+1)
+	for _, s := range e.subscribers {
+		statuses = append(statuses, s.currentStatus())
+	}
+	if e.timers != nil {
+		statuses = append(statuses, e.timers.currentStatus())
 	}
 	return statuses
 }

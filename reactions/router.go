@@ -55,6 +55,13 @@ func (e *Engine) router() (*message.Router, error) {
 		seen := &seenSubscriber{options: e.options, stop: func() {}}
 		router.AddConsumerHandler(membersName, SeenSubject, seen, e.seeMember).AddMiddleware(giveUp)
 	}
+	if e.timers != nil {
+		parkTimers, err := middleware.PoisonQueueWithFilter(markedLater{}, "parked", func(err error) bool { return !isAway(err) })
+		if err != nil {
+			return nil, fmt.Errorf("making the router of reactions: %w", err)
+		}
+		router.AddConsumerHandler(timersName, timersName, e.timers, e.timers.handle).AddMiddleware(parkTimers)
+	}
 	for _, s := range e.subscribers {
 		router.AddConsumerHandler(s.reaction.Name, s.reaction.Name, s, e.handler(s.reaction)).AddMiddleware(park)
 	}

@@ -138,6 +138,22 @@ CREATE TABLE reaction_parked (
 );
 CREATE INDEX reaction_parked_stream ON reaction_parked (reaction, org, stream, position);
 
+-- Timers that have fired, also those whose command changed nothing or was refused, and so
+-- that no event took out of the view. In a table of its own, so that a view built again
+-- fires none of them again. position and epoch say with which state of the log: a log that
+-- has lost that since fires the timer once more.
+CREATE TABLE timer_marks (
+  kind      text        NOT NULL,
+  set_by    uuid        NOT NULL, -- the event that had set the timer; of one kind it sets one
+  outcome   text        NOT NULL CHECK (outcome IN ('fired', 'refused', 'parked')),
+  reason    text        NOT NULL, -- the code of a refusal
+  position  bigint      NOT NULL,
+  epoch     uuid        NOT NULL,
+  marked_at timestamptz NOT NULL,
+  PRIMARY KEY (kind, set_by)
+);
+CREATE INDEX timer_marks_oldest ON timer_marks (marked_at);
+
 -- Moves a checkpoint from one position to another, or raises HB001 when it is not
 -- there: whoever else moved it has written those rows. An error, because a batch is
 -- sent in one go and only an error takes its other statements back.
@@ -162,7 +178,7 @@ GRANT SELECT (id, view, version, kind, requested_by, state, done, total, attempt
 GRANT INSERT (view, version, kind, requested_by), UPDATE (cancel) ON view_jobs TO hub_query;
 GRANT SELECT, INSERT, UPDATE ON view_leases TO hub_projector;
 GRANT SELECT, INSERT, UPDATE ON reaction_checkpoints TO hub_projector;
-GRANT SELECT, INSERT, UPDATE, DELETE ON reaction_parked TO hub_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON reaction_parked, timer_marks TO hub_projector;
 GRANT SELECT ON reaction_checkpoints TO hub_query;
 GRANT SELECT (reaction, position, event_id, stream_hash, type, reason, attempts, retry, parked_at), UPDATE (retry), DELETE
   ON reaction_parked TO hub_query;
