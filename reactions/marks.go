@@ -14,6 +14,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 )
 
 // maxMarks bounds what one statement goes through.
@@ -118,15 +119,17 @@ func (t *timers) mark(ctx context.Context, d DueTimer, msg *message.Message) (ou
 	if wasParked(msg) {
 		outcome, reason = parkedMark, msg.Metadata.Get(middleware.ReasonForPoisonedKey)
 	}
-	// A refusal has no position; it hangs on the timer, at least.
-	decided, _ := strconv.ParseInt(msg.Metadata.Get(decidedKey), 10, 64)
+	decided, err := t.decidedAt(ctx, msg)
+	if err != nil {
+		return "", err
+	}
 	err = pgx.BeginFunc(ctx, t.options.Pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			INSERT INTO timer_marks (kind, set_by, outcome, reason, position, epoch, marked_at)
 			VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
 			ON CONFLICT (kind, set_by) DO UPDATE
 			   SET outcome = excluded.outcome, reason = excluded.reason, position = excluded.position, epoch = excluded.epoch, marked_at = excluded.marked_at`,
-			d.Kind, d.SetBy, outcome, reason, max(decided, d.SetAt), t.epoch)
+			d.Kind, d.SetBy, outcome, reason, decided, t.epoch)
 		if err != nil {
 			return err
 		}
@@ -140,6 +143,23 @@ func (t *timers) mark(ctx context.Context, d DueTimer, msg *message.Message) (ou
 		return "", fmt.Errorf("marking a timer of kind %s: %w", d.Kind, err)
 	}
 	return outcome, nil
+}
+
+// decidedAt is a position that what became of a timer hangs on. A refusal has none of its
+// own: nothing after the end of the log can have led to it.
+func (t *timers) decidedAt(ctx context.Context, msg *message.Message) (int64, error) {
+	if decided := msg.Metadata.Get(decidedKey); decided != "" && !wasParked(msg) {
+		position, err := strconv.ParseInt(decided, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading where the command of a timer was decided: %w", err)
+		}
+		return position, nil
+	}
+	head, _, err := t.options.Store.Head(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", subscription.ErrLogAway, err)
+	}
+	return head, nil
 }
 
 // forget takes away the marks of what the log has lost, when it goes on in a new epoch.

@@ -274,7 +274,9 @@ func (t *timers) handle(msg *message.Message) error {
 		msg.Metadata.Set(refusedKey, p.Code)
 		return nil
 	}
-	msg.Metadata.Set(decidedKey, strconv.FormatInt(receipt.Position, 10))
+	if err == nil {
+		msg.Metadata.Set(decidedKey, strconv.FormatInt(receipt.Position, 10))
+	}
 	return err
 }
 

@@ -371,8 +371,10 @@ func TestRefusedAndParkedTimers(t *testing.T) {
 	h.clock.set(12)
 	h.rung(t, "acme/fine")
 	var reason string
-	require.NoError(t, h.admin.QueryRow(t.Context(), `SELECT reason FROM timer_marks WHERE outcome = 'refused'`).Scan(&reason))
+	var last bool
+	require.NoError(t, h.admin.QueryRow(t.Context(), `SELECT reason, position >= 3 FROM timer_marks WHERE outcome = 'refused'`).Scan(&reason, &last))
 	require.Equal(t, "not_today", reason)
+	require.True(t, last, "it hangs on all that the log had, not on what has set the timer alone")
 
 	parked := h.parked(t, 1)
 	require.Equal(t, "timer_alarm", h.listing(t).Name)
