@@ -99,42 +99,68 @@ func (w *window) pop() pending {
 
 // publish sends the log after an event, in order, and goes on with what is appended,
 // until the session's time is over or the context ends (nil). The log is read on while
-// the server works on what was sent.
+// what was read is sent and the server works on it.
 func (r *Relay) publish(ctx context.Context, after mark) error {
 	poll := time.NewTicker(r.pollInterval)
 	defer poll.Stop()
 	over := time.Now().Add(r.sessionTime)
 	session := time.NewTimer(r.sessionTime)
 	defer session.Stop()
+	// What is read ahead is of no use to anybody after an error.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var sent window
+	read := r.begin(ctx, after)
 	for {
-		entries, err := r.read(ctx, after)
-		if err != nil {
+		got := <-read
+		if got.err != nil {
+			return got.err
+		}
+		from, full := after.position, len(got.entries) == batchSize
+		if n := len(got.entries); n > 0 {
+			after = mark{got.entries[n-1].Position, got.entries[n-1].ID}
+		}
+		if full {
+			read = r.begin(ctx, after)
+		}
+		if err := r.send(ctx, &sent, from, got.entries); err != nil {
 			return err
 		}
-		if err := r.send(ctx, &sent, after.position, entries); err != nil {
-			return err
-		}
-		if n := len(entries); n > 0 {
-			after = mark{entries[n-1].Position, entries[n-1].ID}
-		}
-		if (len(entries) == batchSize || r.woken()) && time.Now().Before(over) {
-			continue
-		}
-		for sent.len() > 0 {
-			if err := r.await(ctx, &sent); err != nil {
-				return err
+		if !(full || r.woken()) || !time.Now().Before(over) {
+			for sent.len() > 0 {
+				if err := r.await(ctx, &sent); err != nil {
+					return err
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-session.C:
+				return nil
+			case <-r.wake.C():
+			case <-poll.C:
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-session.C:
-			return nil
-		case <-r.wake.C():
-		case <-poll.C:
+		if !full {
+			read = r.begin(ctx, after)
 		}
 	}
+}
+
+// batch is what one read of the log came to.
+type batch struct {
+	entries []eventstore.LogEntry
+	err     error
+}
+
+// begin reads beside what else is done; nobody has to wait for it.
+func (r *Relay) begin(ctx context.Context, after mark) <-chan batch {
+	done := make(chan batch, 1)
+	go func() {
+		entries, err := r.read(ctx, after)
+		done <- batch{entries, err}
+	}()
+	return done
 }
 
 // read returns what follows an event. The event itself is read with it each time: a

@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"internal/torture":    {},
 
 	// Measures the program from outside, so it may use what tests use.
-	"internal/bench": {"internal/hubtest", "internal/local", "eventstore", "migrations", "domain", "commands", "projections", "internal/identity"},
+	"internal/bench": {"internal/hubtest", "internal/local", "eventstore", "eventstore/relay", "migrations", "domain", "commands", "projections", "internal/identity"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
