@@ -126,7 +126,7 @@ func (r *Relay) publish(ctx context.Context, after mark) error {
 		if err := r.send(ctx, &sent, from, got.entries); err != nil {
 			return err
 		}
-		if !(full || r.woken()) || !time.Now().Before(over) {
+		if more := full || r.woken(); !more || !time.Now().Before(over) {
 			for sent.len() > 0 {
 				if err := r.await(ctx, &sent); err != nil {
 					return err
