@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -49,6 +50,22 @@ func (r *Reader) Read(ctx context.Context, after Place, through int64) (Batch, e
 	batch, err := r.read(ctx, after, through)
 	batch.At.Epoch = epoch
 	return batch, err
+}
+
+// holds reports whether the log has an event that was delivered. If it has the last of
+// some, it has those before. PostgreSQL may have lost what JetStream still delivers, and
+// have taken other events since: a view must not show what no longer happened. The zero
+// event, of whom nobody may see, counts as held.
+func (r *Reader) holds(ctx context.Context, e domain.Event) (bool, error) {
+	if e.Position == 0 {
+		return true, nil
+	}
+	one := NewReader(r.store, Filter{Org: r.filter.Org})
+	batch, err := one.read(ctx, Place{Position: e.Position - 1}, e.Position)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(batch.Events, func(found domain.Event) bool { return found.ID == e.ID }), nil
 }
 
 func (r *Reader) read(ctx context.Context, after Place, through int64) (Batch, error) {

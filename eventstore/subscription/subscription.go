@@ -8,7 +8,9 @@
 // It is the only way in which the program follows the log: projections, reactions,
 // the feed and the event streams all use it. JetStream is the fast way and the store
 // the sure one. A position that JetStream lacks is noticed at the message after it and
-// read from the store; with JetStream away everything is. So catching up and being
+// read from the store; with JetStream away everything is. Of each batch that JetStream
+// brings, the store is asked whether it has the last event, so that nobody follows what
+// PostgreSQL has lost. So catching up and being
 // live are one thing, without a seam between them.
 //
 // The caller keeps the place, because it is the caller who knows what has been done.
@@ -133,9 +135,17 @@ func New(options Options) *Subscription {
 func (s *Subscription) Next(ctx context.Context, after Place) (Batch, error) {
 	for {
 		s.open(ctx, after.Position)
-		if batch := s.fromFeed(after); batch.At != after {
-			s.behind, s.stalledSince = false, time.Time{}
-			return batch, nil
+		if batch, last := s.fromFeed(after); batch.At != after {
+			held, err := s.reader.holds(ctx, last)
+			if err != nil {
+				return Batch{}, err
+			}
+			if held {
+				s.behind, s.stalledSince = false, time.Time{}
+				return batch, nil
+			}
+			s.drop()
+			s.behind = true
 		}
 		if s.behind {
 			batch, err := s.fromStore(ctx, after)
@@ -150,16 +160,17 @@ func (s *Subscription) Next(ctx context.Context, after Place) (Batch, error) {
 	}
 }
 
-// fromFeed takes what is there, without waiting. It leaves out what is not the next
-// position of the same log; behind then says that there is something beyond.
-func (s *Subscription) fromFeed(after Place) Batch {
-	batch := Batch{At: after}
+// fromFeed takes what is there, without waiting, and says which event the store is to be
+// asked about. It leaves out what is not the next position of the same log; behind then
+// says that there is something beyond.
+func (s *Subscription) fromFeed(after Place) (batch Batch, last domain.Event) {
+	batch = Batch{At: after}
 	for count, size := 0, 0; count < MaxEvents && size < MaxBytes; {
 		next := batch.At.Position + 1
 		d := s.take()
 		switch {
 		case d == nil:
-			return batch
+			return batch, last
 		case d.position < next:
 			continue // delivered again, or read from the store already
 		case d.position > next || !d.readable || d.event.Epoch != after.Epoch:
@@ -169,16 +180,19 @@ func (s *Subscription) fromFeed(after Place) Batch {
 				s.pending = d
 			}
 			s.behind = true
-			return batch
+			return batch, last
 		}
 		if s.options.Filter.Wants(d.event) {
 			batch.Events = append(batch.Events, d.event)
+		}
+		if s.options.Filter.Org == "" || d.event.Org == s.options.Filter.Org {
+			last = d.event
 		}
 		batch.At.Position = next
 		size += d.size
 		count++
 	}
-	return batch
+	return batch, last
 }
 
 // take is the next delivery, nil when there is none now.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/semaphore"
 
@@ -13,13 +14,22 @@ import (
 // fed is a subscription whose feed holds the given messages.
 func fed(t *testing.T, deliveries ...delivery) *Subscription {
 	t.Helper()
-	f := &feed{deliveries: make(chan delivery, len(deliveries)), budget: semaphore.NewWeighted(feedBytes)}
+	f := &feed{
+		deliveries: make(chan delivery, len(deliveries)), budget: semaphore.NewWeighted(feedBytes),
+		consuming: unconsumed{}, stop: func() {},
+	}
 	for _, d := range deliveries {
 		require.True(t, f.budget.TryAcquire(int64(d.size)))
 		f.deliveries <- d
 	}
 	return &Subscription{feed: f}
 }
+
+// unconsumed is the consumer of a feed that is filled by hand.
+type unconsumed struct{ jetstream.ConsumeContext }
+
+// Stop has nothing to stop.
+func (unconsumed) Stop() {}
 
 var thisLog = uuid.MustParse("00000000-0000-4000-8000-000000000001")
 
@@ -35,20 +45,25 @@ func positions(events []domain.Event) []int64 {
 	return found
 }
 
+func taken(s *Subscription, after Place) []domain.Event {
+	batch, _ := s.fromFeed(after)
+	return batch.Events
+}
+
 func TestFeedIsTakenInOrderAndOnce(t *testing.T) {
 	t.Parallel()
 	s := fed(t, message(3), message(4), message(5), message(6), message(5), message(6), message(7))
-	require.Equal(t, []int64{5, 6, 7}, positions(s.fromFeed(Place{4, thisLog}).Events))
+	require.Equal(t, []int64{5, 6, 7}, positions(taken(s, Place{4, thisLog})))
 	require.False(t, s.behind)
 }
 
 func TestFeedWithAHoleAsksTheStore(t *testing.T) {
 	t.Parallel()
 	s := fed(t, message(1), message(4), message(5))
-	require.Equal(t, []int64{1}, positions(s.fromFeed(Place{0, thisLog}).Events))
+	require.Equal(t, []int64{1}, positions(taken(s, Place{0, thisLog})))
 	require.True(t, s.behind)
 	// Read from the store in the meantime: 2 and 3.
-	require.Equal(t, []int64{4, 5}, positions(s.fromFeed(Place{3, thisLog}).Events))
+	require.Equal(t, []int64{4, 5}, positions(taken(s, Place{3, thisLog})))
 }
 
 func TestFeedOfAnotherLogAsksTheStore(t *testing.T) {
@@ -56,14 +71,14 @@ func TestFeedOfAnotherLogAsksTheStore(t *testing.T) {
 	foreign := message(2)
 	foreign.event.Epoch = uuid.New()
 	s := fed(t, message(1), foreign, message(3))
-	require.Equal(t, []int64{1}, positions(s.fromFeed(Place{0, thisLog}).Events))
+	require.Equal(t, []int64{1}, positions(taken(s, Place{0, thisLog})))
 	require.True(t, s.behind)
 }
 
 func TestUnreadableMessageAsksTheStore(t *testing.T) {
 	t.Parallel()
 	s := fed(t, delivery{position: 1, size: 1}, message(2))
-	require.Empty(t, s.fromFeed(Place{0, thisLog}).Events)
+	require.Empty(t, taken(s, Place{0, thisLog}))
 	require.True(t, s.behind)
 }
 
@@ -74,12 +89,12 @@ func TestBatchIsBoundedInEventsAndBytes(t *testing.T) {
 		many = append(many, message(i+1))
 	}
 	s := fed(t, many...)
-	require.Len(t, s.fromFeed(Place{0, thisLog}).Events, MaxEvents)
-	require.Len(t, s.fromFeed(Place{MaxEvents, thisLog}).Events, 5)
+	require.Len(t, taken(s, Place{0, thisLog}), MaxEvents)
+	require.Len(t, taken(s, Place{MaxEvents, thisLog}), 5)
 
 	large := []delivery{message(1), message(2), message(3)}
 	for i := range large {
 		large[i].size = MaxBytes / 2
 	}
-	require.Len(t, fed(t, large...).fromFeed(Place{0, thisLog}).Events, 2)
+	require.Len(t, taken(fed(t, large...), Place{0, thisLog}), 2)
 }

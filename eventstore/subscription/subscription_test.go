@@ -228,6 +228,30 @@ func TestStreamAheadOfTheLogIsNotBelieved(t *testing.T) {
 	require.EqualValues(t, 10, r.at.Position)
 }
 
+// PostgreSQL has lost what was published, and taken other events under the same epoch,
+// before anybody has noticed.
+func TestWhatTheLogHasLostIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.appendSome(t, 3)
+	entries, err := l.relay.ReadLog(t.Context(), 0, 3)
+	require.NoError(t, err)
+	lost := make([]delivery, 5)
+	for i := range lost {
+		lost[i] = message(int64(i + 1))
+		lost[i].event.ID, lost[i].event.Epoch = uuid.New(), entries[0].Epoch
+	}
+	s := fed(t, lost...)
+	s.reader = NewReader(l.options.Store, Filter{})
+	batch, err := s.Next(t.Context(), Place{Epoch: entries[0].Epoch})
+	require.NoError(t, err)
+	require.Equal(t, Place{3, entries[0].Epoch}, batch.At)
+	require.Len(t, batch.Events, 3)
+	for i, e := range batch.Events {
+		require.Equal(t, entries[i].ID, e.ID)
+	}
+}
+
 func TestNextEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
