@@ -1,25 +1,18 @@
 package entity_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
-	"fmt"
-	"os"
-	"path/filepath"
-	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/domaintest"
 	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
-var update = flag.Bool("update", false, "write the golden files of the current schema versions")
+var events = domaintest.Events{
+	Kinds: entity.Kinds(), Folds: entity.Folds(), Stream: "entity:x", Samples: samples,
+}
 
-// samples has one or more payloads of every event type, with all fields set. What
-// stands in testdata/events was written by some version of this program and must
-// be read for ever: change a file only by adding a schema version.
 var samples = map[string][]domain.Payload{
 	"entity_type.defined": {entity.TypeDefined{
 		Name: "customer", Title: "Customer",
@@ -45,124 +38,6 @@ var samples = map[string][]domain.Payload{
 	"entity.restored": {entity.Restored{}},
 }
 
-func TestGoldenEvents(t *testing.T) {
-	kinds := map[string]domain.EventKind{}
-	for _, kind := range entity.Kinds() {
-		kinds[kind.Type] = kind
-		if len(samples[kind.Type]) == 0 {
-			t.Errorf("%s has no sample", kind.Type)
-		}
-		for i, payload := range samples[kind.Type] {
-			compareGolden(t, kind, goldenPath(kind.Type, kind.SchemaVersion, i), payload)
-		}
-	}
-	files, err := filepath.Glob("testdata/events/*.json")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden files: %v", err)
-	}
-	for _, file := range files {
-		decodeGolden(t, kinds, file)
-	}
-}
+func TestGoldenEvents(t *testing.T) { events.Golden(t) }
 
-// goldenPath is testdata/events/<type>.v<schema version>[.<n>].json.
-func goldenPath(eventType string, schemaVersion, i int) string {
-	suffix := ""
-	if i > 0 {
-		suffix = fmt.Sprintf(".%d", i+1)
-	}
-	return filepath.Join("testdata", "events", fmt.Sprintf("%s.v%d%s.json", eventType, schemaVersion, suffix))
-}
-
-// compareGolden holds what is written today against the file, and reads it back.
-func compareGolden(t *testing.T, kind domain.EventKind, path string, payload domain.Payload) {
-	t.Helper()
-	data, err := json.Marshal(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data = append(data, '\n')
-	if *update {
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	golden, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v; run the test with -update", err)
-	}
-	if !bytes.Equal(golden, data) {
-		t.Errorf("%s is written differently now:\n%swas:\n%sThe log holds events of this form: add a schema version with an upcaster.", kind.Type, data, golden)
-	}
-	back, err := kind.Decode(kind.SchemaVersion, golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(back, payload) {
-		t.Errorf("%s reads back as %#v, want %#v", path, back, payload)
-	}
-}
-
-// decodeGolden reads a file of any schema version.
-func decodeGolden(t *testing.T, kinds map[string]domain.EventKind, path string) {
-	t.Helper()
-	eventType, rest, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".json"), ".v")
-	var schemaVersion int
-	if _, err := fmt.Sscanf(rest, "%d", &schemaVersion); err != nil {
-		t.Fatalf("%s has no schema version in its name", path)
-	}
-	kind, known := kinds[eventType]
-	if !known {
-		t.Fatalf("%s: the event type is not known any more, but the log holds it", path)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload, err := kind.Decode(schemaVersion, data)
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-	// Folding must take it too.
-	for _, state := range entity.Folds() {
-		if state.Evolve(domain.Fact{Stream: "entity:x", Payload: payload}).Size() <= 0 {
-			t.Errorf("%s: a state without size", path)
-		}
-	}
-}
-
-// Any bytes, once decoded, fold, and are written and read back the same.
-func FuzzDecode(f *testing.F) {
-	for _, payloads := range samples {
-		for _, payload := range payloads {
-			data, err := json.Marshal(payload)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(data)
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, kind := range entity.Kinds() {
-			payload, err := kind.Decode(kind.SchemaVersion, data)
-			if err != nil {
-				continue
-			}
-			for _, state := range entity.Folds() {
-				fact := domain.Fact{Stream: "entity:x", Payload: payload}
-				state.Evolve(fact).Evolve(fact).Size()
-			}
-			written, err := json.Marshal(payload)
-			if err != nil {
-				t.Fatalf("%s: %v", kind.Type, err)
-			}
-			back, err := kind.Decode(kind.SchemaVersion, written)
-			if err != nil {
-				t.Fatalf("%s: written as %s: %v", kind.Type, written, err)
-			}
-			if again, err := json.Marshal(back); err != nil || !bytes.Equal(again, written) {
-				t.Fatalf("%s: %s became %s (%v)", kind.Type, written, again, err)
-			}
-		}
-	})
-}
+func FuzzDecode(f *testing.F) { events.FuzzDecode(f) }

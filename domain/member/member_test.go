@@ -1,10 +1,6 @@
 package member_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,35 +8,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/domaintest"
 	"github.com/reactdjango-hub/backend/domain/member"
 )
 
-var update = flag.Bool("update", false, "write the golden files of the current schema versions")
-
 func at(minute int) time.Time { return time.Date(2026, time.March, 1, 9, minute, 0, 0, time.UTC) }
 
-// What stands in testdata/events is read for ever: change it only by adding a schema
-// version.
 func TestGoldenEvents(t *testing.T) {
-	for path, payload := range map[string]member.Changed{
-		"testdata/events/member.changed.v1.json":   {Person: "p-17", Roles: []string{"approver", "editor"}, Groups: []string{"Einkauf/ü"}, IssuedAt: at(5)},
-		"testdata/events/member.changed.v1.2.json": {Person: "ana", Roles: []string{}, Groups: []string{}, IssuedAt: at(0)},
-	} {
-		written, err := json.Marshal(payload)
-		require.NoError(t, err)
-		written = append(written, '\n')
-		if *update {
-			require.NoError(t, os.WriteFile(path, written, 0o644))
-		}
-		golden, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.True(t, bytes.Equal(golden, written), "member.changed is written differently now: %s", written)
-		kind := member.Kinds()[0]
-		require.Equal(t, []any{"member.changed", 1}, []any{kind.Type, kind.SchemaVersion})
-		read, err := kind.Decode(1, golden)
-		require.NoError(t, err)
-		require.Equal(t, payload, read)
-	}
+	domaintest.Events{
+		Kinds: member.Kinds(), Folds: member.Folds(), Stream: "member:x",
+		Samples: map[string][]domain.Payload{"member.changed": {
+			member.Changed{Person: "p-17", Roles: []string{"approver", "editor"}, Groups: []string{"Einkauf/ü"}, IssuedAt: at(5)},
+			member.Changed{Person: "ana", Roles: []string{}, Groups: []string{}, IssuedAt: at(0)},
+		}},
+	}.Golden(t)
 }
 
 // see decides and folds.
