@@ -69,7 +69,7 @@ func compareGolden(t *testing.T, kind domain.EventKind, path string, payload dom
 	}
 	data = append(data, '\n')
 	if *update {
-		if err := os.WriteFile(path, data, 0o644); err != nil {
+		if err := os.WriteFile(path, data, 0o644); err != nil { //nolint:gosec // a file of the tree, for all to read
 			t.Fatal(err)
 		}
 	}
