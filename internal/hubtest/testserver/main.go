@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -49,16 +48,16 @@ func run(arguments []string) (code int, err error) {
 	command := exec.Command(arguments[0], arguments[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	command.Env = append(os.Environ(), hubtest.DatabaseVariable+"="+server.URL())
-	// A group of its own, so that all it started can be reached at once.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := command.Start(); err != nil {
-		return 1, err
-	}
-	dismiss, err := guard(command.Process.Pid)
+	// The guard is there before the command is: nothing runs that nobody would end.
+	group, dismiss, err := guard()
 	if err != nil {
 		return 1, err
 	}
 	defer dismiss()
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+	if err := command.Start(); err != nil {
+		return 1, err
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
 	ticker := time.NewTicker(parentInterval)
@@ -68,32 +67,42 @@ func run(arguments []string) (code int, err error) {
 		case err := <-ended:
 			return exitCode(err)
 		case received := <-signals:
-			_ = syscall.Kill(-command.Process.Pid, received.(syscall.Signal))
+			_ = syscall.Kill(-group, received.(syscall.Signal))
 		case <-ticker.C:
 			if os.Getppid() != parent {
-				_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
+				_ = syscall.Kill(-group, syscall.SIGKILL)
 			}
 		}
 	}
 }
 
-// guard has a process group killed should we be killed ourselves: a program of
-// its own waits for its input to end, which it does with us.
-func guard(group int) (dismiss func(), err error) {
-	waiter := exec.Command("/bin/sh", "-c", `read -r _; kill -KILL "-$0"`, strconv.Itoa(group))
-	waiter.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	input, err := waiter.StdinPipe()
+// guard makes a process group for the command and all that it starts, and has it
+// killed should we be killed ourselves: the group's leader waits for its input to
+// end, which it does with us. Of signals passed on to the group it takes none.
+func guard() (group int, dismiss func(), err error) {
+	leader := exec.Command("/bin/sh", "-c", `trap "" INT TERM HUP; echo; read -r _; kill -KILL 0`)
+	leader.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	input, err := leader.StdinPipe()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	if err := waiter.Start(); err != nil {
-		return nil, err
+	output, err := leader.StdoutPipe()
+	if err != nil {
+		return 0, nil, err
 	}
-	return func() {
-		_ = waiter.Process.Kill() // before its input ends: the group's number may be another's by now
-		_ = waiter.Wait()
+	if err := leader.Start(); err != nil {
+		return 0, nil, err
+	}
+	dismiss = func() {
+		_ = leader.Process.Kill() // before its input ends, which would take what the command left running
+		_ = leader.Wait()
 		_ = input.Close()
-	}, nil
+	}
+	if _, err := output.Read(make([]byte, 1)); err != nil {
+		dismiss()
+		return 0, nil, fmt.Errorf("the guard of the process group does not start: %w", err)
+	}
+	return leader.Process.Pid, dismiss, nil
 }
 
 // exitCode is the command's own; of one that a signal ended, as shells tell it.
