@@ -36,6 +36,9 @@ func (e *exchange) readBody(r *http.Request) error {
 	if e.route.Kind != command && e.route.Kind != operator {
 		return nil
 	}
+	if err := e.checkEncoding(r.Header["Content-Encoding"]); err != nil {
+		return err
+	}
 	raw, err := readAll(r)
 	if err != nil {
 		return err
@@ -46,9 +49,11 @@ func (e *exchange) readBody(r *http.Request) error {
 		r.Body = http.NoBody
 		return emptyBody(raw)
 	}
-	if err := e.checkMedia(r.Header.Get("Content-Type")); err != nil {
+	if err := e.checkMedia(r.Header["Content-Type"]); err != nil {
 		return err
 	}
+	// huma chooses its decoder by this text as it stands, in whatever case.
+	r.Header.Set("Content-Type", "application/json")
 	if len(raw) == 0 {
 		return problem.New(problem.Malformed, "invalid_json", "The body is empty; send a JSON object.")
 	}
@@ -63,7 +68,7 @@ func (e *exchange) readBody(r *http.Request) error {
 // would close the connection under the answer that says why.
 func readAll(r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBodyBytes {
-		return nil, bodyTooLarge(r)
+		return nil, bodyTooLarge()
 	}
 	if r.ContentLength == 0 || r.Body == nil {
 		return nil, nil
@@ -76,19 +81,24 @@ func readAll(r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, problem.New(problem.Malformed, "body_incomplete", "The body ended before all of it had arrived.")
 	case read > maxBodyBytes:
-		return nil, bodyTooLarge(r)
+		return nil, bodyTooLarge()
 	}
 	return buffer.Bytes(), nil
 }
 
-// bodyTooLarge reads on before it refuses, within a limit: many clients look for an
-// answer only after they have sent everything, and would otherwise see nothing but a
-// connection that breaks. One that asked first (Expect) is not waiting for that.
-func bodyTooLarge(r *http.Request) error {
-	if r.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.Body, maxDrainBytes) // the refusal stands either way
-	}
+func bodyTooLarge() error {
 	return problem.New(problem.TooLarge, "body_too_large", "The body is larger than %d bytes.", maxBodyBytes)
+}
+
+// drain reads, within a limit, what is left of the body of a request that is refused:
+// many clients look for an answer only after they have sent everything, and would
+// otherwise see nothing but a connection that breaks. One that asked first (Expect)
+// is not waiting for that.
+func drain(r *http.Request) {
+	if r.ContentLength == 0 || r.Body == nil || r.Header.Get("Expect") != "" {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, maxDrainBytes) // the refusal stands either way
 }
 
 // emptyBody accepts what clients send with a request that has no input: nothing,
@@ -106,18 +116,33 @@ func emptyBody(raw []byte) error {
 
 // checkMedia checks Content-Type. A body without one is taken as JSON (RFC 9110
 // §8.3 lets the recipient decide), which is what curl users and old clients need.
-func (e *exchange) checkMedia(contentType string) error {
+func (e *exchange) checkMedia(lines []string) error {
 	allowed := e.route.Media
 	if len(allowed) == 0 {
 		allowed = jsonMedia
 	}
-	if contentType == "" || slices.Contains(allowed, contentType) {
+	if len(lines) == 0 || len(lines) == 1 && (lines[0] == "" || slices.Contains(allowed, lines[0])) {
 		return nil
 	}
-	media, parameters, err := mime.ParseMediaType(contentType)
+	media, parameters, err := mime.ParseMediaType(lines[0])
 	charset, hasCharset := parameters["charset"]
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || !slices.Contains(allowed, media) || hasCharset && !strings.EqualFold(charset, "utf-8") {
+	if len(lines) > 1 || err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || !slices.Contains(allowed, media) || hasCharset && !strings.EqualFold(charset, "utf-8") {
 		return problem.New(problem.UnsupportedMedia, "unsupported_media_type", "The body must be %s in UTF-8.", strings.Join(allowed, " or "))
+	}
+	return nil
+}
+
+// checkEncoding takes bodies only as they are: a compressed one could be a thousand
+// times larger than what arrived, and those of commands are small.
+// Problem: unsupported_content_encoding.
+func (e *exchange) checkEncoding(lines []string) error {
+	for _, line := range lines {
+		for coding := range strings.SplitSeq(line, ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+				e.Header().Set("Accept-Encoding", "identity") // RFC 9110 §15.5.16
+				return problem.New(problem.UnsupportedMedia, "unsupported_content_encoding", "The body must not be compressed. Send it without Content-Encoding.")
+			}
+		}
 	}
 	return nil
 }

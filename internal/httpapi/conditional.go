@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,26 @@ type precondition struct {
 	version *int64
 	// existing asks that the resource exists, whatever its version ("*").
 	existing bool
+	// absent asks that it does not exist: If-None-Match: *.
+	absent bool
+}
+
+// preconditionOf reads If-Match and If-None-Match of a write.
+// Problems: invalid_if_match, invalid_if_none_match.
+func preconditionOf(header http.Header) (precondition, error) {
+	condition, err := parseIfMatch(header["If-Match"])
+	if err != nil {
+		return precondition{}, err
+	}
+	switch lines := header["If-None-Match"]; {
+	case len(lines) == 0:
+	case len(lines) == 1 && strings.Trim(lines[0], " \t") == "*":
+		condition.absent = true
+	default:
+		return precondition{}, problem.New(problem.Malformed, "invalid_if_none_match", "The If-None-Match header cannot be used with a write.").
+			With(problem.Field{Location: "header.If-None-Match", Message: "can only be *, for a resource that does not exist yet"})
+	}
+	return condition, nil
 }
 
 // parseIfMatch reads the lines of If-Match: "*" or one entity tag.
@@ -62,8 +83,8 @@ func invalidIfMatch(message string) error {
 // of its entity tags is the current one, compared weakly (RFC 9110 §13.1.2). What
 // cannot be read matches nothing, because sending the answer is always right.
 func matchesNone(lines []string, current string) bool {
-	value := strings.TrimSpace(strings.Join(lines, ","))
-	if value == "*" {
+	value := strings.TrimLeft(strings.Join(lines, ","), ", \t") // a list may have empty elements
+	if strings.TrimRight(value, " \t") == "*" {
 		return false
 	}
 	for value != "" {

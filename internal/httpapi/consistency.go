@@ -40,19 +40,17 @@ type freshness struct {
 }
 
 // freshnessOf reads Hub-Min-Position, Hub-Epoch and Prefer: wait.
-// Problems: invalid_min_position.
+// Problem: invalid_min_position.
 func freshnessOf(header http.Header) (freshness, error) {
 	asked := freshness{epoch: header.Get("Hub-Epoch"), wait: preferredWait(header["Prefer"])}
-	text := header.Get("Hub-Min-Position")
-	if text == "" {
-		return asked, nil
+	if lines := header["Hub-Min-Position"]; len(lines) > 0 {
+		position, err := strconv.ParseUint(lines[0], 10, 63) // takes no sign
+		if len(lines) > 1 || err != nil {
+			return freshness{}, problem.New(problem.Malformed, "invalid_min_position", "The Hub-Min-Position header cannot be read.").
+				With(problem.Field{Location: "header.Hub-Min-Position", Message: "must be a position, an integer of at least 0, given once"})
+		}
+		asked.minPosition = int64(position)
 	}
-	position, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || position < 0 {
-		return freshness{}, problem.New(problem.Malformed, "invalid_min_position", "The Hub-Min-Position header cannot be read.").
-			With(problem.Field{Location: "header.Hub-Min-Position", Message: "must be a position: an integer of at least 0"})
-	}
-	asked.minPosition = position
 	return asked, nil
 }
 

@@ -21,6 +21,7 @@ var (
 	commandParameters = []*huma.Param{
 		headerParameter("Idempotency-Key", "Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.", "5c1fd3f0-import-row-17"),
 		headerParameter("If-Match", "Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.", `"3"`),
+		ifNoneMatchHeader,
 		headerParameter("Hub-Reason", "Why; kept with the events. At most 500 characters.", "Customer called"),
 		preferHeader,
 		requestIDHeader,
@@ -33,11 +34,12 @@ var (
 		headerParameter("Hub-Min-Position", "Wait until the answer includes this position.", "4711"),
 		preferHeader,
 		headerParameter("Hub-Epoch", "The log that Hub-Min-Position belongs to, as a read answered it.", "0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11"),
-		headerParameter("If-None-Match", "Answer 304 while the entity tag is still one of these.", `"3"`),
+		ifNoneMatchHeader,
 		requestIDHeader,
 	}
-	preferHeader    = headerParameter("Prefer", "With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.", "return=representation")
-	requestIDHeader = headerParameter("X-Request-Id", "Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.", "web-4f1a")
+	ifNoneMatchHeader = headerParameter("If-None-Match", "With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.", `"3"`)
+	preferHeader      = headerParameter("Prefer", "With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.", "return=representation")
+	requestIDHeader   = headerParameter("X-Request-Id", "Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.", "web-4f1a")
 )
 
 func headerParameter(name, description, example string) *huma.Param {

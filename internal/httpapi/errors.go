@@ -152,6 +152,7 @@ func (e *exchange) fail(err error) {
 	if e.status != 0 {
 		return // the answer has begun; there is nothing left to say it with
 	}
+	drain(e.request)
 	body, err := json.Marshal(answer)
 	if err != nil {
 		e.log.ErrorContext(e.request.Context(), "problem not written", "request_id", e.requestID, "error", err)

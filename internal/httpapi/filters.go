@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,8 +19,9 @@ import (
 // brackets is written with [eq] behind it.
 func filterName(parameter string) (field, operator string) {
 	if inner, found := strings.CutSuffix(parameter, "]"); found {
-		if at := strings.LastIndexByte(inner, '['); at > 0 && at+1 < len(inner) {
-			return inner[:at], inner[at+1:]
+		if at := strings.LastIndexByte(inner, '['); at > 0 {
+			// attr.a[] of other conventions compares by what does not exist here.
+			return inner[:at], cmp.Or(inner[at+1:], "[]")
 		}
 	}
 	return parameter, ""

@@ -21,16 +21,15 @@ type Me struct {
 	Expires     time.Time             `json:"expires_at" doc:"When the token expires."`
 }
 
-type meOutput struct {
-	Vary string `header:"Vary" hidden:"true"`
-	Body Me
-}
+type meOutput struct{ Body Me }
 
 func (a *API) getMe(ctx context.Context, _ *struct{}) (*meOutput, error) {
-	c := exchangeOf(ctx).caller
+	e := exchangeOf(ctx)
+	e.Header().Add("Vary", "Authorization")
+	c := e.caller
 	me := Me{
 		Sub: c.Sub, Person: c.Person, Name: c.Name, Email: c.Email, Org: c.Org, MFA: c.MFA, Expires: c.Expires.UTC(),
 		Roles: append([]string{}, c.Roles...), Groups: append([]string{}, c.Groups...), Permissions: commands.Held(c.Roles),
 	}
-	return &meOutput{Vary: "Authorization", Body: me}, nil
+	return &meOutput{Body: me}, nil
 }

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -288,28 +291,47 @@ func FuzzHandler(f *testing.F) {
 }
 
 // Many clients read an answer only when they have sent everything.
-func TestARefusalForSizeReachesTheClient(t *testing.T) {
+func TestARefusalReachesWhoSendsEverythingFirst(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, func(o *Options) { o.AllowedHosts = []string{"*"} })
 	server := httptest.NewServer(e.handler)
 	t.Cleanup(server.Close)
-	for _, known := range []bool{true, false} {
-		var body io.Reader = strings.NewReader(strings.Repeat(" ", 8<<20))
-		if !known {
-			body = io.MultiReader(body)
+	length := "Content-Length: " + strconv.Itoa(8<<20) + "\r\n"
+	chunked := "Transfer-Encoding: chunked\r\n"
+	admin := "Authorization: Bearer " + e.admin + "\r\n"
+	body := strings.Repeat(" ", 8<<20)
+	for _, test := range []struct {
+		request, headers string
+		status           int
+	}{
+		{"POST /api/v1/entities", admin + length, 413},
+		{"POST /api/v1/entities", admin + chunked, 413},
+		{"POST /api/v1/entities", length, 401},
+		{"POST /api/v1/nothing", length, 404},
+		{"PUT /api/v1/entities", chunked, 405},
+		{"POST /api/v1/entities?x=1", admin + length, 422},
+	} {
+		sent := body
+		if strings.Contains(test.headers, chunked) {
+			sent = "800000\r\n" + body + "\r\n0\r\n\r\n"
 		}
-		r, err := http.NewRequest(http.MethodPost, server.URL+"/api/v1/entities", body)
+		connection, err := net.Dial("tcp", server.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set("Authorization", "Bearer "+e.admin)
-		answer, err := http.DefaultClient.Do(r)
+		t.Cleanup(func() { _ = connection.Close() })
+		if _, err := io.WriteString(connection, test.request+" HTTP/1.1\r\nHost: hub.test\r\nContent-Type: application/json\r\n"+test.headers+"\r\n"+sent); err != nil {
+			t.Errorf("%s: %v", test.request, err)
+			continue
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v", test.request, err)
+			continue
 		}
 		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusRequestEntityTooLarge {
-			t.Errorf("length known: %v: status %d", known, answer.StatusCode)
+		if answer.StatusCode != test.status {
+			t.Errorf("%s: status %d, want %d", test.request, answer.StatusCode, test.status)
 		}
 	}
 }

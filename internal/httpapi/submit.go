@@ -149,8 +149,8 @@ func dryRun(query url.Values) (bool, error) {
 }
 
 // submission reads the headers of a write.
-// Problems: invalid_idempotency_key, invalid_if_match, invalid_reason, and
-// invalid_request for dry_run.
+// Problems: invalid_idempotency_key, invalid_if_match, invalid_if_none_match,
+// invalid_reason, and invalid_request for dry_run.
 func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submission, error) {
 	var none commands.Submission
 	header := e.request.Header
@@ -158,7 +158,7 @@ func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submissi
 	if err != nil {
 		return none, err
 	}
-	condition, err := parseIfMatch(header["If-Match"])
+	condition, err := preconditionOf(header)
 	if err != nil {
 		return none, err
 	}
@@ -172,6 +172,9 @@ func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submissi
 	}
 	if condition.existing {
 		decider = existing{decider}
+	}
+	if condition.absent {
+		decider = absent{decider}
 	}
 	submission := commands.Submission{
 		Decider: decider,
@@ -195,6 +198,20 @@ func (x existing) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error
 	decision, err := x.Decider.Decide(r, m)
 	if err == nil && decision.Created {
 		return domain.Decision{}, problem.New(problem.Stale, "version_conflict", "If-Match: * asks for a resource that exists, and this one does not.")
+	}
+	return decision, err
+}
+
+// absent is a command that may only make what is not there: If-None-Match: *.
+type absent struct{ domain.Decider }
+
+// Decide refuses what would not create the resource.
+func (x absent) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	decision, err := x.Decider.Decide(r, m)
+	if err == nil && !decision.Created {
+		stale := problem.StaleVersion(r.Version(decision.Stream))
+		stale.Detail = "If-None-Match: * asks for a resource that does not exist yet, and this one does."
+		return domain.Decision{}, stale
 	}
 	return decision, err
 }

@@ -2141,7 +2141,7 @@ export interface components {
          */
         "If-Match": string;
         /**
-         * @description Answer 304 while the entity tag is still one of these.
+         * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
          * @example "3"
          */
         "If-None-Match": string;
@@ -2254,7 +2254,7 @@ export interface operations {
                  */
                 "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
                 /**
-                 * @description Answer 304 while the entity tag is still one of these.
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
                  * @example "3"
                  */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
@@ -2340,6 +2340,11 @@ export interface operations {
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
                 /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
@@ -2471,7 +2476,7 @@ export interface operations {
                  */
                 "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
                 /**
-                 * @description Answer 304 while the entity tag is still one of these.
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
                  * @example "3"
                  */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
@@ -2557,6 +2562,11 @@ export interface operations {
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
                 /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
                  */
@@ -2639,6 +2649,11 @@ export interface operations {
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
                 /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
@@ -2750,6 +2765,11 @@ export interface operations {
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
                 /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
                  */
@@ -2832,6 +2852,11 @@ export interface operations {
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
                 /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
@@ -2925,7 +2950,7 @@ export interface operations {
                  */
                 "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
                 /**
-                 * @description Answer 304 while the entity tag is still one of these.
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
                  * @example "3"
                  */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
@@ -3020,7 +3045,7 @@ export interface operations {
                  */
                 "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
                 /**
-                 * @description Answer 304 while the entity tag is still one of these.
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
                  * @example "3"
                  */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
@@ -3108,6 +3133,11 @@ export interface operations {
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
                 /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
@@ -3383,7 +3413,7 @@ export interface operations {
                  */
                 "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
                 /**
-                 * @description Answer 304 while the entity tag is still one of these.
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
                  * @example "3"
                  */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
@@ -3959,7 +3989,7 @@ export interface operations {
                  */
                 "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
                 /**
-                 * @description Answer 304 while the entity tag is still one of these.
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
                  * @example "3"
                  */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
@@ -4031,6 +4061,11 @@ export interface operations {
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
                 /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
