@@ -66,8 +66,11 @@ func TestRebuildUnderWritesEqualsTheLiveView(t *testing.T) {
 	close(done)
 	wait.Wait()
 	h.reaches(t, last)
-	require.Equal(t, "entities_v1_6", h.view(t).Schema)
-	require.Equal(t, []string{"entities_v1_5", "entities_v1_6"}, h.schemas(t), "the live one and the one before it")
+	// On a slow machine a lease is lost and a build is begun again, under a new name.
+	live, schemas := h.view(t).Schema, h.schemas(t)
+	require.Len(t, schemas, 2, "the live one and the one before it")
+	require.Contains(t, schemas, live)
+	require.NotContains(t, schemas, "entities_v1")
 	h.checkAgainstRebuild(t)
 }
 
