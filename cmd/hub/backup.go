@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -31,7 +30,7 @@ func newBackup() *cobra.Command {
 				}
 				var summary archive.Summary
 				err := writeWhole(args[0], func(to io.Writer) (err error) {
-					summary, err = archive.Backup(cmd.Context(), conn, to, "hub "+version, watchEvents(out))
+					summary, err = archive.Backup(cmd.Context(), conn, to, "hub "+version, watchProgress(out, "events"))
 					return err
 				})
 				if err == nil {
@@ -55,7 +54,7 @@ func newRestore() *cobra.Command {
 				return err
 			}
 			defer from.Close()
-			progress := watchEvents(cmd.OutOrStdout())
+			progress := watchProgress(cmd.OutOrStdout(), "events")
 			if verify {
 				summary, err := archive.Verify(from, progress)
 				if err == nil {
@@ -74,27 +73,6 @@ func newRestore() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&verify, "verify-only", false, "check the file and touch no database")
 	return cmd
-}
-
-// watchEvents shows how far it is, at most once a second and at the end: in one place on a
-// terminal, elsewhere a line each.
-func watchEvents(w io.Writer) archive.Progress {
-	begin, end := "", "\n"
-	if isTerminal(w) {
-		begin, end = "\r", "\x1b[K"
-	}
-	var last time.Time
-	return func(done, total int64) {
-		now := time.Now()
-		if done < total && now.Sub(last) < time.Second {
-			return
-		}
-		last = now
-		fmt.Fprintf(w, "%s%d of %d events%s", begin, done, total, end)
-		if done >= total && begin != "" {
-			fmt.Fprintln(w)
-		}
-	}
 }
 
 func say(out io.Writer, what string, s archive.Summary) {

@@ -28,6 +28,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/internal/lease"
 	"github.com/reactdjango-hub/backend/internal/ratelimit"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
@@ -63,8 +64,10 @@ type system struct {
 	// dev is hub dev, which shows on one address what services keep apart.
 	dev    bool
 	secret []byte
-	nats   *nats.Conn
-	log    *slog.Logger
+	// masters are the master keys that follow from the secret.
+	masters *keyring.Masters
+	nats    *nats.Conn
+	log     *slog.Logger
 	// level is that of log; operators change it while the process runs.
 	level   *slog.LevelVar
 	metrics *telemetry.Registry
@@ -125,7 +128,10 @@ func (s *system) accessLevel() slog.Level {
 func (s *system) runs(role config.Role) bool { return slices.Contains(s.roles, role) }
 
 // start brings up the roles of s.roles. On an error the caller still calls close.
-func (s *system) start(ctx context.Context) error {
+func (s *system) start(ctx context.Context) (err error) {
+	if s.masters, err = mastersOf(s.cfg, s.secret); err != nil {
+		return err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	appended, viewed := eventstore.NewSignal(), func() {}
@@ -177,7 +183,6 @@ func (s *system) start(ctx context.Context) error {
 			}
 		}
 	}
-	var err error
 	if s.api, err = httpapi.New(options); err != nil {
 		return err
 	}
@@ -225,6 +230,9 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 	store := eventstore.New(pool)
 	s.store = store
 	if err := store.EnsurePartitions(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := s.keys(ctx, pool, false); err != nil {
 		return nil, err
 	}
 	s.work(background, "receipts", eventstore.NewPurge(store, s.log, s.metrics).Run)

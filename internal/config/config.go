@@ -126,6 +126,8 @@ type Config struct {
 
 	// SecretKey is empty when it is to be generated: see EnsureSecret.
 	SecretKey Secret
+	// SecretKeyPrevious is known beside it while keys are rotated.
+	SecretKeyPrevious Secret
 
 	// RateLimit is how many requests a caller has in a minute, or RateLimitOff.
 	RateLimit int

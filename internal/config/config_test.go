@@ -199,7 +199,7 @@ func TestUnfinishedFeaturesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"HUB_WEBHOOK_ALLOW", "COMMUNICATION_SERVICE_URL", "WORKFLOW_SERVICE_URL",
-		"SECRET_KEY_PREVIOUS", "HUB_SIGNING_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT",
+		"HUB_SIGNING_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT",
 	} {
 		message := faults(t, config.Dev(), name+"=hunter2")[name]
 		if !strings.Contains(message, "not supported by this version") || strings.Contains(message, "hunter2") {
@@ -243,6 +243,16 @@ func TestSecretKeyOfProduction(t *testing.T) {
 			}
 			load(t, mode, production("DEBUG=true", "SECRET_KEY="+weak)...)
 		}
+	}
+}
+
+func TestSecretKeyPrevious(t *testing.T) {
+	t.Parallel()
+	if got := load(t, config.Serve(config.Relay), production("SECRET_KEY_PREVIOUS=older")...).SecretKeyPrevious; got.Reveal() != "older" {
+		t.Errorf("%q", got.Reveal())
+	}
+	if message := faults(t, config.Serve(config.Relay), production("SECRET_KEY_PREVIOUS="+goodKey)...)["SECRET_KEY_PREVIOUS"]; message == "" || strings.Contains(message, goodKey) {
+		t.Errorf("%q", message)
 	}
 }
 

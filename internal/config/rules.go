@@ -56,6 +56,9 @@ func (l *loader) describeDerived(name, value string) {
 // checkTogether holds the rules that need more than one variable.
 func (l *loader) checkTogether() {
 	l.checkTLS()
+	if previous := l.config.SecretKeyPrevious; previous != "" && previous == l.config.SecretKey {
+		l.faultf("SECRET_KEY_PREVIOUS", "is the same as SECRET_KEY: unset it")
+	}
 	switch l.mode.kind {
 	case modeServe:
 		l.requireServices()

@@ -63,6 +63,12 @@ func EnsureSecret(dataDir string) ([]byte, error) {
 	return secret, nil
 }
 
+// FindSecret is EnsureSecret for a tool, which must not make one up: fs.ErrNotExist when
+// there is none.
+func FindSecret(dataDir string) ([]byte, error) {
+	return secretfile.Read(filepath.Join(dataDir, "keys", "secret_key"))
+}
+
 // DeriveKey makes the 32-byte key for one purpose from the secret, by HKDF-SHA256
 // (RFC 5869), so that no two uses share a key and none leads back to the secret.
 func DeriveKey(secret []byte, purpose string) []byte {

@@ -48,7 +48,7 @@ func variables() []variable {
 		{name: "COMMUNICATION_SERVICE_URL", meaning: "outbound messages"},
 		{name: "WORKFLOW_SERVICE_URL", meaning: "outbound workflow triggers"},
 		{name: "SECRET_KEY", meaning: "the secret that keys are derived from", secret: true, set: func(c *Config, value string) error { c.SecretKey = Secret(value); return nil }},
-		{name: "SECRET_KEY_PREVIOUS", meaning: "the secret before the last rotation", secret: true},
+		{name: "SECRET_KEY_PREVIOUS", meaning: "another secret that keys may be wrapped by, while they are rotated", secret: true, set: func(c *Config, value string) error { c.SecretKeyPrevious = Secret(value); return nil }},
 		{name: "HUB_SIGNING_KEY", meaning: "signs audit checkpoints", secret: true},
 		{name: "ALLOWED_HOSTS", meaning: "host names that requests may name", set: setAllowedHosts, fallback: "localhost,127.0.0.1,backend"},
 		{name: "CORS_ALLOWED_ORIGINS", meaning: "web pages that may call", set: setOrigins, fallback: "http://localhost:5173,http://127.0.0.1:5173,http://localhost:3000,http://127.0.0.1:3000"},

@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/secretfile": {},
 	"internal/ratelimit":  {},
 	"internal/strictjson": {"domain"},
+	"internal/keyring":    {},
 	"internal/lease":      {},
 	"internal/telemetry":  {},
 	"internal/local":      {},
@@ -104,11 +105,12 @@ var homes = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema/v6": {"domain/entity"},
 	"github.com/prometheus/client_golang":      {"internal/telemetry"},
 	"github.com/spf13/cobra":                   {"cmd/hub"},
+	"github.com/tink-crypto/tink-go/v2":        {"internal/keyring"},
 	"github.com/nats-io/nats-server/v2":        {"internal/local"},
 	// JSON that refuses what encoding/json lets through: duplicate names, bad UTF-8.
 	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity"},
 	// cmd/hub opens the pools and hands them on.
-	"github.com/jackc/pgx/v5":          {"eventstore", "projections", "reactions", "readmodels", "migrations", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
+	"github.com/jackc/pgx/v5":          {"eventstore", "projections", "reactions", "readmodels", "migrations", "internal/keyring", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
 	"github.com/nats-io/nats.go":       {"eventstore/relay", "eventstore/subscription", "projections", "reactions", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
 	"golang.org/x/sync":                {"eventstore/subscription", "reactions", "cmd/hub"},
 	"github.com/redis/go-redis/v9":     {"internal/ratelimit"},

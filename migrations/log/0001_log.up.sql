@@ -17,7 +17,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['hub_log', 'hub_purge', 'hub_snapshots', 'hub_command', 'hub_relay', 'hub_projector', 'hub_query'] LOOP
+  FOREACH name IN ARRAY ARRAY['hub_log', 'hub_purge', 'hub_snapshots', 'hub_keys', 'hub_command', 'hub_relay', 'hub_projector', 'hub_query'] LOOP
     BEGIN
       EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS', name);
     EXCEPTION WHEN duplicate_object OR unique_violation THEN
@@ -848,6 +848,184 @@ $$;
 ALTER FUNCTION save_snapshots OWNER TO hub_snapshots;
 REVOKE EXECUTE ON FUNCTION load_snapshots, save_snapshots FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION load_snapshots, save_snapshots TO hub_command;
+
+-- Keys -------------------------------------------------------------------------
+
+-- What opens sealed values, in a schema and with an owner of its own, so that a backup
+-- of the log has none of it and whoever reads the log cannot read it. All keys are
+-- wrapped by the master key, which no database has. internal/keyring uses these tables.
+CREATE SCHEMA hub_keys AUTHORIZATION hub_keys;
+GRANT USAGE ON SCHEMA hub_keys TO hub_command, hub_projector, hub_query;
+
+SET ROLE hub_keys;
+
+-- The master keys that keys are wrapped by, by their fingerprints: a process that lacks
+-- one has another SECRET_KEY, and must not begin.
+CREATE TABLE hub_keys.masters (id text NOT NULL PRIMARY KEY);
+
+-- A random key for each data subject. An erased one leaves its row, so that the subject
+-- never gets another key and a backup that is restored does not bring the old one back.
+CREATE TABLE hub_keys.subject_keys (
+  org        text COLLATE "C" NOT NULL,
+  subject    text COLLATE "C" NOT NULL,
+  wrapped    bytea CHECK (octet_length(wrapped) <= 1024),
+  master     text,
+  created_at timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  erased_at  timestamptz,
+  PRIMARY KEY (org, subject),
+  CHECK ((wrapped IS NULL) = (erased_at IS NOT NULL) AND (wrapped IS NULL) = (master IS NULL))
+);
+
+-- The secrets of an organisation that are of no subject, as the one of its keyed hashes.
+CREATE TABLE hub_keys.secrets (
+  org        text COLLATE "C" NOT NULL,
+  name       text COLLATE "C" NOT NULL,
+  wrapped    bytea            NOT NULL CHECK (octet_length(wrapped) <= 1024),
+  master     text             NOT NULL,
+  created_at timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (org, name)
+);
+
+-- What stands for a personal name in a tag, by the keyed hash of the name.
+CREATE TABLE hub_keys.tokens (
+  org   text COLLATE "C" NOT NULL,
+  hash  bytea            NOT NULL CHECK (octet_length(hash) = 32),
+  token uuid             NOT NULL,
+  PRIMARY KEY (org, hash),
+  UNIQUE (org, token)
+);
+
+ALTER TABLE hub_keys.masters      ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE hub_keys.subject_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE hub_keys.secrets      ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE hub_keys.tokens       ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY keeps ON hub_keys.masters      TO hub_keys USING (true) WITH CHECK (true);
+CREATE POLICY keeps ON hub_keys.subject_keys TO hub_keys USING (true) WITH CHECK (true);
+CREATE POLICY keeps ON hub_keys.secrets      TO hub_keys USING (true) WITH CHECK (true);
+CREATE POLICY keeps ON hub_keys.tokens       TO hub_keys USING (true) WITH CHECK (true);
+
+-- A key may be wrapped anew or erased, once; nothing else of it changes, and no row goes.
+CREATE FUNCTION hub_keys.refuse_change() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND (NEW.org, NEW.subject, NEW.created_at) = (OLD.org, OLD.subject, OLD.created_at)
+     AND (OLD.erased_at IS NULL OR NEW.erased_at = OLD.erased_at) THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'keys are wrapped anew or erased, and nothing else: % on % is refused', TG_OP, TG_TABLE_NAME
+    USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER kept BEFORE UPDATE OR DELETE ON hub_keys.subject_keys FOR EACH ROW EXECUTE FUNCTION hub_keys.refuse_change();
+CREATE TRIGGER not_truncated BEFORE TRUNCATE ON hub_keys.subject_keys FOR EACH STATEMENT EXECUTE FUNCTION hub_keys.refuse_change();
+ALTER TABLE hub_keys.subject_keys ENABLE ALWAYS TRIGGER kept;
+ALTER TABLE hub_keys.subject_keys ENABLE ALWAYS TRIGGER not_truncated;
+
+-- The keys of the given subjects, with the number of the subject; of an erased one all
+-- else is null.
+CREATE FUNCTION hub_keys.load_keys(orgs text[], subjects text[])
+RETURNS TABLE (n integer, wrapped bytea, master text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT w.n::integer, k.wrapped, k.master
+    FROM unnest(orgs, subjects) WITH ORDINALITY AS w(org, subject, n)
+   CROSS JOIN LATERAL (SELECT * FROM hub_keys.subject_keys s WHERE s.org = w.org AND s.subject = w.subject OFFSET 0) k;
+END
+$$;
+
+-- The same for the organisation that this transaction is for, and for no other.
+CREATE FUNCTION hub_keys.load_own_keys(subjects text[])
+RETURNS TABLE (n integer, wrapped bytea, master text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT k.n, k.wrapped, k.master
+    FROM hub_keys.load_keys(array_fill(current_setting('hub.org'), ARRAY[cardinality(subjects)]), subjects) k;
+END
+$$;
+
+-- Keeps new keys and tokens, in the transaction of the events that use them first.
+-- Should another have been first, all of it is taken back (HK001).
+CREATE FUNCTION hub_keys.keep(k_org text[], k_subject text[], k_wrapped bytea[], k_master text[],
+                              t_org text[], t_hash bytea[], t_token uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+  kept bigint;
+BEGIN
+  INSERT INTO hub_keys.masters SELECT DISTINCT m.id FROM unnest(k_master) AS m(id) ON CONFLICT DO NOTHING;
+  INSERT INTO hub_keys.subject_keys (org, subject, wrapped, master)
+  SELECT k.org, k.subject, k.wrapped, k.master FROM unnest(k_org, k_subject, k_wrapped, k_master) AS k(org, subject, wrapped, master)
+      ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS kept = ROW_COUNT;
+  IF kept < cardinality(k_org) THEN
+    RAISE EXCEPTION 'a subject has a key already' USING ERRCODE = 'HK001';
+  END IF;
+  INSERT INTO hub_keys.tokens (org, hash, token)
+  SELECT t.org, t.hash, t.token FROM unnest(t_org, t_hash, t_token) AS t(org, hash, token)
+      ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS kept = ROW_COUNT;
+  IF kept < cardinality(t_org) THEN
+    RAISE EXCEPTION 'a name has a token already' USING ERRCODE = 'HK001';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION hub_keys.find_tokens(orgs text[], hashes bytea[]) RETURNS TABLE (n integer, token uuid)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT w.n::integer, k.token
+    FROM unnest(orgs, hashes) WITH ORDINALITY AS w(org, hash, n)
+   CROSS JOIN LATERAL (SELECT * FROM hub_keys.tokens t WHERE t.org = w.org AND t.hash = w.hash OFFSET 0) k;
+END
+$$;
+
+-- The secret of this name, which is the one given unless there is one. Two who bring one
+-- at once get the same: the later waits for the earlier.
+CREATE FUNCTION hub_keys.ensure_secret(secret_org text, secret_name text, INOUT wrapped bytea, INOUT master text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  INSERT INTO hub_keys.masters VALUES (ensure_secret.master) ON CONFLICT DO NOTHING;
+  INSERT INTO hub_keys.secrets (org, name, wrapped, master)
+  VALUES (secret_org, secret_name, ensure_secret.wrapped, ensure_secret.master) ON CONFLICT DO NOTHING;
+  SELECT s.wrapped, s.master INTO ensure_secret.wrapped, ensure_secret.master
+    FROM hub_keys.secrets s WHERE s.org = secret_org AND s.name = secret_name;
+END
+$$;
+
+-- Of the organisation that this transaction is for; no row when there is none.
+CREATE FUNCTION hub_keys.find_own_secret(secret_name text) RETURNS TABLE (wrapped bytea, master text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT s.wrapped, s.master FROM hub_keys.secrets s WHERE s.org = current_setting('hub.org') AND s.name = secret_name $$;
+
+-- Destroys the key of a subject and what stood for its names. The row stays.
+CREATE FUNCTION hub_keys.erase(erased_org text, erased_subject text, erased_tokens uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM set_config('synchronous_commit', 'on', true); -- who is told that it is gone may rely on it
+  INSERT INTO hub_keys.subject_keys AS k (org, subject, erased_at) VALUES (erased_org, erased_subject, clock_timestamp())
+      ON CONFLICT (org, subject) DO UPDATE SET wrapped = NULL, master = NULL, erased_at = coalesce(k.erased_at, excluded.erased_at);
+  DELETE FROM hub_keys.tokens t WHERE t.org = erased_org AND t.token = ANY (erased_tokens);
+END
+$$;
+
+CREATE FUNCTION hub_keys.find_masters() RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT m.id FROM hub_keys.masters m $$;
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA hub_keys FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hub_keys.load_keys, hub_keys.ensure_secret, hub_keys.find_masters TO hub_command, hub_projector;
+GRANT EXECUTE ON FUNCTION hub_keys.keep, hub_keys.find_tokens, hub_keys.erase TO hub_command;
+GRANT EXECUTE ON FUNCTION hub_keys.load_own_keys, hub_keys.find_own_secret, hub_keys.find_masters TO hub_query;
+
+RESET ROLE;
 
 CREATE EVENT TRIGGER log_refuses_drop ON sql_drop EXECUTE FUNCTION hub_guard.refuse_ddl();
 CREATE EVENT TRIGGER log_refuses_ddl ON ddl_command_end EXECUTE FUNCTION hub_guard.refuse_ddl();
