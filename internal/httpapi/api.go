@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/reactdjango-hub/backend/commands"
@@ -73,7 +74,9 @@ type API struct {
 	verifier *identity.Verifier
 	limiter  *ratelimit.Limiter
 	// queries has room for those that are under way.
-	queries        chan struct{}
+	queries chan struct{}
+	// held is how many bytes of bodies all requests hold; OpsHandler shares it.
+	held           *atomic.Int64
 	health         *healthCache
 	ready          func() error
 	requestHashKey []byte
@@ -104,7 +107,7 @@ func New(o Options) (*API, error) {
 		reads: o.Reads, verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics,
-		health: &healthCache{probe: o.Health}, operations: o.Operations,
+		held: new(atomic.Int64), health: &healthCache{probe: o.Health}, operations: o.Operations,
 	}
 	if o.Reads != nil && o.Operations == nil {
 		return nil, errors.New("httpapi: answering queries needs Operations")

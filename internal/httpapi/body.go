@@ -6,22 +6,34 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/internal/strictjson"
 )
 
+// How large a body may be. What a route needs beyond formBytes it says itself (MaxBody).
 const (
-	// maxBodyBytes bounds a request's body. An event is at most 256 KiB, so this
-	// leaves room for white space and still refuses what could never be recorded.
-	maxBodyBytes = 1 << 20
-	// maxDrainBytes bounds what is read of a body that is refused for its size.
+	// noInputBytes is for requests that take no input: an empty object, and room around it.
+	noInputBytes = 1 << 10
+	// formBytes is for what people fill in and for settings: several times the longest
+	// that all their fields may be together.
+	formBytes = 64 << 10
+	// eventBytes is for what is recorded as it comes. An event is at most 256 KiB, so this
+	// leaves room for white space and escapes and still refuses what could never be recorded.
+	eventBytes = 1 << 20
+
+	// maxBodiesBytes bounds the bodies that are held at one time, by all requests: what
+	// fits beside everything else into the memory of a small machine.
+	maxBodiesBytes = 256 << 20
+	// maxDrainBytes bounds what is read of the body of a request that is refused.
 	maxDrainBytes = 32 << 20
 	// bodyGuessBytes is how much room is made for a body before its bytes arrive,
-	// whatever length it announces.
-	bodyGuessBytes = 64 << 10
+	// whatever length it announces: most bodies fit.
+	bodyGuessBytes = 4 << 10
 )
 
 // jsonMedia is what a body may be unless its route says otherwise.
@@ -30,16 +42,16 @@ var jsonMedia = []string{"application/json"}
 // readBody reads the body of a command as a whole, bounded, checks that it is one
 // strict JSON document and hands that on, its texts in normal form. The loop may take longer than a client may
 // take to send, so the deadline for reading ends here.
-// Problems: unsupported_media_type, body_too_large, invalid_json and those of
-// strictjson.Sanitize.
-func (e *exchange) readBody(r *http.Request) error {
-	if e.route.Kind != command && e.route.Kind != operator {
-		return nil
+// Problems: unsupported_content_encoding, unsupported_media_type, body_too_large,
+// body_incomplete, overloaded, invalid_json and those of strictjson.Sanitize.
+func (a *API) readBody(e *exchange, r *http.Request) error {
+	if e.route.Method == http.MethodGet {
+		return nil // what comes with it says nothing (RFC 9110 §9.3.1)
 	}
 	if err := e.checkEncoding(r.Header["Content-Encoding"]); err != nil {
 		return err
 	}
-	raw, err := readAll(r)
+	raw, err := a.readAll(e, r)
 	if err != nil {
 		return err
 	}
@@ -64,11 +76,25 @@ func (e *exchange) readBody(r *http.Request) error {
 	return nil
 }
 
-// readAll reads at most maxBodyBytes. It does not use http.MaxBytesReader, which
+// maxBody is how large a body of the route may be.
+func (r *route) maxBody() int64 {
+	switch {
+	case r.MaxBody > 0:
+		return r.MaxBody
+	case r.body:
+		return formBytes
+	default:
+		return noInputBytes
+	}
+}
+
+// readAll reads at most what the route takes. It does not use http.MaxBytesReader, which
 // would close the connection under the answer that says why.
-func readAll(r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBodyBytes {
-		return nil, bodyTooLarge()
+// Problems: body_too_large, body_incomplete, overloaded.
+func (a *API) readAll(e *exchange, r *http.Request) ([]byte, error) {
+	limit := e.route.maxBody()
+	if r.ContentLength > limit {
+		return nil, bodyTooLarge(limit)
 	}
 	if r.ContentLength == 0 || r.Body == nil {
 		return nil, nil
@@ -77,17 +103,41 @@ func readAll(r *http.Request) ([]byte, error) {
 	if r.ContentLength > 0 {
 		buffer.Grow(int(min(r.ContentLength, bodyGuessBytes)) + bytes.MinRead)
 	}
-	switch read, err := buffer.ReadFrom(io.LimitReader(r.Body, maxBodyBytes+1)); {
+	switch read, err := buffer.ReadFrom(io.LimitReader(&heldBody{r.Body, a, e}, limit+1)); {
+	case problem.Of(err) != nil:
+		return nil, err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, problem.New(problem.Malformed, "body_incomplete", "The body did not arrive within %d seconds of the request's beginning.", int(readTimeout.Seconds()))
 	case err != nil:
 		return nil, problem.New(problem.Malformed, "body_incomplete", "The body ended before all of it had arrived.")
-	case read > maxBodyBytes:
-		return nil, bodyTooLarge()
+	case read > limit:
+		return nil, bodyTooLarge(limit)
 	}
 	return buffer.Bytes(), nil
 }
 
-func bodyTooLarge() error {
-	return problem.New(problem.TooLarge, "body_too_large", "The body is larger than %d bytes.", maxBodyBytes)
+func bodyTooLarge(limit int64) error {
+	p := problem.New(problem.TooLarge, "body_too_large", "The body is larger than the %d bytes that this request may have.", limit)
+	p.Extra = map[string]any{"limit": limit}
+	return p
+}
+
+// heldBody counts what arrives of a body among what all requests hold, so that slow
+// senders can fill no more memory than is meant for bodies.
+type heldBody struct {
+	io.Reader
+	api *API
+	e   *exchange
+}
+
+// Read reads on while there is room. Problem: overloaded.
+func (b *heldBody) Read(into []byte) (int, error) {
+	read, err := b.Reader.Read(into)
+	b.e.held += int64(read)
+	if b.api.held.Add(int64(read)) > maxBodiesBytes {
+		return read, problem.New(problem.Unavailable, "overloaded", "Too many bodies are on their way. Nothing was done; send it again later.").Retry(time.Second)
+	}
+	return read, err
 }
 
 // drain reads, within a limit, what is left of the body of a request that is refused:

@@ -16,7 +16,7 @@ var (
 	onQueries  = map[kind]bool{query: true}
 	onJobs     = map[kind]bool{operations: true}
 	onReads    = map[kind]bool{query: true, operations: true}
-	onBodies   = map[kind]bool{command: true, operator: true}
+	onBodies   = map[kind]bool{command: true, operations: true, operator: true}
 	onProbes   = map[kind]bool{probe: true}
 	nowhere    = map[kind]bool{} // before a route is found
 )
@@ -81,7 +81,7 @@ var catalogue = []entry{
 	{"invalid_type_name", problem.Invalid, "The name cannot be that of a type.", onCommands},
 	{"rate_limited", problem.Throttled, "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.", nil},
 	{"internal", problem.Internal, "Something went wrong on our side. Name the request id when you report it.", nil},
-	{"overloaded", problem.Unavailable, "Too many commands are waiting. Nothing was done; send it again later.", onCommands},
+	{"overloaded", problem.Unavailable, "Too many commands are waiting, or too many bodies on their way. Nothing was done; send it again later.", onBodies},
 	{"too_many_reads", problem.Unavailable, "Too many reads are under way. Try again in a moment.", onQueries},
 	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onQueries},
 	{"not_ready", problem.Unavailable, "The process cannot serve now.", onProbes},

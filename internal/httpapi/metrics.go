@@ -79,6 +79,7 @@ func (a *API) begin(e *exchange) (end func()) {
 	m.inFlight.Add(1)
 	return func() {
 		m.inFlight.Add(-1)
+		a.held.Add(-e.held)
 		defer e.logAccess(a.accessLevel, started)
 		of := m.none
 		if e.route != nil {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -143,6 +144,9 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 // finish adds to an operation what depends on what huma has added.
 func (r *route) finish(op *huma.Operation) {
 	r.body = op.RequestBody != nil
+	if r.Method != http.MethodGet {
+		op.Extensions = map[string]any{"x-max-body-bytes": r.maxBody()}
+	}
 	success := op.Responses[strconv.Itoa(r.Status)]
 	for _, status := range []string{"200", "201"} {
 		if other := op.Responses[status]; other != nil && other.Content == nil && r.Kind == command {
@@ -158,6 +162,7 @@ func (r *route) finish(op *huma.Operation) {
 	if !r.body {
 		return
 	}
+	op.RequestBody.Description = fmt.Sprintf("At most %d KiB.", r.maxBody()>>10)
 	content := op.RequestBody.Content["application/json"]
 	if example, found := requestExamples[r.ID]; found {
 		content.Example = json.RawMessage(example)
@@ -184,7 +189,11 @@ func (r *route) refusals() []int {
 		}
 	case command:
 		found = append(found, 412, 413, 415, 504)
-	case query, operations:
+	case operations:
+		if r.Method != http.MethodGet {
+			found = append(found, 413, 415)
+		}
+	case query:
 	}
 	if strings.Contains(r.Path, "{") && !r.Creates {
 		found = append(found, 404)

@@ -16,6 +16,7 @@ type document struct {
 		Summary     string `json:"summary"`
 		Description string `json:"description"`
 		Security    *[]any `json:"security"`
+		MaxBody     int64  `json:"x-max-body-bytes"`
 		Parameters  []struct{ Name, In string }
 		RequestBody *struct {
 			Content map[string]struct{ Schema, Example json.RawMessage }

@@ -56,6 +56,8 @@ type route struct {
 	// Creates says that the answer is 201 with a Location when the command made
 	// something, even where Status is another.
 	Creates bool
+	// MaxBody is how many bytes a body may have; formBytes when 0.
+	MaxBody int64
 	// Media are the content types a body may have; application/json when empty.
 	Media []string
 	// Filters are the fields that a list can be filtered by, beside attributes; nil for

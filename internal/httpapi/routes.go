@@ -17,6 +17,7 @@ func (a *API) routes() []*route {
 			Tag: "Entity types", Summary: "Define an entity type, or change its definition",
 			Unsupported: []string{"sensitive", "data_subject", "search", "relationships", "audit_reads"},
 			Description: "Makes the type, or replaces its definition as a whole. A new schema binds what is written from then on; what is there stays as it is.",
+			MaxBody:     eventBytes,
 			register:    handle(a.defineEntityType),
 		},
 		{
@@ -45,6 +46,7 @@ func (a *API) routes() []*route {
 			Kind: command, Permission: commands.EntitiesWrite, Status: http.StatusCreated,
 			Tag: "Entities", Summary: "Create an entity",
 			Description: "Its attributes must follow the schema of its type. A key, if it has one, is taken by one entity of the type only, archived ones included.",
+			MaxBody:     eventBytes,
 			register:    handle(a.createEntity),
 		},
 		{
@@ -68,6 +70,7 @@ func (a *API) routes() []*route {
 			Tag: "Entities", Summary: "Change attributes and tags of an entity",
 			Description: "A JSON merge patch (RFC 7396) of attributes and tags. The result as a whole must follow the type's schema.",
 			Media:       []string{"application/merge-patch+json", "application/json"},
+			MaxBody:     eventBytes,
 			register:    handle(a.patchEntity),
 		},
 		{

@@ -36,7 +36,7 @@ func (a *API) stages(line *route, handler http.HandlerFunc) http.HandlerFunc {
 			e.fail(err)
 			return
 		}
-		if err := e.readBody(r); err != nil {
+		if err := a.readBody(e, r); err != nil {
 			e.fail(err)
 			return
 		}

@@ -119,7 +119,7 @@ func TestBadInput(t *testing.T) {
 		{"NUL escape", "POST", "/api/v1/entities", `{"type":"a\u0000","attributes":{}}`, nil, 400, "nul_byte"},
 		{"not UTF-8", "POST", "/api/v1/entities", "{\"type\":\"\xff\",\"attributes\":{}}", nil, 400, "invalid_utf8"},
 		{"a name twice", "POST", "/api/v1/entities", `{"type":"a","type":"b","attributes":{}}`, nil, 400, "duplicate_name"},
-		{"huge", "POST", "/api/v1/entities", `{"type":"` + strings.Repeat("a", maxBodyBytes) + `"}`, nil, 413, "body_too_large"},
+		{"huge", "POST", "/api/v1/entities", `{"type":"` + strings.Repeat("a", eventBytes) + `"}`, nil, 413, "body_too_large"},
 		{"number too large", "POST", "/api/v1/entities", `{"type":"t","attributes":{"a":1e999}}`, nil, 422, "number_out_of_range"},
 		{"wrong types", "POST", "/api/v1/entities", `{"type":7,"attributes":[],"tags":"x"}`, nil, 422, "invalid_request"},
 		{"null type", "POST", "/api/v1/entities", `{"type":null,"attributes":{}}`, nil, 422, "invalid_request"},
@@ -182,13 +182,13 @@ func TestUnsupportedFieldsAreNamed(t *testing.T) {
 func TestABodyOfUnknownLengthIsBounded(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, nil)
-	r := e.request("POST", "/api/v1/entities", strings.Repeat(" ", maxBodyBytes+1))
+	r := e.request("POST", "/api/v1/entities", strings.Repeat(" ", eventBytes+1))
 	r.ContentLength = -1
 	serve(t, e.handler, r).expect(413, "body_too_large")
-	whole := `{"type":"t","attributes":{"a":"` + strings.Repeat("a", maxBodyBytes-34) + `"}}`
+	whole := `{"type":"t","attributes":{"a":"` + strings.Repeat("a", eventBytes-34) + `"}}`
 	exact := e.request("POST", "/api/v1/entities", whole)
 	exact.ContentLength = -1
-	if len(whole) != maxBodyBytes {
+	if len(whole) != eventBytes {
 		t.Fatalf("the body has %d bytes", len(whole))
 	}
 	serve(t, e.handler, exact).expect(503, "shutting_down")

@@ -1281,11 +1281,11 @@ export interface components {
             content: {
                 /**
                  * @example {
-                 *       "type": "/api/docs/problems#invalid_query",
+                 *       "type": "/api/docs/problems#invalid_json",
                  *       "title": "Malformed request",
                  *       "status": 400,
-                 *       "detail": "The query of the URL cannot be read.",
-                 *       "code": "invalid_query",
+                 *       "detail": "The body is not one JSON document that can be read.",
+                 *       "code": "invalid_json",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
                  */
@@ -1673,6 +1673,25 @@ export interface components {
             };
         };
         /** @description Request Entity Too Large */
+        RequestEntityTooLargeOfOperations: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#body_too_large",
+                 *       "title": "Too large",
+                 *       "status": 413,
+                 *       "detail": "The body is larger than this request may have.",
+                 *       "code": "body_too_large",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Request Entity Too Large */
         RequestEntityTooLargeOfOperator: {
             headers: {
                 [name: string]: unknown;
@@ -1704,7 +1723,7 @@ export interface components {
                  *       "type": "/api/docs/problems#overloaded",
                  *       "title": "Not available now",
                  *       "status": 503,
-                 *       "detail": "Too many commands are waiting. Nothing was done; send it again later.",
+                 *       "detail": "Too many commands are waiting, or too many bodies on their way. Nothing was done; send it again later.",
                  *       "code": "overloaded",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
@@ -1722,11 +1741,11 @@ export interface components {
             content: {
                 /**
                  * @example {
-                 *       "type": "/api/docs/problems#views_unavailable",
+                 *       "type": "/api/docs/problems#overloaded",
                  *       "title": "Not available now",
                  *       "status": 503,
-                 *       "detail": "The read database does not answer. Try again in a moment.",
-                 *       "code": "views_unavailable",
+                 *       "detail": "Too many commands are waiting, or too many bodies on their way. Nothing was done; send it again later.",
+                 *       "code": "overloaded",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
                  */
@@ -2095,6 +2114,25 @@ export interface components {
             };
         };
         /** @description Unsupported Media Type */
+        UnsupportedMediaTypeOfOperations: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#unsupported_media_type",
+                 *       "title": "Unsupported media type",
+                 *       "status": 415,
+                 *       "detail": "The Content-Type is not one that this request takes.",
+                 *       "code": "unsupported_media_type",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unsupported Media Type */
         UnsupportedMediaTypeOfOperator: {
             headers: {
                 [name: string]: unknown;
@@ -2364,6 +2402,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
+        /** @description At most 1024 KiB. */
         requestBody: {
             content: {
                 /**
@@ -2676,6 +2715,7 @@ export interface operations {
             };
             cookie?: never;
         };
+        /** @description At most 1024 KiB. */
         requestBody: {
             content: {
                 /**
@@ -3160,6 +3200,7 @@ export interface operations {
             };
             cookie?: never;
         };
+        /** @description At most 1024 KiB. */
         requestBody: {
             content: {
                 /**
@@ -3606,6 +3647,8 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
+            413: components["responses"]["RequestEntityTooLargeOfOperations"];
+            415: components["responses"]["UnsupportedMediaTypeOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
@@ -3699,6 +3742,8 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
+            413: components["responses"]["RequestEntityTooLargeOfOperations"];
+            415: components["responses"]["UnsupportedMediaTypeOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
@@ -3739,6 +3784,8 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
+            413: components["responses"]["RequestEntityTooLargeOfOperations"];
+            415: components["responses"]["UnsupportedMediaTypeOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
@@ -3868,6 +3915,8 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
+            413: components["responses"]["RequestEntityTooLargeOfOperations"];
+            415: components["responses"]["UnsupportedMediaTypeOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
@@ -3914,6 +3963,8 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
+            413: components["responses"]["RequestEntityTooLargeOfOperations"];
+            415: components["responses"]["UnsupportedMediaTypeOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
@@ -3960,6 +4011,8 @@ export interface operations {
             403: components["responses"]["ForbiddenOfOperations"];
             404: components["responses"]["NotFoundOfOperations"];
             409: components["responses"]["ConflictOfOperations"];
+            413: components["responses"]["RequestEntityTooLargeOfOperations"];
+            415: components["responses"]["UnsupportedMediaTypeOfOperations"];
             422: components["responses"]["UnprocessableEntityOfOperations"];
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
@@ -4085,6 +4138,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
+        /** @description At most 64 KiB. */
         requestBody: {
             content: {
                 /**
@@ -4200,6 +4254,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
+        /** @description At most 64 KiB. */
         requestBody: {
             content: {
                 /**
