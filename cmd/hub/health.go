@@ -19,6 +19,10 @@ import (
 // says so: about a second of work at the rates that were measured.
 const maxHealthyLag = 5000
 
+// identityPatience is what health waits for the issuer: most of its time is for the
+// databases, and an issuer that hangs is told of as one that does not answer.
+const identityPatience = time.Second
+
 var errDraining = errors.New("this process is stopping")
 
 // ready says whether to send requests here.
@@ -158,12 +162,14 @@ func (s *system) identityHealth(ctx context.Context) httpapi.Component {
 	if !s.runs(config.CommandAPI) && !s.runs(config.QueryAPI) {
 		return httpapi.Component{Status: "unused"}
 	}
+	ctx, cancel := context.WithTimeout(ctx, identityPatience)
+	defer cancel()
 	err := s.verifier.Probe(ctx)
 	switch {
 	case err == nil:
 		return httpapi.Component{Status: httpapi.Healthy}
 	case errors.Is(err, identity.ErrNoKeys):
-		return httpapi.Component{Status: httpapi.Unhealthy, Detail: "the identity service has not given its keys yet"}
+		return httpapi.Component{Status: httpapi.Unhealthy, Detail: "there are no keys of the identity service, so no token can be verified"}
 	default:
 		return httpapi.Component{Status: httpapi.Degraded, Detail: "the identity service does not answer; its known keys are used"}
 	}

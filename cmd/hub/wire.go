@@ -193,6 +193,12 @@ func (s *system) newVerifier(background context.Context) *identity.Verifier {
 	s.verifier = identity.NewVerifier(identity.Options{
 		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Verified: s.observer(background), Log: s.log,
 	})
+	if s.runs(config.CommandAPI) || s.runs(config.QueryAPI) {
+		s.work(background, "identity keys", func(ctx context.Context) error {
+			s.verifier.Run(ctx)
+			return nil
+		})
+	}
 	return s.verifier
 }
 

@@ -40,7 +40,7 @@ var catalogue = []entry{
 	{"invalid_cursor", problem.Malformed, "The cursor is not one of this list.", onQueries},
 	{"host_not_allowed", problem.Malformed, "The server does not answer under this host name.", nowhere},
 	{"invalid_token", problem.Unauthenticated, "The access token is not valid, or not any more. Get a new one.", nil},
-	{stepUp, problem.Unauthenticated, "This needs a login that was confirmed with a second factor. Log in again with one.", nil},
+	{stepUp, problem.Unauthenticated, "This needs a login that was confirmed with a second factor within the last hour. Log in again with one.", nil},
 	{missingToken, problem.Unauthenticated, "The request has no access token.", nil},
 	{"forbidden", problem.Forbidden, "Your roles do not allow this.", nil},
 	{"not_found", problem.NotFound, "There is no such thing, or it is not yours to see.", nil},

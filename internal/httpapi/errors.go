@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/identity"
 )
 
 // problemType is the start of every "type": a reference to the page that explains
@@ -134,7 +135,8 @@ func (e *exchange) problemHeaders(p *problem.Problem) {
 		switch p.Code {
 		case missingToken:
 		case stepUp:
-			challenge += `, error="insufficient_user_authentication", error_description="A second factor is needed.", acr_values="mfa"`
+			challenge += `, error="insufficient_user_authentication", error_description="A second factor is needed.", acr_values="` +
+				identity.SecondFactor + `", max_age="` + strconv.Itoa(int(maxStrongLogin.Seconds())) + `"`
 		default:
 			challenge += `, error="invalid_token", error_description="The access token is not valid."`
 		}

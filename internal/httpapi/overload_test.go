@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/readmodels"
@@ -62,11 +63,28 @@ func TestStepUp(t *testing.T) {
 	}
 	weak := call(false)
 	weak.expect(401, "insufficient_user_authentication")
-	const want = `Bearer realm="hub-backend", error="insufficient_user_authentication", error_description="A second factor is needed.", acr_values="mfa"`
+	const want = `Bearer realm="hub-backend", error="insufficient_user_authentication", error_description="A second factor is needed.", acr_values="mfa", max_age="3600"`
 	if got := weak.Header.Get("WWW-Authenticate"); got != want {
 		t.Errorf("%s", got)
 	}
 	if strong := call(true); strong.Status != 204 {
 		t.Errorf("%d %s", strong.Status, strong.Body)
+	}
+}
+
+// A second factor counts for an hour after it was shown, however long the token lives.
+func TestASecondFactorGetsOld(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for ago, want := range map[time.Duration]bool{
+		0: true, time.Hour: true, time.Hour + time.Second: false, 24 * time.Hour: false,
+		-time.Minute: true, // its clock is ahead of ours
+	} {
+		if got := strong(identity.Caller{MFA: true, LoggedIn: now.Add(-ago)}, now); got != want {
+			t.Errorf("%s ago: %v", ago, got)
+		}
+	}
+	if strong(identity.Caller{LoggedIn: now}, now) {
+		t.Error("there was no second factor")
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/internal/strictjson"
 )
 
@@ -21,6 +22,10 @@ const missingToken = "missing_token"
 
 // stepUp is the code for a login that is not strong enough, as RFC 9470 §3 names it.
 const stepUp = "insufficient_user_authentication"
+
+// maxStrongLogin is how long a second factor counts for what asks for one: the token may
+// live on, but who lends it or leaves it behind lends no more than an hour of that.
+const maxStrongLogin = time.Hour
 
 // stages puts in front of a route's handler what all routes have in common, in the
 // order that gives away least: who calls, whether they may, and only then whether
@@ -71,13 +76,18 @@ func (a *API) admit(e *exchange, r *http.Request) error {
 	if e.route.Permission != "" && !commands.Allowed(e.route.Permission, e.caller.Roles) {
 		return problem.New(problem.Forbidden, "forbidden", "Your roles do not allow this; it needs the permission %s.", e.route.Permission)
 	}
-	if e.route.MFA && !e.caller.MFA {
-		return problem.New(problem.Unauthenticated, stepUp, "This needs a login that was confirmed with a second factor. Log in again with one.")
+	if e.route.MFA && !strong(e.caller, time.Now()) {
+		return problem.New(problem.Unauthenticated, stepUp, "This needs a login that was confirmed with a second factor within the last hour. Log in again with one.")
 	}
 	if !plainText(r.URL.Path) {
 		return problem.New(problem.Malformed, "invalid_encoding", "The path is not UTF-8, or holds NUL characters.")
 	}
 	return e.readQuery(r)
+}
+
+// strong reports whether a login will do for what asks for a second factor.
+func strong(c identity.Caller, now time.Time) bool {
+	return c.MFA && now.Sub(c.LoggedIn) <= maxStrongLogin
 }
 
 // authenticate finds out who calls.

@@ -58,8 +58,11 @@ type issuer struct {
 	published []any // JWKs, as maps or jwk.Key
 	discovery map[string]any
 	status    int // of every answer
+	documents int // of the discovery document
 	fetches   int // of the key set
-	block     chan struct{}
+	// block holds an answer back, which is that of when it was asked for; asked is closed
+	// when it is.
+	block, asked chan struct{}
 }
 
 func newIssuer(t testing.TB, keys ...signer) *issuer {
@@ -69,6 +72,7 @@ func newIssuer(t testing.TB, keys ...signer) *issuer {
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
+		i.documents++
 		document := map[string]any{"issuer": i.server.URL, "jwks_uri": i.server.URL + "/keys"}
 		maps.Copy(document, i.discovery)
 		w.WriteHeader(i.status)
@@ -78,6 +82,10 @@ func newIssuer(t testing.TB, keys ...signer) *issuer {
 		i.mu.Lock()
 		i.fetches++
 		status, keys, block := i.status, i.published, i.block
+		if i.asked != nil {
+			close(i.asked)
+			i.asked = nil
+		}
 		i.mu.Unlock()
 		if block != nil {
 			<-block
@@ -112,6 +120,12 @@ func (i *issuer) fetched() int {
 	return i.fetches
 }
 
+func (i *issuer) discovered() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.documents
+}
+
 func (i *issuer) verifier(now func() time.Time) *identity.Verifier {
 	return identity.NewVerifier(identity.Options{URL: i.server.URL + "/", Audience: "hub-backend", Now: now})
 }
@@ -140,7 +154,7 @@ func newSigner(t testing.TB, id string, algorithm jwa.SignatureAlgorithm) signer
 	var private any
 	var err error
 	switch algorithm {
-	case jwa.EdDSA():
+	case jwa.EdDSA(), jwa.EdDSAEd25519():
 		_, private, err = ed25519.GenerateKey(rand.Reader)
 	case jwa.ES256():
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

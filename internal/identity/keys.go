@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
@@ -23,11 +24,23 @@ const (
 	minRSABits, maxRSABits = 2048, 8192
 )
 
-// algorithmNames are the accepted values of `alg`. A token's must also be the one
-// of its key, so a public key can never serve as the secret of an HMAC.
-var algorithmNames = []string{"EdDSA", "ES256", "RS256"}
+// algorithmNames are the accepted values of `alg`, asymmetric all of them. A token's
+// must also be the one of its key, so a public key can never serve as the secret of an
+// HMAC.
+var algorithmNames = []string{"EdDSA", "Ed25519", "ES256", "PS256", "RS256"}
 
-// publicKey is one key of the issuer with the only algorithm it is used for.
+// algorithms has the algorithm that each name stands for. Ed25519 is EdDSA on the one
+// curve that is accepted here, by its newer name (RFC 9864, §2.2).
+var algorithms = map[string]struct{ named, is jwa.SignatureAlgorithm }{
+	"EdDSA":   {jwa.EdDSA(), jwa.EdDSA()},
+	"Ed25519": {jwa.EdDSAEd25519(), jwa.EdDSA()},
+	"ES256":   {jwa.ES256(), jwa.ES256()},
+	"PS256":   {jwa.PS256(), jwa.PS256()},
+	"RS256":   {jwa.RS256(), jwa.RS256()},
+}
+
+// publicKey is one key of the issuer with the only algorithm it is used for
+// (RFC 8725, §3.1).
 type publicKey struct {
 	id        string
 	algorithm jwa.SignatureAlgorithm
@@ -51,18 +64,21 @@ type keySet struct {
 // find returns the key that a token names. A token without a key id is accepted
 // only if there is no choice.
 func (s *keySet) find(h header) (publicKey, bool) {
-	if h.KeyID == "" {
-		if len(s.keys) == 1 && s.keys[0].algorithm.String() == h.Algorithm {
-			return s.keys[0], true
-		}
+	if h.KeyID == "" && len(s.keys) != 1 {
 		return publicKey{}, false
 	}
+	wanted := algorithms[h.Algorithm].is
 	for _, key := range s.keys {
-		if key.id == h.KeyID && key.algorithm.String() == h.Algorithm {
+		if (h.KeyID == "" || h.KeyID == key.id) && key.algorithm == wanted {
 			return key, true
 		}
 	}
 	return publicKey{}, false
+}
+
+// names reports whether there is a key of this id, for whatever algorithm.
+func (s *keySet) names(id string) bool {
+	return id != "" && slices.ContainsFunc(s.keys, func(key publicKey) bool { return key.id == id })
 }
 
 // lacks reports whether a key of the older set is missing or another one now.
@@ -115,39 +131,56 @@ func parseKey(raw []byte) (publicKey, error) {
 		// A published private key is everybody's: nothing signed with it proves a thing.
 		return publicKey{}, errors.New("not a public key")
 	}
-	if use, set := key.KeyUsage(); set && use != "sig" {
+	if !signs(key) {
 		return publicKey{}, errors.New("not for signatures")
 	}
 	var material any
 	if err := jwk.Export(key, &material); err != nil {
 		return publicKey{}, err
 	}
-	algorithm, public, err := algorithmOf(material)
+	declared, _ := key.Algorithm()
+	algorithm, public, err := algorithmOf(material, declared)
 	if err != nil {
 		return publicKey{}, err
-	}
-	if declared, set := key.Algorithm(); set && declared.String() != algorithm.String() {
-		return publicKey{}, errors.New("for an algorithm that is not accepted")
 	}
 	id, _ := key.KeyID()
 	return publicKey{id: id, algorithm: algorithm, public: public}, nil
 }
 
-// algorithmOf is the one table from a kind of key to its algorithm.
-func algorithmOf(material any) (jwa.SignatureAlgorithm, publicKeyMaterial, error) {
-	switch public := material.(type) {
+// signs reports whether a key is for signatures (RFC 7517, §4.2 and §4.3): it is unless
+// it says otherwise.
+func signs(key jwk.Key) bool {
+	use, hasUse := key.KeyUsage()
+	operations, hasOperations := key.KeyOps()
+	return (!hasUse || use == "sig") && (!hasOperations || slices.Contains(operations, jwk.KeyOpVerify))
+}
+
+// algorithmOf is the one table from a kind of key to its algorithm. An RSA key that does
+// not say what it is for is for RS256. declared is empty when the key says nothing.
+func algorithmOf(material any, declared jwa.KeyAlgorithm) (jwa.SignatureAlgorithm, publicKeyMaterial, error) {
+	var of jwa.SignatureAlgorithm
+	var public publicKeyMaterial
+	switch key := material.(type) {
 	case ed25519.PublicKey:
-		return jwa.EdDSA(), public, nil
+		of, public = jwa.EdDSA(), key
 	case *ecdsa.PublicKey:
-		if public.Curve != elliptic.P256() {
-			return jwa.SignatureAlgorithm{}, nil, errors.New("a curve that is not accepted")
+		if key.Curve != elliptic.P256() {
+			return of, nil, errors.New("a curve that is not accepted")
 		}
-		return jwa.ES256(), public, nil
+		of, public = jwa.ES256(), key
 	case *rsa.PublicKey:
-		if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return jwa.SignatureAlgorithm{}, nil, fmt.Errorf("an RSA key of %d bits", bits)
+		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return of, nil, fmt.Errorf("an RSA key of %d bits", bits)
 		}
-		return jwa.RS256(), public, nil
+		of, public = jwa.RS256(), key
+		if declared != nil && declared.String() == jwa.PS256().String() {
+			of = jwa.PS256()
+		}
+	default:
+		return of, nil, errors.New("a kind of key that is not accepted")
 	}
-	return jwa.SignatureAlgorithm{}, nil, errors.New("a kind of key that is not accepted")
+	if declared != nil && algorithms[declared.String()].is != of {
+		return of, nil, errors.New("for an algorithm that is not accepted")
+	}
+	return of, public, nil
 }

@@ -2,9 +2,7 @@ package identity
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -18,12 +16,15 @@ const (
 	// refreshAfter is the age at which keys are fetched again, in the background: a
 	// rotated key is to be known, and a withdrawn one forgotten, within 30 seconds.
 	refreshAfter = 15 * time.Second
-	// staleAfter is the age at which a token waits for that fetch: after a quiet time
-	// nothing is decided on keys that may long have been withdrawn.
-	staleAfter = 25 * time.Second
-	// minGap lies between two fetches, whatever tokens come in: forged key ids must
-	// not turn into requests to the issuer.
+	// minGap lies between two fetches by the clock, so that an issuer that is in trouble
+	// is not asked by every request.
 	minGap = 10 * time.Second
+	// forcedAtOnce is how many fetches tokens of unknown keys may force at once, and
+	// forcedGap how often one comes on top: an issuer may rotate several times in a
+	// minute without a good token being refused, and forged key ids still do not turn
+	// into requests to it.
+	forcedAtOnce = 5
+	forcedGap    = 10 * time.Second
 	// firstGap lies between two attempts while there are no keys at all, as when both
 	// services start together.
 	firstGap = time.Second
@@ -32,10 +33,17 @@ const (
 	maxAge = 24 * time.Hour
 	// fetchTimeout bounds one fetch, both documents together.
 	fetchTimeout = 5 * time.Second
+	// maxWaiting bounds the requests that wait for the issuer, each with its memory;
+	// only those wait whose key is not at hand.
+	maxWaiting = 1000
 )
 
-// keySource keeps the issuer's keys: fetched when first needed, refreshed by use,
-// never by two fetches at once, and the last good ones kept through an outage.
+// errNoGoodKeys is an answer of the issuer, unlike what else goes wrong.
+var errNoGoodKeys = errors.New("the issuer publishes no key that can be used")
+
+// keySource keeps the issuer's keys: refreshed by a clock and by use, never by two
+// fetches at once, and the last good ones kept through an outage. A token whose key is
+// at hand never waits for the issuer, in whatever state that is.
 type keySource struct {
 	url    string
 	issuer string
@@ -44,84 +52,132 @@ type keySource struct {
 	log    *slog.Logger
 
 	current atomic.Pointer[keySet] // nil before the first good answer
+	waiting atomic.Int64           // requests that wait for a fetch
 
 	mu      sync.Mutex
 	flight  chan struct{} // closed at the end of the fetch under way, nil without one
 	started time.Time     // of the last fetch
 	err     error         // of the last fetch that ended
+	// forcible is when as many fetches as forcedAtOnce may be forced again (GCRA).
+	forcible time.Time
 }
 
 func newKeySource(url, issuer string, now func() time.Time, log *slog.Logger) *keySource {
 	return &keySource{url: url, issuer: issuer, client: newClient(), now: now, log: log}
 }
 
-// fresh returns the keys to verify with now.
-func (s *keySource) fresh(ctx context.Context) (*keySet, error) {
+// run keeps the keys fresh until ctx ends, whether tokens come or not.
+func (s *keySource) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		again := firstGap
+		switch set := s.current.Load(); {
+		case set == nil:
+			s.refresh(firstGap)
+		case s.age(set) < refreshAfter:
+			again = refreshAfter - s.age(set)
+		default:
+			s.refresh(minGap)
+		}
+		timer.Reset(again)
+	}
+}
+
+// atHand returns the keys to verify with now, without waiting; nil when there are none.
+// It has them refreshed when that is due.
+func (s *keySource) atHand() *keySet {
 	set := s.current.Load()
+	if set == nil {
+		return nil
+	}
 	age := s.age(set)
-	switch {
-	case set == nil:
-		if err := wait(ctx, s.refresh(firstGap)); err != nil {
-			return nil, err
-		}
-	case age < refreshAfter:
-		return set, nil
-	case age < staleAfter || s.outage():
-		// In an outage nobody waits for what will not come.
+	if age >= refreshAfter {
 		s.refresh(minGap)
-	default:
-		if err := wait(ctx, s.refresh(minGap)); err != nil {
-			return nil, err
-		}
 	}
-	return s.usable()
+	if age > maxAge {
+		return nil
+	}
+	return set
 }
 
-// known is the caller of a token that was verified with the keys as they are, while
-// they are fresh: the way of nearly every request.
-func (s *keySource) known(token [sha256.Size]byte) (Caller, bool) {
-	set := s.current.Load()
-	if set == nil || s.age(set) >= refreshAfter {
-		return Caller{}, false
-	}
-	return set.verified.get(token, s.now())
-}
-
-// afterUnknown returns the keys after a token named one that is not among them:
-// fetched again, unless that was done a moment ago.
-func (s *keySource) afterUnknown(ctx context.Context) (*keySet, error) {
-	if err := wait(ctx, s.refresh(minGap)); err != nil {
+// first returns the keys where there were none at hand.
+func (s *keySource) first(ctx context.Context) (*keySet, error) {
+	if err := s.wait(ctx, s.refresh(firstGap)); err != nil {
 		return nil, err
 	}
-	return s.usable()
-}
-
-func (s *keySource) usable() (*keySet, error) {
-	set := s.current.Load()
-	if set == nil || s.age(set) > maxAge {
-		return nil, unavailable()
+	if set := s.atHand(); set != nil {
+		return set, nil
 	}
-	return set, nil
+	return nil, unavailable()
 }
 
-// age is how old the keys are; a clock that was set back makes them old, so that
-// it cannot keep them for ever.
+// afterUnknown finds the key of a token that is not among those at hand: it asks the
+// issuer anew, unless such tokens have made it do so often enough. A fetch that was
+// under way when the token came may have been answered before the key was published,
+// so that one is not the last word.
+func (s *keySource) afterUnknown(ctx context.Context, h header) (*keySet, publicKey, error) {
+	for range 2 {
+		fetched, joined := s.force()
+		if err := s.wait(ctx, fetched); err != nil {
+			return nil, publicKey{}, err
+		}
+		set := s.atHand()
+		if set == nil {
+			return nil, publicKey{}, unavailable()
+		}
+		if key, found := set.find(h); found {
+			return set, key, nil
+		}
+		if !joined {
+			break
+		}
+	}
+	if err := s.lastError(); err != nil && !errors.Is(err, errNoGoodKeys) {
+		// It may be a good token of a key that we could not be told of.
+		return nil, publicKey{}, unavailable()
+	}
+	return nil, publicKey{}, invalidToken("The token is signed with a key that its issuer does not publish.")
+}
+
+// age is how old the keys are; a clock that was set back makes them due, so that it
+// cannot keep them for ever.
 func (s *keySource) age(set *keySet) time.Duration {
-	if set == nil {
-		return 0
-	}
 	if age := s.now().Sub(set.loadedAt); age >= 0 {
 		return age
 	}
-	return staleAfter
+	return refreshAfter
 }
 
-// outage reports that the issuer failed, and so lately that it probably still does.
-func (s *keySource) outage() bool {
+func (s *keySource) lastError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	since := s.now().Sub(s.started)
-	return s.err != nil && since >= 0 && since < staleAfter
+	return s.err
+}
+
+// force starts a fetch for a token of an unknown key. joined says that another one was
+// under way already and is to be waited for; nil that there have been enough.
+func (s *keySource) force() (fetched <-chan struct{}, joined bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flight != nil {
+		return s.flight, true
+	}
+	now := s.now()
+	next := s.forcible
+	if next.Before(now) || next.After(now.Add(forcedAtOnce*forcedGap)) { // or the clock was set back
+		next = now
+	}
+	if next = next.Add(forcedGap); next.After(now.Add(forcedAtOnce * forcedGap)) {
+		return nil, false
+	}
+	s.forcible = next
+	return s.start(now), false
 }
 
 // refresh starts a fetch, or joins the one under way; the channel is closed when
@@ -136,6 +192,11 @@ func (s *keySource) refresh(gap time.Duration) <-chan struct{} {
 	if since := now.Sub(s.started); since >= 0 && since < gap {
 		return nil
 	}
+	return s.start(now)
+}
+
+// start needs s.mu.
+func (s *keySource) start(now time.Time) <-chan struct{} {
 	s.started, s.flight = now, make(chan struct{})
 	go s.fetchKeys(s.flight)
 	return s.flight
@@ -149,7 +210,7 @@ func (s *keySource) fetchKeys(done chan struct{}) {
 	if err == nil {
 		s.store(keys)
 		if len(keys) == 0 {
-			err = errors.New("the issuer publishes no key that can be used")
+			err = errNoGoodKeys
 		}
 	}
 	s.mu.Lock()
@@ -187,17 +248,24 @@ func (s *keySource) probe(ctx context.Context) error {
 	if set == nil {
 		gap = firstGap
 	}
+	var waited error
 	if set == nil || s.age(set) >= refreshAfter {
-		if err := wait(ctx, s.refresh(gap)); err != nil {
-			return err
-		}
+		waited = wait(ctx, s.refresh(gap))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.usable(); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoKeys, errors.Join(s.err, err))
+	err := errors.Join(s.lastError(), waited)
+	if s.atHand() == nil {
+		return errors.Join(ErrNoKeys, err)
 	}
-	return s.err
+	return err
+}
+
+// wait is for requests: of those only so many may wait.
+func (s *keySource) wait(ctx context.Context, fetched <-chan struct{}) error {
+	defer s.waiting.Add(-1)
+	if s.waiting.Add(1) > maxWaiting {
+		return unavailable()
+	}
+	return wait(ctx, fetched)
 }
 
 // wait waits for the end of a fetch; a nil channel is one that was not started.

@@ -35,6 +35,9 @@ type Caller struct {
 	Groups []string
 	// MFA says that the login was confirmed with a second factor.
 	MFA bool
+	// LoggedIn is when the caller proved who they are; of an issuer that does not say,
+	// when the token was issued.
+	LoggedIn time.Time
 	// Issued is when the token was issued; of an issuer that does not say, when it
 	// expires, which tells tokens of one issuer apart just as well.
 	Issued  time.Time
@@ -58,8 +61,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Verifier verifies tokens of one issuer. It fetches keys when first needed and
-// keeps them fresh as it is used; it has nothing to close.
+// Verifier verifies tokens of one issuer. It has nothing to close.
 type Verifier struct {
 	issuer   string
 	audience string
@@ -93,36 +95,46 @@ func NewVerifier(options Options) *Verifier {
 	}
 }
 
+// Run keeps the issuer's keys fresh until ctx ends. Without it they are fetched when a
+// token first needs them, and refreshed only by use.
+func (v *Verifier) Run(ctx context.Context) { v.keys.run(ctx) }
+
 // Verify returns the caller that the token speaks for. Errors: Unauthenticated
 // "invalid_token"; Unavailable "identity_unavailable" when the issuer's keys have
-// never been loaded, or not for a day.
+// never been loaded, or not for a day, or the token's key is not known and the issuer
+// does not answer.
 func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
-	id := sha256.Sum256([]byte(token))
-	if caller, found := v.keys.known(id); found {
-		return caller, nil
+	if len(token) > maxTokenBytes {
+		return Caller{}, invalidToken("The token is longer than %d bytes.", maxTokenBytes)
+	}
+	keys, id := v.keys.atHand(), sha256.Sum256([]byte(token))
+	if keys != nil {
+		// The way of nearly every request.
+		if caller, found := keys.verified.get(id, v.now()); found {
+			return caller, nil
+		}
 	}
 	// Parsed first, so that garbage costs neither a request nor a cache entry.
 	header, err := parseHeader(token)
 	if err != nil {
 		return Caller{}, err
 	}
-	keys, err := v.keys.fresh(ctx)
-	if err != nil {
-		return Caller{}, err
-	}
-	if caller, found := keys.verified.get(id, v.now()); found {
-		return caller, nil
-	}
-	key, found := keys.find(header)
-	if !found {
-		if keys, err = v.keys.afterUnknown(ctx); err != nil {
+	if keys == nil {
+		if keys, err = v.keys.first(ctx); err != nil {
 			return Caller{}, err
 		}
-		if key, found = keys.find(header); !found {
-			return Caller{}, invalidToken("The token is signed with a key that its issuer does not publish.")
+	}
+	key, found := keys.find(header)
+	switch {
+	case found:
+	case keys.names(header.KeyID):
+		return Caller{}, invalidToken("The token's algorithm is not that of its key.")
+	default:
+		if keys, key, err = v.keys.afterUnknown(ctx, header); err != nil {
+			return Caller{}, err
 		}
 	}
-	payload, err := jws.VerifyCompactFast(key.public, []byte(token), key.algorithm)
+	payload, err := jws.VerifyCompactFast(key.public, []byte(token), algorithms[header.Algorithm].named)
 	if err != nil {
 		return Caller{}, invalidToken("The token's signature is not valid.")
 	}
@@ -141,7 +153,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 var ErrNoKeys = errors.New("the identity service's keys have not been loaded")
 
 // Probe reports for health whether the issuer answers, asking it when the last
-// answer is older than 15 seconds. The error's text is for the log.
+// answer is older than 15 seconds; it waits for as long as ctx lets it. The error's text
+// is for the log.
 func (v *Verifier) Probe(ctx context.Context) error { return v.keys.probe(ctx) }
 
 func invalidToken(detail string, args ...any) *problem.Problem {

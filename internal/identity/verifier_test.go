@@ -1,16 +1,23 @@
 package identity_test
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
 
@@ -19,18 +26,20 @@ import (
 
 func TestVerifyReadsTheCaller(t *testing.T) {
 	t.Parallel()
-	for _, algorithm := range []jwa.SignatureAlgorithm{jwa.EdDSA(), jwa.ES256(), jwa.RS256()} {
+	for _, algorithm := range []jwa.SignatureAlgorithm{jwa.EdDSA(), jwa.EdDSAEd25519(), jwa.ES256(), jwa.PS256(), jwa.RS256()} {
 		key := newSigner(t, "k1", algorithm)
+		must(t, key.jwk.Set("alg", algorithm))
 		i := newIssuer(t, key)
 		v := i.verifier(newClock().Now)
 		got := accept(t, v, key.sign(t, i.claims(map[string]any{
 			"aud": []string{"other", "hub-backend"}, "person_id": "p-7", "name": "Ana Ñ", "email": "ana@acme.example",
 			"roles": []string{"editor", "custom"}, "groups": []string{"sales"}, "amr": []string{"pwd", "mfa"}, "nbf": start.Unix(),
-			"extra": map[string]any{"ignored": true},
+			"auth_time": start.Add(-time.Hour).Unix(),
+			"extra":     map[string]any{"ignored": true},
 		}), map[string]any{"typ": "at+jwt"}))
 		want := identity.Caller{
 			Org: "acme", Sub: "ana", Person: "p-7", Name: "Ana Ñ", Email: "ana@acme.example",
-			Roles: []string{"editor", "custom"}, Groups: []string{"sales"}, MFA: true, Issued: start, Expires: start.Add(time.Hour),
+			Roles: []string{"editor", "custom"}, Groups: []string{"sales"}, MFA: true, LoggedIn: start.Add(-time.Hour), Issued: start, Expires: start.Add(time.Hour),
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", algorithm, got, want)
@@ -47,8 +56,47 @@ func TestVerifyNeedsLittle(t *testing.T) {
 	if got.Person != "ana" || got.MFA || len(got.Roles) != 0 || !got.Expires.Equal(start.Add(500*time.Millisecond)) {
 		t.Errorf("got %+v", got)
 	}
-	if !got.Issued.Equal(got.Expires) {
-		t.Errorf("issued %v: of a token without iat it is when it expires", got.Issued)
+	if !got.Issued.Equal(got.Expires) || !got.LoggedIn.Equal(got.Issued) {
+		t.Errorf("issued %v, logged in %v: of a token without iat it is when it expires", got.Issued, got.LoggedIn)
+	}
+}
+
+// A second factor is told of in amr, or as the acr that the challenge asks for.
+func TestVerifyReadsHowStrongTheLoginWas(t *testing.T) {
+	t.Parallel()
+	key := newSigner(t, "k1", jwa.EdDSA())
+	i := newIssuer(t, key)
+	v := i.verifier(newClock().Now)
+	for name, test := range map[string]struct {
+		claims map[string]any
+		mfa    bool
+	}{
+		"nothing":      {nil, false},
+		"a password":   {map[string]any{"amr": []string{"pwd"}}, false},
+		"amr":          {map[string]any{"amr": []string{"otp", "mfa"}}, true},
+		"acr":          {map[string]any{"acr": "mfa"}, true},
+		"another acr":  {map[string]any{"acr": "urn:mace:incommon:iap:silver", "amr": []string{"pwd"}}, false},
+		"another case": {map[string]any{"acr": "MFA", "amr": []string{"MFA"}}, false},
+	} {
+		if got := accept(t, v, key.sign(t, i.claims(test.claims), nil)); got.MFA != test.mfa {
+			t.Errorf("%s: %v", name, got.MFA)
+		}
+	}
+}
+
+// One Ed25519 key goes by both names of its algorithm, whichever it is published under.
+func TestEd25519HasTwoNames(t *testing.T) {
+	t.Parallel()
+	for _, declared := range []any{nil, jwa.EdDSA(), jwa.EdDSAEd25519()} {
+		key := newSigner(t, "k1", jwa.EdDSA())
+		if declared != nil {
+			must(t, key.jwk.Set("alg", declared))
+		}
+		i := newIssuer(t, key)
+		v := i.verifier(newClock().Now)
+		for _, name := range []string{"EdDSA", "Ed25519"} {
+			accept(t, v, signRaw(t, key, `{"alg":"`+name+`","kid":"k1"}`, i.claims(nil)))
+		}
 	}
 }
 
@@ -98,6 +146,10 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		"expired":               {"exp": start.Add(-time.Second).Unix()},
 		"expires now":           {"exp": start.Unix()},
 		"nbf too far":           {"nbf": start.Add(61 * time.Second).Unix()},
+		"auth_time too far":     {"auth_time": start.Add(61 * time.Second).Unix()},
+		"auth_time as text":     {"auth_time": "now"},
+		"acr as a list":         {"acr": []string{"mfa"}},
+		"long acr":              {"acr": long},
 		"iat too far":           {"iat": start.Add(61 * time.Second).Unix()},
 		"nbf of a wrong type":   {"nbf": true},
 		"no org":                {"org_id": nil},
@@ -212,6 +264,14 @@ func TestVerifyRefusesForgedTokens(t *testing.T) {
 		"HMAC with the DER key":    signHMAC(t, spki, `{"alg":"HS256","kid":"rs"}`, claims),
 		"HMAC with the JWK":        signHMAC(t, edPublic, `{"alg":"HS256","kid":"ed"}`, claims),
 		"HMAC called RS256":        signHMAC(t, pemKey, `{"alg":"RS256","kid":"rs"}`, claims),
+		"HMAC of 384 bits":         signHMAC(t, pemKey, `{"alg":"HS384","kid":"rs"}`, claims),
+		"HMAC without a kid":       signHMAC(t, pemKey, `{"alg":"HS256"}`, claims),
+		"RS256 that signs nothing": encode([]byte(`{"alg":"RS256","kid":"rs"}`)) + "." + part[1] + "." + encode(make([]byte, 256)),
+		"ES256 of zeros":           encode([]byte(`{"alg":"ES256","kid":"ec"}`)) + "." + part[1] + "." + encode(make([]byte, 64)),
+		"ES256 as ASN.1":           asn1Signature(t, ec, `{"alg":"ES256","kid":"ec"}`, string(payload)),
+		"a token in a token":       signBoth(t, ed, `{"alg":"EdDSA","kid":"ed","cty":"JWT"}`, good),
+		"an encrypted one":         encode([]byte(`{"alg":"RSA-OAEP","enc":"A128GCM","zip":"DEF"}`)) + ".a.b.c.d",
+		"alg dir":                  encode([]byte(`{"alg":"dir","enc":"A128GCM"}`)) + "." + part[1] + "." + part[2],
 		"PS256":                    signer{"rs", jwa.PS256(), rs.private, rs.jwk}.sign(t, claims, nil),
 		"RS512":                    signer{"rs", jwa.RS512(), rs.private, rs.jwk}.sign(t, claims, nil),
 		"EdDSA under an RSA key":   signRaw(t, ed, `{"alg":"EdDSA","kid":"rs"}`, claims),
@@ -256,11 +316,17 @@ func TestKeysThatAreNotUsed(t *testing.T) {
 	good := newSigner(t, "good", jwa.EdDSA())
 	forEncryption, otherAlgorithm := newSigner(t, "enc", jwa.EdDSA()), newSigner(t, "ps", jwa.RS256())
 	must(t, forEncryption.jwk.Set("use", "enc"))
-	must(t, otherAlgorithm.jwk.Set("alg", jwa.PS256()))
+	must(t, otherAlgorithm.jwk.Set("alg", jwa.RS512()))
+	forDerivation, forPSS, forRS := newSigner(t, "ops", jwa.EdDSA()), newSigner(t, "pss", jwa.RS256()), newSigner(t, "rs", jwa.PS256())
+	must(t, forDerivation.jwk.Set("key_ops", []string{"deriveKey"}))
+	must(t, forPSS.jwk.Set("alg", jwa.PS256()))
+	must(t, forRS.jwk.Set("alg", jwa.RS256()))
+	misnamed := newSigner(t, "misnamed", jwa.EdDSA())
+	must(t, misnamed.jwk.Set("alg", jwa.ES256()))
 	curve := newSigner(t, "p384", jwa.ES384())
 	private := newSigner(t, "private", jwa.EdDSA())
 
-	i := newIssuer(t, forEncryption, otherAlgorithm, curve, good)
+	i := newIssuer(t, forEncryption, otherAlgorithm, curve, forDerivation, forPSS, forRS, misnamed, good)
 	i.change(func(i *issuer) {
 		secret := encode(private.private.(interface{ Seed() []byte }).Seed())
 		document, err := json.Marshal(private.jwk)
@@ -270,17 +336,22 @@ func TestKeysThatAreNotUsed(t *testing.T) {
 		published["d"] = secret
 		i.published = append(i.published, published, map[string]any{"kty": "oct", "kid": "oct", "k": "c2VjcmV0"},
 			map[string]any{"kty": "quantum", "kid": "q"},
+			map[string]any{"kty": "RSA", "kid": "one", "n": encode(big2048()), "e": "AQ"},
 			map[string]any{"kty": "RSA", "kid": "weak", "n": encode(weak.N.Bytes()), "e": "AQAB"}, map[string]any{}, nil, "text",
 			map[string]any{"kty": "EC", "crv": "P-256", "kid": "off", "x": encode(make([]byte, 32)), "y": encode(make([]byte, 32))})
 	})
 	v := i.verifier(newClock().Now)
 	accept(t, v, good.sign(t, i.claims(nil), nil))
-	for _, key := range []signer{forEncryption, otherAlgorithm, curve, private} {
+	for _, key := range []signer{forEncryption, otherAlgorithm, curve, private, forDerivation, forPSS, forRS, misnamed} {
 		refuseToken(t, v, key.sign(t, i.claims(nil), nil))
 	}
+	forPSS.algorithm, forRS.algorithm = jwa.PS256(), jwa.RS256()
+	accept(t, v, forPSS.sign(t, i.claims(nil), nil))
+	accept(t, v, forRS.sign(t, i.claims(nil), nil))
 	refuseToken(t, v, signRaw(t, good, `{"alg":"RS256","kid":"weak"}`, i.claims(nil)))
+	refuseToken(t, v, encode([]byte(`{"alg":"RS256","kid":"one"}`))+"."+encode([]byte("{}"))+"."+encode(make([]byte, 256)))
 	refuseToken(t, v, signHMAC(t, []byte("secret"), `{"alg":"HS256","kid":"oct"}`, i.claims(nil)))
-	if i.fetched() != 1 {
+	if i.fetched() > 1+5 {
 		t.Errorf("%d fetches", i.fetched())
 	}
 }
@@ -298,26 +369,108 @@ func TestVerifiedTokensStillExpire(t *testing.T) {
 	refuseToken(t, v, token)
 }
 
+// big2048 is a modulus whose key says that a signature is its own proof (e = 1).
+func big2048() []byte {
+	return bytes.Repeat([]byte{0xa5}, 256)
+}
+
+// asn1Signature signs as X.509 does, which JWS does not take (RFC 7518, §3.4).
+func asn1Signature(t testing.TB, s signer, header, payload string) string {
+	t.Helper()
+	input := encode([]byte(header)) + "." + encode([]byte(payload))
+	digest := sha256.Sum256([]byte(input))
+	signature, err := ecdsa.SignASN1(rand.Reader, s.private.(*ecdsa.PrivateKey), digest[:])
+	must(t, err)
+	return input + "." + encode(signature)
+}
+
+// FuzzVerify signs whatever comes with the right key, so that the fuzzer gets past the
+// signature.
 func FuzzVerify(f *testing.F) {
 	key := newSigner(f, "k1", jwa.EdDSA())
 	i := newIssuer(f, key)
 	v := i.verifier(newClock().Now)
-	f.Add(`{"alg":"EdDSA","kid":"k1"}`, `{"iss":"x"}`)
 	good, err := json.Marshal(i.claims(map[string]any{"nbf": start.Unix(), "amr": []string{"mfa"}, "groups": []string{"g"}, "person_id": "p"}))
 	must(f, err)
-	f.Add(`{"alg":"EdDSA","kid":"k1","typ":"JWT"}`, string(good))
-	f.Add(`{"alg":"EdDSA"}`, strings.Replace(string(good), `"hub-backend"`, `["hub-backend"]`, 1))
+	for _, header := range []string{
+		`{"alg":"EdDSA","kid":"k1"}`, `{"alg":"EdDSA"}`, `{"alg":"Ed25519","kid":"k1","typ":"at+jwt"}`, `{"alg":"none","kid":"k1"}`,
+		`{"alg":"EdDSA","kid":"k1","crit":[]}`, `{"alg":"EdDSA","kid":"k1","alg":"none"}`, `{"alg":"EdDSA","kid":null}`,
+	} {
+		f.Add(header, string(good))
+	}
+	for _, change := range [][2]string{
+		{`"hub-backend"`, `["hub-backend"]`}, {`"acme"`, `"_hub"`}, {`"acme"`, `"\u0000"`}, {`"ana"`, `"system:relay"`}, {`"ana"`, `"\ud800"`},
+		{`"mfa"`, `"mfa","mfa"`}, {`"sub"`, `"sub":"a","sub"`}, {`"exp":`, `"exp":1e`}, {`"exp":`, `"exp":-`}, {`{`, `{"auth_time":0.5,"acr":"mfa",`}, {`{`, `[{`},
+	} {
+		f.Add(`{"alg":"EdDSA","kid":"k1","typ":"JWT"}`, strings.Replace(string(good), change[0], change[1], 1))
+	}
 	f.Fuzz(func(t *testing.T, head, payload string) {
-		// Signed by the right key, so that the fuzzer gets past the signature.
-		token := signBoth(t, key, head, payload)
-		caller, err := v.Verify(t.Context(), token)
+		caller, err := v.Verify(t.Context(), signBoth(t, key, head, payload))
 		if err != nil {
 			return
 		}
-		if caller.Org == "" || caller.Org[0] == '_' || caller.Sub == "" || caller.Person == "" || !caller.Expires.After(start) ||
-			strings.ContainsAny(caller.Sub+caller.Person+caller.Name+caller.Email+strings.Join(caller.Roles, ""), "\x00\n") ||
-			caller.Expires.Unix() > math.MaxInt32*128 {
+		texts := slices.Concat([]string{caller.Sub, caller.Person, caller.Name, caller.Email}, caller.Roles, caller.Groups)
+		if caller.Org == "" || caller.Org[0] == '_' || len(caller.Org) > 64 || caller.Sub == "" || caller.Person == "" || !caller.Expires.After(start) ||
+			strings.HasPrefix(caller.Sub, "system:") || strings.HasPrefix(caller.Person, "system:") ||
+			strings.ContainsAny(strings.Join(texts, ""), "\x00\n") || !utf8.ValidString(strings.Join(texts, "")) ||
+			len(caller.Roles) > 256 || len(caller.Groups) > 256 || caller.Expires.Unix() > math.MaxInt32*128 {
 			t.Errorf("accepted %+v", caller)
+		}
+	})
+}
+
+// FuzzToken is for the text itself: nothing that nobody signed is accepted.
+func FuzzToken(f *testing.F) {
+	key, stranger := newSigner(f, "k1", jwa.EdDSA()), newSigner(f, "k1", jwa.EdDSA())
+	i := newIssuer(f, key)
+	v := i.verifier(newClock().Now)
+	for _, seed := range []string{
+		"", ".", "..", "a.b.c", "a.b.c.d.e", "e30.e30.e30", encode([]byte(`{"alg":"none"}`)) + ".e30.",
+		stranger.sign(f, i.claims(nil), nil), signHMAC(f, []byte("x"), `{"alg":"HS256","kid":"k1"}`, i.claims(nil)),
+		strings.Repeat("x", 17_000), "\n.\r.\x00",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		if caller, err := v.Verify(t.Context(), token); err == nil {
+			t.Errorf("accepted as %+v", caller)
+		}
+	})
+}
+
+// FuzzKeys reads what an issuer might publish: no key comes out that is not public, for
+// signatures and strong enough.
+func FuzzKeys(f *testing.F) {
+	for _, algorithm := range []jwa.SignatureAlgorithm{jwa.EdDSA(), jwa.ES256(), jwa.RS256(), jwa.ES384()} {
+		document, err := json.Marshal(map[string]any{"keys": []any{newSigner(f, "k1", algorithm).jwk}})
+		must(f, err)
+		f.Add(document)
+	}
+	for _, seed := range []string{
+		`{}`, `{"keys":null}`, `{"keys":[]}`, `{"keys":[{}]}`, `[]`, `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`,
+		`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQ"}]}`, `{"keys":[{"kty":"RSA","n":"` + encode(big2048()) + `","e":"AQ"}]}`, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"","d":""}]}`,
+		`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","alg":"ES256","use":"sig"}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		for _, key := range identity.PublicKeys(document) {
+			switch public := key.(type) {
+			case ed25519.PublicKey:
+				if len(public) != ed25519.PublicKeySize {
+					t.Errorf("an Ed25519 key of %d bytes", len(public))
+				}
+			case *ecdsa.PublicKey:
+				if _, err := public.ECDH(); err != nil || public.Curve != elliptic.P256() {
+					t.Errorf("a point that is not on P-256: %v", err)
+				}
+			case *rsa.PublicKey:
+				if public.N.BitLen() < 2048 || public.N.BitLen() > 8192 || public.E < 3 || public.E%2 == 0 {
+					t.Errorf("a weak RSA key: %d bits, e = %d", public.N.BitLen(), public.E)
+				}
+			default:
+				t.Errorf("a key of type %T", key)
+			}
 		}
 	})
 }
