@@ -46,6 +46,7 @@ func entitiesDDL(schema string) string {
 			updated_by text             NOT NULL,
 			position   bigint           NOT NULL,
 			event_id   uuid             NOT NULL,
+			type_version bigint         NOT NULL, -- the one that the attributes were last held against
 			PRIMARY KEY (org, id)
 		);
 		CREATE TABLE ` + schema + `.entity_types (
@@ -105,17 +106,17 @@ func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 
 func insertEntities(schema string) string {
 	return `
-		INSERT INTO ` + schema + `.entities (org, id, type, key, status, attributes, tags, version,
+		INSERT INTO ` + schema + `.entities (org, id, type, type_version, key, status, attributes, tags, version,
 		                                     created_at, created_by, updated_at, updated_by, position, event_id)
-		SELECT u.org, u.id, u.type, u.key, u.status, u.attributes::jsonb, u.tags::text[], u.version,
+		SELECT u.org, u.id, u.type, u.type_version, u.key, u.status, u.attributes::jsonb, u.tags::text[], u.version,
 		       u.created_at, u.created_by, u.updated_at, u.updated_by, u.position, u.event_id
 		  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-		              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[])
+		              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[], $15::bigint[])
 		       AS u(org, id, type, key, status, attributes, tags, version,
-		            created_at, created_by, updated_at, updated_by, position, event_id)`
+		            created_at, created_by, updated_at, updated_by, position, event_id, type_version)`
 }
 
-// updateEntities leaves alone what is null in the arrays.
+// updateEntities leaves alone what is null in the arrays, and a type_version that is 0.
 func updateEntities(schema string) string {
 	return `
 		UPDATE ` + schema + `.entities e
@@ -127,10 +128,11 @@ func updateEntities(schema string) string {
 		       updated_at = u.updated_at,
 		       updated_by = u.updated_by,
 		       position   = u.position,
-		       event_id   = u.event_id
+		       event_id   = u.event_id,
+		       type_version = coalesce(nullif(u.type_version, 0), e.type_version)
 		  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
-		              $8::timestamptz[], $9::text[], $10::bigint[], $11::uuid[])
-		       AS u(org, id, status, attributes, removed, tags, version, updated_at, updated_by, position, event_id)
+		              $8::timestamptz[], $9::text[], $10::bigint[], $11::uuid[], $12::bigint[])
+		       AS u(org, id, status, attributes, removed, tags, version, updated_at, updated_by, position, event_id, type_version)
 		 WHERE e.org = u.org AND e.id = u.id`
 }
 

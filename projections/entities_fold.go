@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -41,7 +42,7 @@ func newEntityFold() *entityFold {
 
 // entityChange is the sum of an entity's events in a batch. For one created in it,
 // set holds all attributes; for others only the new ones. Zero means unchanged for
-// status, set and tags.
+// status, set, tags and typeVersion.
 type entityChange struct {
 	entityID
 	created   bool
@@ -58,6 +59,8 @@ type entityChange struct {
 	updatedBy string
 	position  int64
 	eventID   uuid.UUID
+
+	typeVersion int64
 }
 
 type typeChange struct {
@@ -86,13 +89,13 @@ func (f *entityFold) add(e Event) error {
 		c.created, c.typeName, c.key, c.status = true, p.Type, p.Key, statusActive
 		// A copy: later events of the batch change it, and the payload is not ours.
 		c.set, c.tags = maps.Clone(p.Attributes), p.Tags
-		c.createdAt, c.createdBy = e.RecordedAt, e.Actor.Sub
+		c.createdAt, c.createdBy, c.typeVersion = e.RecordedAt, e.Actor.Sub, p.TypeVersion
 	case entity.Updated:
 		c.update(p)
 	case entity.Archived:
 		c.status = statusArchived
 	case entity.Restored:
-		c.status = statusActive
+		c.status, c.typeVersion = statusActive, cmp.Or(p.TypeVersion, c.typeVersion)
 	default:
 		return fmt.Errorf("event type %s is not part of this view", e.Type)
 	}
@@ -125,6 +128,7 @@ func (c *entityChange) update(p entity.Updated) {
 	if p.Tags != nil {
 		c.tags = p.Tags
 	}
+	c.typeVersion = cmp.Or(p.TypeVersion, c.typeVersion)
 }
 
 // with is an assignment that makes the map when there is none.
@@ -154,7 +158,7 @@ type entityRows struct {
 	org, typeName, createdBy, updatedBy    []string
 	key, status, attributes, removed, tags []*string
 	id, eventID                            [][16]byte
-	version, position                      []int64
+	version, position, typeVersion         []int64
 	createdAt, updatedAt                   []time.Time
 }
 
@@ -179,7 +183,7 @@ func (r *entityRows) add(c *entityChange) error {
 	r.version, r.position = append(r.version, c.version), append(r.position, c.position)
 	r.createdAt, r.createdBy = append(r.createdAt, c.createdAt), append(r.createdBy, c.createdBy)
 	r.updatedAt, r.updatedBy = append(r.updatedAt, c.updatedAt), append(r.updatedBy, c.updatedBy)
-	r.eventID = append(r.eventID, c.eventID)
+	r.eventID, r.typeVersion = append(r.eventID, c.eventID), append(r.typeVersion, c.typeVersion)
 	return nil
 }
 
@@ -187,14 +191,14 @@ func (r *entityRows) add(c *entityChange) error {
 func (r *entityRows) forInsert() []any {
 	return []any{
 		r.org, r.id, r.typeName, r.key, r.status, r.attributes, r.tags, r.version,
-		r.createdAt, r.createdBy, r.updatedAt, r.updatedBy, r.position, r.eventID,
+		r.createdAt, r.createdBy, r.updatedAt, r.updatedBy, r.position, r.eventID, r.typeVersion,
 	}
 }
 
 func (r *entityRows) forUpdate() []any {
 	return []any{
 		r.org, r.id, r.status, r.attributes, r.removed, r.tags, r.version,
-		r.updatedAt, r.updatedBy, r.position, r.eventID,
+		r.updatedAt, r.updatedBy, r.position, r.eventID, r.typeVersion,
 	}
 }
 

@@ -98,17 +98,17 @@ func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) 
 			streams = append(streams, stream)
 			h.add(stream, entity.Created{
 				Type: "customer", Key: rapid.SampledFrom([]string{"", "K-1", `"\{`}).Draw(t, "key"),
-				Attributes: raw("attributes"), Tags: tags.Draw(t, "tags"),
+				Attributes: raw("attributes"), Tags: tags.Draw(t, "tags"), TypeVersion: rapid.Int64Range(0, 2).Draw(t, "type version"),
 			})
 		default:
 			stream := rapid.SampledFrom(streams).Draw(t, "stream")
 			switch {
 			case h.states[stream].(entity.Entity).Archived:
-				h.add(stream, entity.Restored{})
+				h.add(stream, entity.Restored{TypeVersion: rapid.Int64Range(0, 3).Draw(t, "type version")})
 			case choice == 4:
 				h.add(stream, entity.Archived{})
 			default:
-				updated := entity.Updated{Attributes: raw("changes")}
+				updated := entity.Updated{Attributes: raw("changes"), TypeVersion: rapid.Int64Range(0, 3).Draw(t, "type version")}
 				for _, name := range rapid.SliceOf(rapid.SampledFrom(attributeNames)).Draw(t, "removed") {
 					updated.Attributes[name] = json.RawMessage("null")
 				}
@@ -155,13 +155,14 @@ func (h *hub) checkRow(t *testing.T, r *rapid.T, schema string, stream domain.Ta
 		key, status string
 		attributes  []byte
 		tags        []string
-		got         int64
+		got, typ    int64
 	)
-	err := h.admin.QueryRow(t.Context(), `SELECT coalesce(key, ''), status, attributes, tags, version FROM `+quoted(schema)+`.entities WHERE id = $1`,
-		uuid.MustParse(stream.Name())).Scan(&key, &status, &attributes, &tags, &got)
+	err := h.admin.QueryRow(t.Context(), `SELECT coalesce(key, ''), status, attributes, tags, version, type_version FROM `+quoted(schema)+`.entities WHERE id = $1`,
+		uuid.MustParse(stream.Name())).Scan(&key, &status, &attributes, &tags, &got, &typ)
 	require.NoError(r, err)
 	require.Equal(r, version, got)
 	require.Equal(r, want.Key, key)
+	require.Equal(r, want.TypeVersion, typ)
 	require.Equal(r, map[bool]string{false: "active", true: "archived"}[want.Archived], status)
 	require.ElementsMatch(r, want.Tags, tags)
 	var found map[string]json.RawMessage

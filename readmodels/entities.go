@@ -23,17 +23,19 @@ type Entity struct {
 	Attributes json.RawMessage `json:"attributes" doc:"Values by name."`
 	Tags       []string        `json:"tags" doc:"Labels for finding." example:"[\"vip\"]"`
 	Version    int64           `json:"version" doc:"Counts the entity's events; also its ETag." example:"3"`
-	CreatedAt  time.Time       `json:"created_at" doc:"When it was created."`
-	CreatedBy  string          `json:"created_by" doc:"Who created it." example:"ana"`
-	UpdatedAt  time.Time       `json:"updated_at" doc:"When it was last changed."`
-	UpdatedBy  string          `json:"updated_by" doc:"Who changed it last." example:"ana"`
+	// TypeVersion is 0 where no event says.
+	TypeVersion int64     `json:"type_version" doc:"The version of the type that the attributes were last held against." example:"1"`
+	CreatedAt   time.Time `json:"created_at" doc:"When it was created."`
+	CreatedBy   string    `json:"created_by" doc:"Who created it." example:"ana"`
+	UpdatedAt   time.Time `json:"updated_at" doc:"When it was last changed."`
+	UpdatedBy   string    `json:"updated_by" doc:"Who changed it last." example:"ana"`
 
 	// Definition is the type itself, when asked for.
 	Definition *EntityType `json:"-"`
 }
 
 // entityColumns are what scanEntity reads, of the alias e.
-const entityColumns = `e.id, e.type, e.key, e.status, e.attributes, e.tags, e.version, e.created_at, e.created_by, e.updated_at, e.updated_by`
+const entityColumns = `e.id, e.type, e.key, e.status, e.attributes, e.tags, e.version, e.type_version, e.created_at, e.created_by, e.updated_at, e.updated_by`
 
 // scanEntity reads a row. It reports false for the row of nulls that a statement has
 // when it finds nothing. before and after are the columns around these.
@@ -41,17 +43,17 @@ func scanEntity(scan func(...any) error, e *Entity, before, after []any) (bool, 
 	var (
 		id                   *uuid.UUID
 		kind, status         *string
-		version              *int64
+		version, typeVersion *int64
 		createdBy, updatedBy *string
 		createdAt, updatedAt *time.Time
 	)
-	columns := append(slices.Clone(before), &id, &kind, &e.Key, &status, (*[]byte)(&e.Attributes), &e.Tags, &version,
+	columns := append(slices.Clone(before), &id, &kind, &e.Key, &status, (*[]byte)(&e.Attributes), &e.Tags, &version, &typeVersion,
 		&createdAt, &createdBy, &updatedAt, &updatedBy)
 	err := scan(append(columns, after...)...)
 	if err != nil || id == nil {
 		return false, err
 	}
-	e.ID, e.Type, e.Status, e.Version = *id, *kind, *status, *version
+	e.ID, e.Type, e.Status, e.Version, e.TypeVersion = *id, *kind, *status, *version, *typeVersion
 	e.CreatedAt, e.CreatedBy = createdAt.UTC(), *createdBy
 	e.UpdatedAt, e.UpdatedBy = updatedAt.UTC(), *updatedBy
 	return true, nil

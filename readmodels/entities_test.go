@@ -331,6 +331,10 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Sort: "-key", Cursor: *page.NextCursor})
 			return err
 		},
+		"examination": func() error {
+			_, _, err := h.reads.Examine(t.Context(), "acme", "customer", func(json.RawMessage) (yes, known bool) { return true, true })
+			return err
+		},
 		"type":  func() error { _, _, err := h.reads.EntityType(t.Context(), "acme", "customer"); return err },
 		"types": func() error { _, _, err := h.reads.EntityTypes(t.Context(), "acme", readmodels.Page{}); return err },
 	} {

@@ -27,8 +27,8 @@ type row struct {
 func (h *hub) insert(t require.TestingT, schema, org string, rows ...row) {
 	for _, r := range rows {
 		_, err := h.projector.Exec(context.Background(), `INSERT INTO `+schema+`.entities
-			(org, id, type, key, status, attributes, tags, version, created_at, created_by, updated_at, updated_by, position, event_id)
-			VALUES ($1, $2, 'thing', nullif($3, ''), 'active', '{}', '{}', 1, $4, 'ana', $5, 'ana', 1, $2)`,
+			(org, id, type, key, status, attributes, tags, version, created_at, created_by, updated_at, updated_by, position, event_id, type_version)
+			VALUES ($1, $2, 'thing', nullif($3, ''), 'active', '{}', '{}', 1, $4, 'ana', $5, 'ana', 1, $2, 1)`,
 			org, r.id, r.key, r.created, r.updated)
 		require.NoError(t, err)
 	}

@@ -43,24 +43,37 @@ func TestTheCommandsOfTheREADMEWork(t *testing.T) {
 	require.Contains(t, string(planned), "./bin/hub dev")
 	requireBanner(t, blocks[1].text)
 
+	requireExamples(t, blocks[2:])
+}
+
+// The examples of a page on entities, as those of the README.
+func TestTheExamplesOfEntitiesWork(t *testing.T) {
+	t.Parallel()
+	requireExamples(t, blocksOf(t, "docs/entities.md"))
+}
+
+// requireExamples runs the commands of a page on a hub of their own: each answers what is
+// shown under it.
+func requireExamples(t *testing.T, blocks []block) {
+	t.Helper()
 	h := newDevHub(t).start()
 	here := strings.NewReplacer("http://127.0.0.1:8000", h.base, "./bin/hub ", hubtest.Binary(t)+" ")
 	var script strings.Builder
 	var shown []string
-	for i, b := range blocks[2:] {
+	for i, b := range blocks {
 		if b.language != "sh" {
 			continue
 		}
 		// What a block prints ends in a line of its own, so that answers can be told apart.
 		fmt.Fprintf(&script, "{\n%s\n} || exit 1\nprintf '\\n%s\\n'\n", here.Replace(b.text), endOfBlock)
-		require.Less(t, i+3, len(blocks))
-		require.Equal(t, "json", blocks[i+3].language, "after each command of the README comes what it answers")
-		shown = append(shown, blocks[i+3].text)
+		require.Less(t, i+1, len(blocks))
+		require.Equal(t, "json", blocks[i+1].language, "after each command of the page comes what it answers")
+		shown = append(shown, blocks[i+1].text)
 	}
 	require.GreaterOrEqual(t, len(shown), 3, "commands with answers")
 
 	cmd := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script.String())
-	cmd.Env = h.environ()
+	cmd.Env, cmd.Dir = h.environ(), t.TempDir()
 	cmd.Stderr = t.Output()
 	output, err := cmd.Output()
 	require.NoError(t, err, "%s", output)

@@ -45,6 +45,7 @@ const (
 	relayConnections     = 3
 	projectorConnections = 4
 	queryConnections     = 8
+	reportConnections    = 1
 )
 
 const (
@@ -158,6 +159,13 @@ func (s *system) start(ctx context.Context) (err error) {
 		if options.Operations, err = s.startOperations(ctx); err != nil {
 			return err
 		}
+	}
+	if s.runs(config.CommandAPI) && options.Reads == nil {
+		views, err := s.openReports(ctx)
+		if err != nil {
+			return err
+		}
+		options.Views = views
 	}
 	if s.runs(config.Projector) {
 		if err := s.startProjector(ctx, background, viewed); err != nil {

@@ -26,7 +26,7 @@ func TestCreateEntity(t *testing.T) {
 		Named(entity.Stream(bob), "entity_type:customer").
 		Then(domain.Fact{
 			Stream:  entity.Stream(bob),
-			Payload: entity.Created{Type: "customer", Attributes: attrs(`{"name":"Bob"}`), Tags: []string{}},
+			Payload: entity.Created{Type: "customer", Attributes: attrs(`{"name":"Bob"}`), Tags: []string{}, TypeVersion: 1},
 		})
 }
 
@@ -66,6 +66,6 @@ func TestCreateEntityWithTheSameKeyOfAnotherType(t *testing.T) {
 		Then(domain.Fact{
 			Stream:  entity.Stream(bob),
 			Tags:    []domain.Tag{"key:supplier/A-1", "entity_type:supplier"},
-			Payload: entity.Created{Type: "supplier", Key: "A-1", Attributes: attrs(`{}`), Tags: []string{}},
+			Payload: entity.Created{Type: "supplier", Key: "A-1", Attributes: attrs(`{}`), Tags: []string{}, TypeVersion: 1},
 		})
 }

@@ -17,6 +17,8 @@ type DefineEntityType struct {
 	Name   string
 	Title  string
 	Schema json.RawMessage
+	// Force lets the schema be narrower than the one before it.
+	Force bool
 }
 
 // Boundaries names what the decision depends on.
@@ -36,7 +38,7 @@ func (c DefineEntityType) Decide(r domain.Reader, m domain.Meta) (domain.Decisio
 	if err != nil {
 		return domain.Decision{}, err
 	}
-	facts, err := entity.Definition{Name: c.Name, Title: c.Title, Schema: c.Schema}.Decide(current)
+	facts, err := entity.Definition{Name: c.Name, Title: c.Title, Schema: c.Schema, Force: c.Force}.Decide(current)
 	return domain.Decision{
 		ResourceID: c.Name,
 		Stream:     entity.TypeStream(c.Name),

@@ -18,9 +18,9 @@ func TestDefineEntityType(t *testing.T) {
 		Resource("customer", "entity_type:customer", false).
 		ThenNothing()
 
-	given(t, customerDefined(`{}`), anaCreated()).When(define).
+	given(t, customerDefined(customerSchema), anaCreated()).When(entities.DefineEntityType{Name: "customer", Title: "Customer"}).
 		Resource("customer", "entity_type:customer", false).
-		Then(customerDefined(customerSchema))
+		Then(customerDefined(`{}`))
 }
 
 func TestDefineEntityTypeRefuses(t *testing.T) {
@@ -29,6 +29,10 @@ func TestDefineEntityTypeRefuses(t *testing.T) {
 	given(t).When(entities.DefineEntityType{Name: "Kunde: neu"}).Named().ThenProblem("invalid_type_name")
 	given(t).When(entities.DefineEntityType{Name: "customer", Schema: json.RawMessage(`{"type":1}`)}).ThenProblem("invalid_schema")
 	given(t).When(entities.DefineEntityType{Name: "customer", Title: "\n"}).ThenProblem("invalid_title")
+
+	given(t, customerDefined(`{}`)).When(define).ThenProblem("narrowing_change")
+	define.Force = true
+	given(t, customerDefined(`{}`)).When(define).Then(customerDefined(customerSchema))
 
 	p := given(t).IfMatch(1).When(define).ThenProblem("version_conflict")
 	if p.Extra["version"] != int64(0) {

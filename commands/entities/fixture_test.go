@@ -47,7 +47,7 @@ func anaCreated() domain.Fact {
 		Tags:   []domain.Tag{"key:customer/A-1", "entity_type:customer"},
 		Payload: entity.Created{
 			Type: "customer", Key: "A-1",
-			Attributes: attrs(`{"name":"Ana"}`), Tags: []string{"vip"},
+			Attributes: attrs(`{"name":"Ana"}`), Tags: []string{"vip"}, TypeVersion: 1,
 		},
 	}
 }

@@ -19,9 +19,11 @@ type PatchEntity struct {
 }
 
 // Boundaries names the entity and, once it is loaded, its type.
-func (c PatchEntity) Boundaries(r domain.Reader) []domain.Tag {
-	tags := []domain.Tag{entity.Stream(c.ID)}
-	if current := domain.Read[entity.Entity](r, entity.Stream(c.ID)); current.Exists() {
+func (c PatchEntity) Boundaries(r domain.Reader) []domain.Tag { return entityAndType(r, c.ID) }
+
+func entityAndType(r domain.Reader, id uuid.UUID) []domain.Tag {
+	tags := []domain.Tag{entity.Stream(id)}
+	if current := domain.Read[entity.Entity](r, entity.Stream(id)); current.Exists() {
 		tags = append(tags, entity.TypeStream(current.Type))
 	}
 	return tags

@@ -44,5 +44,5 @@ func TestPatchEntityUnderANewSchema(t *testing.T) {
 	s := given(t, customerDefined(customerSchema), anaCreated(), customerDefined(stricter))
 	s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"name":"Eva"}}`)}).ThenProblem("invalid_attributes")
 	s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"city":"Paris"}}`)}).
-		Then(domain.Fact{Stream: entity.Stream(ana), Payload: entity.Updated{Attributes: attrs(`{"city":"Paris"}`)}})
+		Then(domain.Fact{Stream: entity.Stream(ana), Payload: entity.Updated{Attributes: attrs(`{"city":"Paris"}`), TypeVersion: 2}})
 }

@@ -1,21 +1,25 @@
 package entities
 
 import (
+	"encoding/json"
+
 	"github.com/google/uuid"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
-// RestoreEntity brings an archived entity back.
+// RestoreEntity brings an archived entity back, and may change it on the way.
 //
-// Permission: entities.write. Reads: the entity.
-type RestoreEntity struct{ ID uuid.UUID }
-
-// Boundaries names what the decision depends on.
-func (c RestoreEntity) Boundaries(domain.Reader) []domain.Tag {
-	return []domain.Tag{entity.Stream(c.ID)}
+// Permission: entities.write. Reads: the entity, then its type.
+type RestoreEntity struct {
+	ID uuid.UUID
+	// Patch is a merge patch as of PatchEntity; nil for none.
+	Patch json.RawMessage
 }
+
+// Boundaries names the entity and, once it is loaded, its type.
+func (c RestoreEntity) Boundaries(r domain.Reader) []domain.Tag { return entityAndType(r, c.ID) }
 
 // Decide restores the entity.
 func (c RestoreEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
@@ -23,5 +27,7 @@ func (c RestoreEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, 
 	if err != nil {
 		return domain.Decision{}, err
 	}
-	return decision(c.ID, entity.Restore(c.ID, current)), nil
+	typ := domain.Read[entity.Type](r, entity.TypeStream(current.Type))
+	facts, err := entity.Restoration{ID: c.ID, Document: c.Patch}.Decide(current, typ)
+	return decision(c.ID, facts), err
 }

@@ -48,7 +48,7 @@ func (n NewEntity) Decide(typ Type, key Key) ([]domain.Fact, error) {
 	return []domain.Fact{{
 		Stream:  Stream(n.ID),
 		Tags:    n.tags(typ),
-		Payload: Created{Type: n.Type, Key: n.Key, Attributes: recorded(attributes), Tags: tags},
+		Payload: Created{Type: n.Type, Key: n.Key, Attributes: recorded(attributes), Tags: tags, TypeVersion: typ.Version},
 	}}, nil
 }
 

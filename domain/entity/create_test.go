@@ -21,7 +21,7 @@ func TestCreate(t *testing.T) {
 	fact := decided(t, facts, err, entity.Created{
 		Type: "thing", Key: "a/b",
 		Attributes: attrs(`{"name":"A & B","size":1.50,"deep":{"a":1e2,"z":[1,{"y":null}]}}`),
-		Tags:       []string{"gold", "vip"},
+		Tags:       []string{"gold", "vip"}, TypeVersion: 1,
 	})
 	if got, want := fmt.Sprint(fact.Stream, " ", fact.Tags), "entity:"+id.String()+" [key:thing/a/b entity_type:thing]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -36,7 +36,7 @@ func TestCreateTagsWhatItMoves(t *testing.T) {
 	typ := typeOf(`{}`)
 	typ.Used = true
 	facts, err := entity.NewEntity{ID: id, Type: "thing"}.Decide(typ, entity.Key{})
-	fact := decided(t, facts, err, entity.Created{Type: "thing", Attributes: attrs(`{}`), Tags: []string{}})
+	fact := decided(t, facts, err, entity.Created{Type: "thing", Attributes: attrs(`{}`), Tags: []string{}, TypeVersion: 1})
 	if len(fact.Tags) != 0 {
 		t.Errorf("got the tags %v", fact.Tags)
 	}

@@ -2,6 +2,7 @@ package entity
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -13,6 +14,8 @@ type Definition struct {
 	Title string
 	// Schema is a JSON Schema of draft 2020-12; nil allows any attributes.
 	Schema json.RawMessage
+	// Force lets the definition refuse what the one before it allows.
+	Force bool
 }
 
 // CheckTypeName refuses, as invalid_type_name, what can never name a type.
@@ -27,7 +30,8 @@ func CheckTypeName(name string) error {
 
 // Decide defines the type or changes its definition; the same definition again
 // changes nothing. Entities that exist are not held against a new schema before
-// they are next patched. Problems: invalid_title, invalid_schema.
+// they are next patched or restored. Problems: invalid_title, invalid_schema,
+// narrowing_change.
 func (d Definition) Decide(current Type) ([]domain.Fact, error) {
 	if fault := textFault(d.Title, maxTitle); fault != "" {
 		return nil, problem.New(problem.Invalid, "invalid_title", "The title cannot be used.").
@@ -43,9 +47,29 @@ func (d Definition) Decide(current Type) ([]domain.Fact, error) {
 	if err := checkSchema(schema); err != nil {
 		return nil, err
 	}
+	if current.Exists() && !d.Force {
+		if err := checkNarrowing(current.Schema, schema); err != nil {
+			return nil, err
+		}
+	}
 	return []domain.Fact{{
 		Stream: TypeStream(d.Name),
 		// Unlike attributes, a schema keeps its order of names: people read it.
 		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema)},
 	}}, nil
+}
+
+// checkNarrowing refuses a schema under which something could be invalid that was not.
+func checkNarrowing(old, next json.RawMessage) error {
+	before, err := decode(old)
+	after, errAfter := decode(next)
+	if err := errors.Join(err, errAfter); err != nil {
+		return err // both were read when they were defined
+	}
+	if fields := narrowing(before, after); len(fields) > 0 {
+		return problem.New(problem.Conflict, "narrowing_change",
+			"Attributes that are valid now could be invalid under the new schema. Widen what errors names, or send \"force\": true; entities stay as they are and must follow the new schema when they are next changed.").
+			With(fields...)
+	}
+	return nil
 }

@@ -26,27 +26,33 @@ type TypeDefined struct {
 
 // Created is the first event of an entity. Stream entity:<id>; it carries the tag
 // of its key when it has one, and that of its type when it is the type's first
-// entity, so that rules about types in use cost nothing afterwards.
+// entity, so that rules about types in use cost nothing afterwards. TypeVersion is the
+// version of the type that the attributes follow.
 type Created struct {
-	Type       string                     `json:"type"`
-	Key        string                     `json:"key,omitempty"`
-	Attributes map[string]json.RawMessage `json:"attributes"`
-	Tags       []string                   `json:"tags"`
+	Type        string                     `json:"type"`
+	Key         string                     `json:"key,omitempty"`
+	Attributes  map[string]json.RawMessage `json:"attributes"`
+	Tags        []string                   `json:"tags"`
+	TypeVersion int64                      `json:"type_version,omitzero"`
 }
 
 // Updated holds what a patch changed. Attributes maps a name to its whole new
 // value, or to null when it was removed. Tags, when not nil, replace all tags.
+// TypeVersion, when not 0, is the version of the type that all attributes follow now.
 type Updated struct {
-	Attributes map[string]json.RawMessage `json:"attributes,omitempty"`
-	Tags       []string                   `json:"tags,omitzero"`
+	Attributes  map[string]json.RawMessage `json:"attributes,omitempty"`
+	Tags        []string                   `json:"tags,omitzero"`
+	TypeVersion int64                      `json:"type_version,omitzero"`
 }
 
 // Archived takes an entity out of use. Its key stays taken, or restoring it could
 // fail.
 type Archived struct{}
 
-// Restored brings an archived entity back.
-type Restored struct{}
+// Restored brings an archived entity back. TypeVersion as with Updated.
+type Restored struct {
+	TypeVersion int64 `json:"type_version,omitzero"`
+}
 
 // EventType names the event.
 func (TypeDefined) EventType() string { return "entity_type.defined" }

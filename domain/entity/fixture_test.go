@@ -30,7 +30,7 @@ func typeOf(schema string) entity.Type {
 
 // entityOf is the state of an entity "thing" with these attributes and tags.
 func entityOf(attributes string, tags ...string) entity.Entity {
-	created := entity.Created{Type: "thing", Attributes: attrs(attributes), Tags: append([]string{}, tags...)}
+	created := entity.Created{Type: "thing", Attributes: attrs(attributes), Tags: append([]string{}, tags...), TypeVersion: 1}
 	return fold(entity.Entity{}, domain.Fact{Stream: entity.Stream(id), Payload: created})
 }
 

@@ -29,13 +29,15 @@ var samples = map[string][]domain.Payload{
 			Tags: []string{"gold", "vip"},
 		},
 		entity.Created{Type: "customer", Attributes: map[string]json.RawMessage{}, Tags: []string{}},
+		entity.Created{Type: "customer", Attributes: map[string]json.RawMessage{}, Tags: []string{}, TypeVersion: 3},
 	},
 	"entity.updated": {
 		entity.Updated{Attributes: map[string]json.RawMessage{"name": json.RawMessage(`"Eva"`), "rating": json.RawMessage(`null`)}, Tags: []string{"gold"}},
 		entity.Updated{Tags: []string{}},
+		entity.Updated{Tags: []string{}, TypeVersion: 4},
 	},
 	"entity.archived": {entity.Archived{}},
-	"entity.restored": {entity.Restored{}},
+	"entity.restored": {entity.Restored{}, entity.Restored{TypeVersion: 4}},
 }
 
 func TestGoldenEvents(t *testing.T) { events.Golden(t) }

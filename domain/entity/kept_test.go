@@ -35,7 +35,7 @@ func TestKeptTypesAreRestored(t *testing.T) {
 	state := entity.Type{}.Evolve(domain.Fact{Stream: "entity_type:customer", Payload: entity.TypeDefined{Name: "customer", Title: "C & Co", Schema: schema}})
 	state = state.Evolve(domain.Fact{Stream: "entity:1", Payload: entity.Created{Type: "customer"}})
 	again := restored(t, state).(entity.Type)
-	if again.Name != "customer" || again.Title != "C & Co" || !again.Used || string(again.Schema) != string(schema) {
+	if again.Name != "customer" || again.Title != "C & Co" || !again.Used || string(again.Schema) != string(schema) || again.Version != 1 {
 		t.Errorf("%+v", again)
 	}
 	for attributes, valid := range map[string]bool{`{"name":"Ana"}`: true, `{}`: false, `{"name":1,"<&>":2}`: false} {
@@ -46,6 +46,14 @@ func TestKeptTypesAreRestored(t *testing.T) {
 	}
 	if none := restored(t, entity.Type{Used: true}); !reflect.DeepEqual(none, entity.Type{Used: true}) {
 		t.Errorf("%+v", none)
+	}
+}
+
+func TestBrokenBytesAreNoState(t *testing.T) {
+	for _, state := range []domain.Kept{entity.Entity{}, entity.Type{}} {
+		if _, err := state.Restore([]byte("{")); err == nil {
+			t.Errorf("%T was restored from half of it", state)
+		}
 	}
 }
 

@@ -25,26 +25,43 @@ func (p Patch) Decide(current Entity, typ Type) ([]domain.Fact, error) {
 	if current.Archived {
 		return nil, problem.New(problem.Conflict, "conflict", "The entity is archived. Restore it before you change it.")
 	}
-	attributes, tags, err := p.read()
-	if err != nil {
+	changed, whole, err := p.apply(current)
+	if err != nil || changed.nothing() {
 		return nil, err
-	}
-	changed := Updated{}
-	if tags != nil && !slices.Equal(*tags, current.Tags) {
-		changed.Tags = *tags
-	}
-	whole, err := decodeAll(current.Attributes)
-	if err != nil {
-		return nil, err
-	}
-	changed.Attributes = attributes.apply(whole, current.Attributes)
-	if changed.Tags == nil && len(changed.Attributes) == 0 {
-		return nil, nil
 	}
 	if err := validAttributes(typ, whole); err != nil {
 		return nil, err
 	}
+	changed.TypeVersion = current.newlyFollows(typ)
 	return []domain.Fact{{Stream: Stream(p.ID), Payload: changed}}, nil
+}
+
+// apply gives what the patch changes, and all attributes as it leaves them.
+func (p Patch) apply(current Entity) (changed Updated, whole map[string]any, err error) {
+	attributes, tags, err := p.read()
+	if err != nil {
+		return changed, nil, err
+	}
+	if tags != nil && !slices.Equal(*tags, current.Tags) {
+		changed.Tags = *tags
+	}
+	if whole, err = decodeAll(current.Attributes); err != nil {
+		return changed, nil, err
+	}
+	changed.Attributes = attributes.apply(whole, current.Attributes)
+	return changed, whole, nil
+}
+
+// nothing reports whether an update changes neither attributes nor tags.
+func (u Updated) nothing() bool { return u.Tags == nil && len(u.Attributes) == 0 }
+
+// newlyFollows is the version of the type that the attributes were held against, 0 when
+// that is known already.
+func (e Entity) newlyFollows(t Type) int64 {
+	if e.TypeVersion == t.Version {
+		return 0
+	}
+	return t.Version
 }
 
 // attributesPatch is the part of a patch about attributes: changes by name, nil

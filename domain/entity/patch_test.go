@@ -113,7 +113,7 @@ func TestPatchOfAnArchivedEntity(t *testing.T) {
 
 // What cannot be read back is our fault, not the caller's.
 func TestPatchOfABrokenEntity(t *testing.T) {
-	broken := entity.Entity{Type: "thing", Attributes: map[string]json.RawMessage{"a": json.RawMessage("{")}}
+	broken := entity.Entity{Type: "thing", Attributes: map[string]json.RawMessage{"a": json.RawMessage("{")}, TypeVersion: 1}
 	_, err := patch(broken, `{}`, `{"attributes":{"b":1}}`)
 	if err == nil || problem.Of(err) != nil {
 		t.Errorf("got %v, want an internal error", err)
@@ -125,9 +125,47 @@ func TestArchiveAndRestore(t *testing.T) {
 	facts := entity.Archive(id, active)
 	archived := fold(active, decided(t, facts, nil, entity.Archived{}))
 	unchanged(t, entity.Archive(id, archived), nil)
-	unchanged(t, entity.Restore(id, active), nil)
-	facts = entity.Restore(id, archived)
-	if decided(t, facts, nil, entity.Restored{}).Stream != entity.Stream(id) {
+	restore := func(current entity.Entity, schema, document string) ([]domain.Fact, error) {
+		return entity.Restoration{ID: id, Document: json.RawMessage(document)}.Decide(current, typeOf(schema))
+	}
+	facts, err := entity.Restoration{ID: id}.Decide(active, typeOf(`{}`))
+	unchanged(t, facts, err)
+	facts, err = entity.Restoration{ID: id}.Decide(archived, typeOf(`{}`))
+	if decided(t, facts, err, entity.Restored{}).Stream != entity.Stream(id) {
 		t.Errorf("got %v", facts)
+	}
+	_, err = restore(active, `{}`, `{"tags":["x"]}`)
+	refused(t, err, "conflict")
+	_, err = restore(archived, `{}`, `[]`)
+	refused(t, err, "invalid_patch")
+
+	// What does not follow the type any more comes back only changed.
+	_, err = restore(archived, `{"required":["name"]}`, `{"tags":["x"]}`)
+	refused(t, err, "invalid_attributes", "body.attributes/name", "is required")
+	archived.TypeVersion = 7
+	facts, err = restore(archived, `{"required":["name"]}`, `{"attributes":{"name":"Ana"}}`)
+	if err != nil || len(facts) != 2 {
+		t.Fatalf("got %v, %v", facts, err)
+	}
+	decided(t, facts[:1], nil, entity.Restored{TypeVersion: 1})
+	decided(t, facts[1:], nil, entity.Updated{Attributes: attrs(`{"name":"Ana"}`)})
+	if again := fold(archived, facts...); again.Archived || again.TypeVersion != 1 {
+		t.Errorf("got %+v", again)
+	}
+}
+
+// An event says with which version of the type the attributes were held to be valid, when
+// that is another than before.
+func TestPatchUnderANewVersionOfTheType(t *testing.T) {
+	current := entityOf(`{"name":"Ana"}`)
+	second := typeOf(`{}`).Evolve(domain.Fact{Payload: entity.TypeDefined{Name: "thing", Schema: json.RawMessage(`{"type":"object"}`)}}).(entity.Type)
+	change := entity.Patch{ID: id, Document: json.RawMessage(`{"tags":["x"]}`)}
+	facts, err := change.Decide(current, second)
+	updated := decided(t, facts, err, entity.Updated{Tags: []string{"x"}, TypeVersion: 2})
+	current = fold(current, updated)
+	change.Document = json.RawMessage(`{"tags":["y"]}`)
+	facts, err = change.Decide(current, second)
+	if current = fold(current, decided(t, facts, err, entity.Updated{Tags: []string{"y"}})); current.TypeVersion != 2 {
+		t.Errorf("got %+v", current)
 	}
 }

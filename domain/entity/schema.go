@@ -44,14 +44,19 @@ func compile(raw json.RawMessage) (*attributeSchema, error) {
 	if err != nil {
 		return nil, err
 	}
-	counted := &work{}
+	counted := &work{left: maxWork}
+	expressions := &patterns{work: counted, left: maxPatterns, compiled: map[string]jsonschema.Regexp{}}
 	c := jsonschema.NewCompiler()
+	c.UseRegexpEngine(expressions.compile)
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
 	c.UseLoader(loader{document})
 	c.RegisterVocabulary(counted.vocabulary())
 	c.AssertVocabs()
 	root, err := c.Compile(schemaURL)
+	if expressions.sealed = true; expressions.tooLarge {
+		return nil, errPatternsTooLarge
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +133,8 @@ func schemaProblem(err error) error {
 		duplicated *jsonschema.DuplicateIDError
 	)
 	switch {
+	case errors.Is(err, errPatternsTooLarge):
+		return invalidSchema(schemaLocation, "has patterns that are too large together: repeat less, or limit lengths by maxLength")
 	case errors.As(err, &invalid) && errors.As(invalid.Err, &violation):
 		return schemaProblemOf(faults(schemaLocation, violation)...)
 	case errors.As(err, &regex):

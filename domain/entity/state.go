@@ -1,6 +1,7 @@
 package entity
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"sync"
@@ -16,6 +17,9 @@ type Entity struct {
 	Archived   bool
 	Attributes map[string]json.RawMessage
 	Tags       []string
+	// TypeVersion is the version of the type that the attributes were last held against,
+	// 0 when no event says.
+	TypeVersion int64
 }
 
 // Exists reports whether the entity was ever created.
@@ -25,8 +29,9 @@ func (e Entity) Exists() bool { return e.Type != "" }
 func (e Entity) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case Created:
-		return Entity{Type: p.Type, Key: p.Key, Attributes: p.Attributes, Tags: p.Tags}
+		return Entity{Type: p.Type, Key: p.Key, Attributes: p.Attributes, Tags: p.Tags, TypeVersion: p.TypeVersion}
 	case Updated:
+		e.TypeVersion = cmp.Or(p.TypeVersion, e.TypeVersion)
 		if len(p.Attributes) > 0 {
 			e.Attributes = replaced(e.Attributes, p.Attributes)
 		}
@@ -37,6 +42,7 @@ func (e Entity) Evolve(f domain.Fact) domain.State {
 		e.Archived = true
 	case Restored:
 		e.Archived = false
+		e.TypeVersion = cmp.Or(p.TypeVersion, e.TypeVersion)
 	}
 	return e
 }
@@ -79,6 +85,8 @@ type Type struct {
 	Name   string
 	Title  string
 	Schema json.RawMessage
+	// Version counts the definitions.
+	Version int64
 	// Used is true once the type has had an entity.
 	Used bool
 
@@ -94,7 +102,7 @@ func (t Type) Exists() bool { return t.Name != "" }
 func (t Type) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case TypeDefined:
-		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Used: t.Used}.compiling()
+		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Version: t.Version + 1, Used: t.Used}.compiling()
 	case Created:
 		t.Used = true
 	}

@@ -15,7 +15,7 @@ func TestEntityFolds(t *testing.T) {
 	}
 	updated := entity.Updated{Attributes: attrs(`{"name":"Eva","city":null,"age":7}`)}
 	e = fold(e, domain.Fact{Payload: updated}, domain.Fact{Payload: entity.Archived{}})
-	want := entity.Entity{Type: "thing", Archived: true, Attributes: attrs(`{"name":"Eva","age":7}`), Tags: []string{"vip"}}
+	want := entity.Entity{Type: "thing", Archived: true, Attributes: attrs(`{"name":"Eva","age":7}`), Tags: []string{"vip"}, TypeVersion: 1}
 	if !reflect.DeepEqual(e, want) {
 		t.Errorf("got %+v, want %+v", e, want)
 	}

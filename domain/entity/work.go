@@ -52,11 +52,16 @@ type step struct {
 
 // Validate counts; it never finds fault.
 func (s *step) Validate(_ *jsonschema.ValidatorContext, value any) {
-	s.work.left -= s.steps
+	steps := s.steps
 	if object, ok := value.(map[string]any); ok {
-		s.work.left -= s.patterns * len(object)
+		steps += s.patterns * len(object)
 	}
-	if s.work.left < 0 {
+	s.work.spend(steps)
+}
+
+// spend counts steps, and ends the validation when there were too many.
+func (w *work) spend(steps int) {
+	if w.left -= steps; w.left < 0 {
 		panic(errTooMuchWork)
 	}
 }

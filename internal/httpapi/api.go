@@ -10,6 +10,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -37,7 +38,9 @@ type Options struct {
 	// forwarded to QueryAPIURL.
 	Reads       *readmodels.Store
 	QueryAPIURL string
-	Verifier    *identity.Verifier
+	// Views are read for what commands report beside their receipts; Reads when nil.
+	Views    *readmodels.Store
+	Verifier *identity.Verifier
 	// Health makes the report of /api/health/; it is called at most every 5 s while
 	// the system is healthy. Nil reports nothing but that the process answers.
 	Health func(context.Context) Health
@@ -71,10 +74,13 @@ type API struct {
 	// send is the loop's Submit; nil where another process takes the commands.
 	send     func(context.Context, commands.Submission) (commands.Receipt, error)
 	reads    *readmodels.Store
+	views    *readmodels.Store
 	verifier *identity.Verifier
 	limiter  *ratelimit.Limiter
 	// queries has room for those that are under way.
 	queries chan struct{}
+	// examining is held by who examines entities.
+	examining chan struct{}
 	// held is how many bytes of bodies all requests hold; OpsHandler shares it.
 	held           *atomic.Int64
 	health         *healthCache
@@ -104,7 +110,7 @@ func New(o Options) (*API, error) {
 		return nil, errors.New("httpapi: taking commands needs a key for request hashes")
 	}
 	a := &API{
-		reads: o.Reads, verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,
+		reads: o.Reads, views: cmp.Or(o.Views, o.Reads), examining: make(chan struct{}, 1), verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics,
 		held: new(atomic.Int64), health: &healthCache{probe: o.Health}, operations: o.Operations,

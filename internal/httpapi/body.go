@@ -61,6 +61,10 @@ func (a *API) readBody(e *exchange, r *http.Request) error {
 		r.Body = http.NoBody
 		return emptyBody(raw)
 	}
+	if len(raw) == 0 && e.route.bodyOptional {
+		r.Body = http.NoBody
+		return nil
+	}
 	if err := e.checkMedia(r.Header["Content-Type"]); err != nil {
 		return err
 	}

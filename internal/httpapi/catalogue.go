@@ -47,6 +47,7 @@ var catalogue = []entry{
 	{"method_not_allowed", problem.MethodNotAllowed, "The path does not take this method; see the Allow header.", nowhere},
 	{"key_taken", problem.Conflict, "An entity of this type has this key already.", onCommands},
 	{"conflict", problem.Conflict, "The resource is in a state that forbids this.", onCommands},
+	{"narrowing_change", problem.Conflict, "Attributes that are valid now could be invalid under the new schema; errors says by which keywords, impact how many entities do not follow it. Send force to define it all the same.", onCommands},
 	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onQueries},
 	{"job_running", problem.Conflict, "Another job is under way for this view. Wait for it, or cancel it.", onJobs},
 	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},

@@ -53,10 +53,11 @@ var requestExamples = map[string]string{
 	"createEntity":       `{"type":"customer","key":"C-17","attributes":{"name":"Ana","city":"Paris"},"tags":["vip"]}`,
 	"patchEntity":        `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
 	"setLogLevel":        `{"level":"debug"}`,
+	"restoreEntity":      `{"attributes":{"city":"Lyon"}}`,
 }
 
 const (
-	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
+	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"type_version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
 	exampleOrganization = `{"id":"acme","timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR","version":1,"updated_at":"2026-11-22T09:28:00.123456Z","updated_by":"ana"}`
 	exampleEntityType   = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana"}`
 )

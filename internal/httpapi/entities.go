@@ -30,7 +30,7 @@ var entityResource = resource[readmodels.Entity]{collection: entitiesPath, kind:
 func viewOfEntity(r commands.Resource) (readmodels.Entity, error) {
 	state := r.State.(entity.Entity)
 	view := readmodels.Entity{
-		Type: state.Type, Status: "active", Tags: state.Tags, Version: r.Version,
+		Type: state.Type, Status: "active", Tags: state.Tags, Version: r.Version, TypeVersion: state.TypeVersion,
 		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
 	}
 	if state.Key != "" {
@@ -92,12 +92,17 @@ func (a *API) archiveEntity(ctx context.Context, in *entityInput) (*receiptOutpu
 	return submit(ctx, a, entities.ArchiveEntity{ID: id}, entityResource)
 }
 
-func (a *API) restoreEntity(ctx context.Context, in *entityInput) (*receiptOutput[readmodels.Entity], error) {
+type restoreEntityInput struct {
+	ID   string `path:"id" doc:"The entity's id, a UUID." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Body *EntityPatch
+}
+
+func (a *API) restoreEntity(ctx context.Context, in *restoreEntityInput) (*receiptOutput[readmodels.Entity], error) {
 	id, err := entityID(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return submit(ctx, a, entities.RestoreEntity{ID: id}, entityResource)
+	return submit(ctx, a, entities.RestoreEntity{ID: id, Patch: exchangeOf(ctx).document}, entityResource)
 }
 
 type getEntityInput struct {

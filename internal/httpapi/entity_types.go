@@ -7,6 +7,7 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/entities"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
@@ -16,6 +17,7 @@ const entityTypesPath = basePath + "/entity-types"
 type EntityTypeDefinition struct {
 	Title  string          `json:"title,omitempty" doc:"What people call such entities." example:"Customer"`
 	Schema json.RawMessage `json:"schema,omitempty" doc:"JSON Schema (draft 2020-12) that attributes must follow; any attributes without one."`
+	Force  bool            `json:"force,omitempty" doc:"Let the schema refuse what the one before it allows."`
 }
 
 // entityTypeResource is what the commands of entity types are about.
@@ -35,8 +37,46 @@ type defineEntityTypeInput struct {
 	Body EntityTypeDefinition
 }
 
-func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*receiptOutput[readmodels.EntityType], error) {
-	return submit(ctx, a, entities.DefineEntityType{Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema}, entityTypeResource)
+// definitionOutput is a receipt with the impact of the definition.
+type definitionOutput struct {
+	Status            int
+	Position          int64  `header:"Hub-Position" doc:"Position of the last event; send it as Hub-Min-Position to read your own write. Of a dry run, the position that it was decided at." example:"4711"`
+	ETag              string `header:"ETag" doc:"The resource's version; send it as If-Match with the next write. Not sent with a dry run." example:"\"3\""`
+	Location          string `header:"Location" doc:"Where the resource is; sent with 201." example:"/api/v1/entity-types/customer"`
+	PreferenceApplied string `header:"Preference-Applied" doc:"Sent when resource is there because Prefer asked for it." example:"return=representation"`
+	Replayed          string `header:"Idempotency-Replayed" doc:"true when this is the first answer again." example:"true"`
+	Body              DefinitionReceipt
+}
+
+// DefinitionReceipt is the answer to a definition.
+type DefinitionReceipt struct {
+	Receipt[readmodels.EntityType]
+	Impact *Impact `json:"impact,omitempty" doc:"What the definition does to the entities that are there; with force, and in a dry run."`
+}
+
+// defineEntityType tells the impact where it matters: of a definition that was forced,
+// of one that would have to be, and in a dry run.
+func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*definitionOutput, error) {
+	done, err := submit(ctx, a, entities.DefineEntityType{
+		Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema, Force: in.Body.Force,
+	}, entityTypeResource)
+	if refusal := problem.Of(err); refusal != nil && refusal.Code == "narrowing_change" {
+		told := *refusal
+		told.Extra = map[string]any{"impact": a.impact(ctx, in.Name, in.Body.Schema)}
+		return nil, &told
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &definitionOutput{
+		Status: done.Status, Position: done.Position, ETag: done.ETag, Location: done.Location,
+		PreferenceApplied: done.PreferenceApplied, Replayed: done.Replayed, Body: DefinitionReceipt{Receipt: done.Body},
+	}
+	if in.Body.Force || done.Body.DryRun {
+		impact := a.impact(ctx, in.Name, in.Body.Schema)
+		out.Body.Impact = &impact
+	}
+	return out, nil
 }
 
 type entityTypeInput struct {

@@ -144,6 +144,7 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 // finish adds to an operation what depends on what huma has added.
 func (r *route) finish(op *huma.Operation) {
 	r.body = op.RequestBody != nil
+	r.bodyOptional = r.body && !op.RequestBody.Required
 	if r.Method != http.MethodGet {
 		op.Extensions = map[string]any{"x-max-body-bytes": r.maxBody()}
 	}

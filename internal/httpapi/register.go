@@ -70,8 +70,8 @@ type route struct {
 	register registration
 	// parameters are the names of the query parameters that the operation declares.
 	parameters map[string]struct{}
-	// body says that the request has one.
-	body bool
+	// body says that the request has one, bodyOptional that it may do without.
+	body, bodyOptional bool
 }
 
 // authenticated reports whether a route needs a token.

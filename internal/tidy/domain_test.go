@@ -11,7 +11,7 @@ import (
 // it carries deadlines, which are a clock.
 var pure = []string{
 	"bytes", "cmp", "encoding/base64", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/big",
-	"net/url", "reflect", "regexp", "slices", "sort", "strconv", "strings", "sync", "time", "unicode", "unicode/utf16", "unicode/utf8",
+	"net/url", "reflect", "regexp", "regexp/syntax", "slices", "sort", "strconv", "strings", "sync", "time", "unicode", "unicode/utf16", "unicode/utf8",
 }
 
 // impure are functions of otherwise pure packages that read the clock or invent

@@ -87,7 +87,7 @@ export interface paths {
         put?: never;
         /**
          * Restore an archived entity
-         * @description Takes it back into use as it was archived. Doing so twice changes nothing and answers no events.
+         * @description Takes it back into use as it was archived, if it still follows its type; a body is a merge patch that makes it so. Doing so twice changes nothing and answers no events.
          */
         post: operations["restoreEntity"];
         delete?: never;
@@ -130,7 +130,7 @@ export interface paths {
         get: operations["getEntityType"];
         /**
          * Define an entity type, or change its definition
-         * @description Makes the type, or replaces its definition as a whole. A new schema binds what is written from then on; what is there stays as it is.
+         * @description Makes the type, or replaces its definition as a whole. A new schema binds what is written from then on; what is there stays as it is. One that could refuse what is valid now is 409 narrowing_change unless force is true; impact says how many entities do not follow it.
          */
         put: operations["defineEntityType"];
         post?: never;
@@ -529,6 +529,33 @@ export interface components {
              */
             status: "healthy" | "degraded" | "unhealthy" | "unused";
         };
+        DefinitionReceipt: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /** @description What the definition does to the entities that are there; with force, and in a dry run. */
+            impact?: components["schemas"]["Impact"];
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["EntityType"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
+        };
         Entity: {
             /** @description Values by name. */
             attributes: unknown;
@@ -566,6 +593,12 @@ export interface components {
             tags: string[];
             /** @description Name of its type. */
             type: string | components["schemas"]["EntityType"];
+            /**
+             * Format: int64
+             * @description The version of the type that the attributes were last held against.
+             * @example 1
+             */
+            type_version: number;
             /**
              * Format: date-time
              * @description When it was last changed.
@@ -655,6 +688,8 @@ export interface components {
             version: number;
         };
         EntityTypeDefinition: {
+            /** @description Let the schema refuse what the one before it allows. */
+            force?: boolean;
             /** @description JSON Schema (draft 2020-12) that attributes must follow; any attributes without one. */
             schema?: unknown;
             /**
@@ -699,6 +734,37 @@ export interface components {
             timestamp: string;
             /** @example 1.0.0 */
             version: string;
+        };
+        Impact: {
+            /**
+             * Format: int64
+             * @description How many entities the type has, archived ones included.
+             * @example 1200
+             */
+            entities: number;
+            /**
+             * Format: int64
+             * @description How many of them were held against the schema: all but those with sealed values, and 20,000 at most.
+             * @example 1200
+             */
+            examined: number;
+            /**
+             * @description The code of why nothing could be examined; the numbers then say nothing.
+             * @example views_unavailable
+             */
+            failure?: string;
+            /**
+             * Format: int64
+             * @description How many of those do not follow it. They stay as they are, and must follow it when they are next changed or restored.
+             * @example 3
+             */
+            invalid: number;
+            /**
+             * Format: int64
+             * @description The position of the view that was examined.
+             * @example 4711
+             */
+            position: number;
         };
         ItemsOperatedReaction: {
             items: components["schemas"]["OperatedReaction"][];
@@ -1089,31 +1155,6 @@ export interface components {
             position: number | null;
             /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
             resource?: components["schemas"]["Entity"];
-            /**
-             * Format: int64
-             * @description The resource's version from now on.
-             * @example 3
-             */
-            version: number;
-        };
-        ReceiptEntityType: {
-            /** @description true when nothing was written, because ?dry_run=true asked for that. */
-            dry_run?: boolean;
-            /** @description What was recorded; empty when nothing had to change. */
-            events: components["schemas"]["ReceiptEvent"][];
-            /**
-             * @description The resource's id. In a dry run, one that would be made up is all zeros.
-             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
-             */
-            id: string;
-            /**
-             * Format: int64
-             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
-             * @example 4711
-             */
-            position: number | null;
-            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
-            resource?: components["schemas"]["EntityType"];
             /**
              * Format: int64
              * @description The resource's version from now on.
@@ -2332,6 +2373,7 @@ export interface operations {
                      *             "vip"
                      *           ],
                      *           "version": 1,
+                     *           "type_version": 1,
                      *           "created_at": "2026-11-22T09:30:00.123456Z",
                      *           "created_by": "ana",
                      *           "updated_at": "2026-11-22T09:30:00.123456Z",
@@ -2556,6 +2598,7 @@ export interface operations {
                      *         "vip"
                      *       ],
                      *       "version": 1,
+                     *       "type_version": 1,
                      *       "created_at": "2026-11-22T09:30:00.123456Z",
                      *       "created_by": "ana",
                      *       "updated_at": "2026-11-22T09:30:00.123456Z",
@@ -2919,7 +2962,27 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        /** @description At most 1024 KiB. */
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "attributes": {
+                 *         "city": "Lyon"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["EntityPatch"];
+                /**
+                 * @example {
+                 *       "attributes": {
+                 *         "city": "Lyon"
+                 *       }
+                 *     }
+                 */
+                "application/merge-patch+json": components["schemas"]["EntityPatch"];
+            };
+        };
         responses: {
             /** @description OK */
             200: {
@@ -3251,7 +3314,7 @@ export interface operations {
                      *       ]
                      *     }
                      */
-                    "application/json": components["schemas"]["ReceiptEntityType"];
+                    "application/json": components["schemas"]["DefinitionReceipt"];
                 };
             };
             /** @description Created; the answer is as for 200, with a Location. */
@@ -3278,7 +3341,7 @@ export interface operations {
                      *       ]
                      *     }
                      */
-                    "application/json": components["schemas"]["ReceiptEntityType"];
+                    "application/json": components["schemas"]["DefinitionReceipt"];
                 };
             };
             400: components["responses"]["BadRequestOfCommand"];

@@ -1,0 +1,54 @@
+package readmodels
+
+import (
+	"context"
+	"encoding/json"
+)
+
+const (
+	// maxExamined and maxExaminedBytes bound what one examination reads, for a second or
+	// so of one connection.
+	maxExamined      = 20_000
+	maxExaminedBytes = 32 << 20
+)
+
+// Examination is what an examination of the entities of a type came to.
+type Examination struct {
+	// All is how many there are, archived ones included; Examined how many of them it is
+	// known of whether they follow, and Invalid how many of those do not.
+	All, Examined, Invalid int64
+}
+
+// Examine asks of the entities of a type whether they follow something, in the order of
+// their ids and of not more than are read in a second or so.
+func (s *Store) Examine(
+	ctx context.Context, org, typeName string, follows func(attributes json.RawMessage) (yes, known bool),
+) (found Examination, at Snapshot, err error) {
+	at, err = s.read(ctx, org, entitiesView, func(schema string) statement {
+		found = Examination{}
+		of := schema + `.entities e WHERE e.org = $2 AND e.type = $3`
+		return statement{
+			sql: `SELECT ` + heads + `, (SELECT count(*) FROM ` + of + `), e.attributes
+				FROM ` + pointed + ` LEFT JOIN LATERAL (
+					SELECT attributes, sum(pg_column_size(attributes)) OVER (ORDER BY id) AS bytes
+					  FROM (SELECT id, attributes FROM ` + of + ` ORDER BY id LIMIT $4) e
+				) e ON e.bytes <= $5`,
+			args: []any{entitiesView, org, typeName, maxExamined, maxExaminedBytes},
+			row: func(scan func(...any) error) error {
+				var attributes []byte
+				if err := scan(&found.All, &attributes); err != nil || attributes == nil {
+					return err
+				}
+				yes, known := follows(attributes)
+				if known {
+					found.Examined++
+				}
+				if known && !yes {
+					found.Invalid++
+				}
+				return ctx.Err()
+			},
+		}
+	})
+	return found, at, err
+}
