@@ -22,7 +22,7 @@ func TestEntityAsTheContractShowsIt(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
 	id := h.create(t, "customer", "C-17", `{"city":"Paris","n":1.50}`, "vip")
-	h.append(t, "acme", entity.Stream(id), entity.Updated{Attributes: map[string]json.RawMessage{"city": json.RawMessage(`"Lyon"`)}})
+	h.append(t, "acme", entity.Stream(id), entity.Updated{Attributes: map[string]json.RawMessage{"city": json.RawMessage(`"Lyon"`)}, TypeVersion: 2})
 	bare := h.create(t, "customer", "", `{}`)
 	last := h.append(t, "acme", entity.Stream(bare), entity.Archived{})
 	h.project(t)
@@ -36,7 +36,7 @@ func TestEntityAsTheContractShowsIt(t *testing.T) {
 	text, err := json.Marshal(e)
 	require.NoError(t, err)
 	require.JSONEq(t, fmt.Sprintf(`{"id":%q,"type":"customer","key":"C-17","status":"active","attributes":{"city":"Lyon","n":1.50},"tags":["vip"],
-		"version":2,"created_at":%q,"created_by":"ana","updated_at":%q,"updated_by":"ana"}`,
+		"version":2,"type_version":2,"created_at":%q,"created_by":"ana","updated_at":%q,"updated_by":"ana"}`,
 		id, e.CreatedAt.Format(time.RFC3339Nano), e.UpdatedAt.Format(time.RFC3339Nano)), string(text))
 	require.Contains(t, string(text), "1.50", "numbers keep their text")
 
