@@ -4,6 +4,7 @@ package projections
 func All() []Projection {
 	all := []Projection{
 		Entities(),
+		EntityHistory(),
 		Members(),
 		Organizations(),
 	}

@@ -409,7 +409,7 @@ func TestTablesAreSecured(t *testing.T) {
 	for _, statement := range []string{
 		`UPDATE ` + schema + `.entities SET type = 'x'`, `DELETE FROM ` + schema + `.entity_types`,
 		`TRUNCATE ` + schema + `.entities`, `DROP TABLE ` + schema + `.entities`,
-		`UPDATE view_pointers SET schema = 'x'`, `SELECT advance_view('` + schema + `', 3, 4, gen_random_uuid(), 0)`,
+		`UPDATE view_pointers SET schema = 'x'`, `SELECT advance_view('` + schema + `', 3, 4, gen_random_uuid(), now(), 0)`,
 	} {
 		_, err := query.Exec(t.Context(), statement)
 		require.Error(t, err, statement)

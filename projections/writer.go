@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -77,7 +78,7 @@ func (w *writer) send(ctx context.Context, db batchSender, events []domain.Event
 		return err
 	}
 	next := w.after(events)
-	batch := w.begin(next)
+	batch := w.begin(next, events[len(events)-1].RecordedAt)
 	if err := applyTo(w.projection, batch, quoted(next.schema), handled); err != nil {
 		return err
 	}
@@ -85,14 +86,14 @@ func (w *writer) send(ctx context.Context, db batchSender, events []domain.Event
 	return w.commit(ctx, db, batch, next)
 }
 
-// begin queues what every batch starts with.
-func (w *writer) begin(next checkpoint) *pgx.Batch {
+// begin queues what every batch starts with; recordedAt is of its last event.
+func (w *writer) begin(next checkpoint, recordedAt time.Time) *pgx.Batch {
 	batch := &pgx.Batch{}
 	// Losing the last moments in a crash is harmless: the checkpoint is lost with the
 	// rows, and the events come again.
 	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
 	// First, so that of two engines the slower one stops before it does any work.
-	batch.Queue(`SELECT advance_view($1, $2, $3, $4, $5)`, w.at.schema, w.at.position, next.position, next.epoch, w.at.revision)
+	batch.Queue(`SELECT advance_view($1, $2, $3, $4, $5, $6)`, w.at.schema, w.at.position, next.position, next.epoch, recordedAt, w.at.revision)
 	return batch
 }
 
@@ -169,7 +170,7 @@ func (w *writer) park(ctx context.Context, e domain.Event, reason string, cause 
 		return errTooManyParked
 	}
 	next := w.after([]domain.Event{e})
-	batch := w.begin(next)
+	batch := w.begin(next, e.RecordedAt)
 	batch.Queue(`UPDATE view_checkpoints SET revision = revision + 1 WHERE schema = $1`, next.schema)
 	batch.Queue(`INSERT INTO view_parked (schema, org, stream, stream_hash, next_version, first_position, last_position, events, reason)
 		VALUES ($1, $2, $3, $4, $5, $6, $6, 1, $7)`, next.schema, e.Org, string(e.Stream), streamOf(e).hash(), e.Version, e.Position, reason)

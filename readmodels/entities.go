@@ -123,7 +123,7 @@ func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (Entity
 		page  EntityPage
 		types map[string]*EntityType
 	)
-	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+	at, err := s.read(ctx, org, plan.view(), func(schema string) statement {
 		page, types = EntityPage{Items: []Entity{}}, map[string]*EntityType{}
 		sql, args := plan.sql(schema)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {

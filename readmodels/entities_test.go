@@ -335,6 +335,22 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 			_, _, err := h.reads.Examine(t.Context(), "acme", "customer", func(json.RawMessage) (yes, known bool) { return true, true })
 			return err
 		},
+		"list of the past": func() error {
+			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{AsOf: &page.Items[0].CreatedAt, Sort: "-key", Count: true})
+			return err
+		},
+		"entity as of": func() error {
+			_, _, err := h.reads.EntityAt(t.Context(), "acme", id, readmodels.Moment{AsOf: &page.Items[0].CreatedAt})
+			return err
+		},
+		"entity at a version": func() error {
+			_, _, err := h.reads.EntityAt(t.Context(), "acme", id, readmodels.Moment{Version: 1})
+			return err
+		},
+		"history": func() error {
+			_, _, err := h.reads.EntityVersions(t.Context(), "acme", id, readmodels.EntityVersionQuery{Attribute: "city"})
+			return err
+		},
 		"type":  func() error { _, _, err := h.reads.EntityType(t.Context(), "acme", "customer"); return err },
 		"types": func() error { _, _, err := h.reads.EntityTypes(t.Context(), "acme", readmodels.Page{}); return err },
 	} {

@@ -36,6 +36,9 @@ type EntityQuery struct {
 	Offset int
 	// ExpandTypes fills in Entity.Definition.
 	ExpandTypes bool
+	// AsOf asks for the entities as they were at a time, not as they are; not together
+	// with ExpandTypes.
+	AsOf *time.Time
 	// Count asks for the number of all matches too, which takes longer the more
 	// there are.
 	Count bool
@@ -45,6 +48,8 @@ type EntityQuery struct {
 type order struct {
 	column     string
 	descending bool
+	// fixed says that the column never changes.
+	fixed bool
 	// nullable columns sort their nulls last.
 	nullable bool
 	// cast is the type that the cursor's text is turned into.
@@ -53,20 +58,26 @@ type order struct {
 }
 
 var orders = map[string]order{
-	"created_at":  byTime("created_at", false, func(e Entity) time.Time { return e.CreatedAt }),
-	"-created_at": byTime("created_at", true, func(e Entity) time.Time { return e.CreatedAt }),
-	"updated_at":  byTime("updated_at", false, func(e Entity) time.Time { return e.UpdatedAt }),
-	"-updated_at": byTime("updated_at", true, func(e Entity) time.Time { return e.UpdatedAt }),
-	"key":         {column: "key", nullable: true, cast: "text", value: func(e Entity) *string { return e.Key }},
-	"-key":        {column: "key", nullable: true, cast: "text", value: func(e Entity) *string { return e.Key }, descending: true},
+	"created_at":  byTime("created_at", func(e Entity) time.Time { return e.CreatedAt }).never(),
+	"-created_at": byTime("created_at", func(e Entity) time.Time { return e.CreatedAt }).never().down(),
+	"updated_at":  byTime("updated_at", func(e Entity) time.Time { return e.UpdatedAt }),
+	"-updated_at": byTime("updated_at", func(e Entity) time.Time { return e.UpdatedAt }).down(),
+	"key":         byKey.never(),
+	"-key":        byKey.never().down(),
 }
 
-func byTime(column string, descending bool, of func(Entity) time.Time) order {
-	return order{column: column, descending: descending, cast: "timestamptz", value: func(e Entity) *string {
+var byKey = order{column: "key", nullable: true, cast: "text", value: func(e Entity) *string { return e.Key }}
+
+func byTime(column string, of func(Entity) time.Time) order {
+	return order{column: column, cast: "timestamptz", value: func(e Entity) *string {
 		text := of(e).UTC().Format(time.RFC3339Nano)
 		return &text
 	}}
 }
+
+// never is the order by what never changes, and down the other way round.
+func (o order) never() order { o.fixed = true; return o }
+func (o order) down() order  { o.descending = true; return o }
 
 // entityPlan is a query that has been checked.
 type entityPlan struct {
@@ -82,8 +93,8 @@ type entityPlan struct {
 
 // entityFilterColumns are what entities can be filtered by beside their attributes.
 var entityFilterColumns = []filterColumn{
-	textColumn("type"), textColumn("key"), textColumn("created_by"), textColumn("updated_by"),
-	timeColumn("created_at"), timeColumn("updated_at"),
+	textColumn("type").never(), textColumn("key").never(), textColumn("created_by").never(), textColumn("updated_by"),
+	timeColumn("created_at").never(), timeColumn("updated_at"),
 	{name: "version", cast: "bigint", parse: parseVersion, wants: "must be an integer"},
 }
 
@@ -119,7 +130,7 @@ func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
 	if err := p.checkOffset(); err != nil {
 		return nil, err
 	}
-	p.scope = cursorScope{org: org, route: "entities", sort: q.Sort, filters: p.filterTexts()}
+	p.scope = cursorScope{org: org, route: p.view(), sort: q.Sort, filters: p.filterTexts()}
 	if q.Cursor == "" {
 		return p, nil
 	}
@@ -177,6 +188,9 @@ func (p *entityPlan) filterTexts() []string {
 	for _, filter := range p.filters {
 		texts = append(texts, filter.Field, filter.Operator, filter.Value)
 	}
+	if q.AsOf != nil {
+		texts = append(texts, q.AsOf.UTC().Format(time.RFC3339Nano))
+	}
 	return texts
 }
 
@@ -188,19 +202,32 @@ func (p *entityPlan) cursorAt(last Entity, at Snapshot) cursor {
 // sql is the statement: the pointer, and joined to it the rows of the page, one more
 // than asked for to know whether there is a next. $1 is the view's name.
 func (p *entityPlan) sql(schema string) (string, []any) {
-	args := arguments{entitiesView}
-	where := p.where(&args)
+	args := arguments{p.view()}
+	counted, from := p.sources(schema, &args)
 	count := "NULL::bigint"
 	if p.query.Count {
-		count = "(SELECT count(*) FROM " + schema + ".entities e WHERE " + where + ")"
+		count = "(SELECT count(*) FROM " + counted.rows + " WHERE " + p.where(counted, &args) + ")"
 	}
 	types, definition := "", ""
 	if p.query.ExpandTypes {
 		definition = ", " + entityTypeColumns
 		types = " LEFT JOIN " + schema + ".entity_types t ON t.org = " + args.add(p.org) + " AND t.name = e.type AND e.nth = 1"
 	}
-	return `SELECT ` + heads + `, ` + count + `, ` + entityColumns + definition + `
-		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(schema, where, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
+	return `SELECT ` + p.heads(schema, &args) + `, ` + count + `, ` + entityColumns + definition + `
+		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
+}
+
+// source is what entities are read from: rows of the alias e, whole; of the alias fixed
+// those with what never changes of an entity, by which indexes find it.
+type source struct{ rows, fixed, where string }
+
+// sources are where to count and where to list from: the same, unless of the past.
+func (p *entityPlan) sources(schema string, args *arguments) (counted, listed source) {
+	if p.query.AsOf != nil {
+		return p.pastSources(schema, args)
+	}
+	now := source{rows: schema + ".entities e", fixed: "e"}
+	return now, now
 }
 
 // skipping leaves out the rows before the offset.
@@ -222,22 +249,27 @@ func (p *entityPlan) numbered(rows string) string {
 
 // rows select the page's rows and those before it that the offset skips. What may be null is asked for in two parts, each of
 // which can be read off an index: the values in their order, then the nulls by id.
-func (p *entityPlan) rows(schema, where string, args *arguments) string {
-	column := "e." + p.order.column
+func (p *entityPlan) rows(from source, args *arguments) string {
+	alias := "e"
+	if p.order.fixed {
+		alias = from.fixed
+	}
+	column, id := alias+"."+p.order.column, alias+".id"
 	limit := " LIMIT " + args.add(p.limit+1+p.query.Offset)
 	part := func(where, sorted string) string {
-		return "(SELECT " + entityColumns + " FROM " + schema + ".entities e WHERE " + where +
+		return "(SELECT " + entityColumns + " FROM " + from.rows + " WHERE " + where +
 			" ORDER BY " + sorted + limit + ")"
 	}
-	byValue, byID := column+p.direction()+", e.id"+p.direction(), "e.id"+p.direction()
+	where := p.where(from, args)
+	byValue, byID := column+p.direction()+", "+id+p.direction(), id+p.direction()
 	if !p.order.nullable {
-		return part(where+p.beyond(args), byValue)
+		return part(where+p.beyond(alias, args), byValue)
 	}
 	nulls := where + " AND " + column + " IS NULL"
 	if p.after != nil && p.after.Value == nil {
-		return part(nulls+" AND e.id"+p.operator()+args.add(p.after.ID), byID)
+		return part(nulls+" AND "+id+p.operator()+args.add(p.after.ID), byID)
 	}
-	return "SELECT * FROM (" + part(where+" AND "+column+" IS NOT NULL"+p.beyond(args), byValue) +
+	return "SELECT * FROM (" + part(where+" AND "+column+" IS NOT NULL"+p.beyond(alias, args), byValue) +
 		" UNION ALL " + part(nulls, byID) + ") e ORDER BY " + p.orderBy() + limit
 }
 
@@ -249,40 +281,42 @@ func (a *arguments) add(value any) string {
 	return fmt.Sprintf("$%d", len(*a))
 }
 
-func (p *entityPlan) where(args *arguments) string {
+// where selects the rows of a source. All that restricts what a list shows, counts or
+// finds is said here and nowhere else.
+func (p *entityPlan) where(from source, args *arguments) string {
 	// Row-level security asks the same again; said here it also serves the planner.
-	where := []string{"e.org = " + args.add(p.org)}
+	where := []string{from.fixed + ".org = " + args.add(p.org) + from.where}
 	q := p.query
 	if q.Status != "all" {
 		where = append(where, "e.status = "+args.add(q.Status))
 	}
 	if q.Type != "" {
-		where = append(where, "e.type = "+args.add(q.Type))
+		where = append(where, from.fixed+".type = "+args.add(q.Type))
 	}
 	if q.Key != "" {
-		where = append(where, "e.key = "+args.add(q.Key))
+		where = append(where, from.fixed+".key = "+args.add(q.Key))
 	}
 	if q.Tag != "" {
 		where = append(where, args.add(q.Tag)+" = ANY (e.tags)")
 	}
 	if q.IDs != nil {
-		where = append(where, "e.id = ANY ("+args.add(q.IDs)+"::uuid[])")
+		where = append(where, from.fixed+".id = ANY ("+args.add(q.IDs)+"::uuid[])")
 	}
 	for _, filter := range p.filters {
-		where = append(where, filter.where(args))
+		where = append(where, filter.where(args, from.fixed))
 	}
 	return strings.Join(where, " AND ")
 }
 
 // beyond adds that a row with a value comes after the cursor.
-func (p *entityPlan) beyond(args *arguments) string {
+func (p *entityPlan) beyond(alias string, args *arguments) string {
 	if p.after == nil {
 		return ""
 	}
 	// As text first: in a cursor everything is, and the driver would otherwise want
 	// the column's own type.
 	value := args.add(*p.after.Value) + "::text::" + p.order.cast
-	return fmt.Sprintf(" AND (e.%s, e.id)%s(%s, %s)", p.order.column, p.operator(), value, args.add(p.after.ID))
+	return fmt.Sprintf(" AND (%s.%s, %s.id)%s(%s, %s)", alias, p.order.column, alias, p.operator(), value, args.add(p.after.ID))
 }
 
 func (p *entityPlan) operator() string {

@@ -61,6 +61,14 @@ type filterColumn struct {
 	cast  string
 	parse func(string) (string, bool)
 	wants string
+	// fixed says that it never changes.
+	fixed bool
+}
+
+// never is the column as one that never changes.
+func (c filterColumn) never() filterColumn {
+	c.fixed = true
+	return c
 }
 
 func textColumn(name string) filterColumn {
@@ -74,13 +82,21 @@ func timeColumn(name string) filterColumn {
 	}
 }
 
-// parseTime reads a time of RFC 3339, or a date, which is its first moment in UTC.
+// parseTime is ParseTime for a column.
 func parseTime(text string) (string, bool) {
+	at, ok := ParseTime(text)
+	return at.Format(time.RFC3339Nano), ok
+}
+
+// ParseTime reads a time of RFC 3339, or a date, which is its first moment in UTC; of the
+// years 1 to 9999, which every database knows.
+func ParseTime(text string) (time.Time, bool) {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		at, err = time.Parse(time.DateOnly, text)
 	}
-	return at.UTC().Format(time.RFC3339Nano), err == nil
+	at = at.UTC()
+	return at, err == nil && 1 <= at.Year() && at.Year() <= 9999
 }
 
 func parseVersion(text string) (string, bool) {
@@ -167,12 +183,16 @@ func ParsePath(text string) ([]string, bool) {
 // pointerEscapes are those of RFC 6901 §3.
 var pointerEscapes = strings.NewReplacer("~1", "/", "~0", "~")
 
-// where is the condition in SQL on a row of the alias e.
-func (f checkedFilter) where(args *arguments) string {
+// where is the condition in SQL on a row of the alias e; what never changes is read from
+// another, which may be the same.
+func (f checkedFilter) where(args *arguments, fixed string) string {
 	if f.column == nil {
 		return f.whereAttribute(args)
 	}
 	column, cast := "e."+f.column.name, f.column.cast
+	if f.column.fixed {
+		column = fixed + "." + f.column.name
+	}
 	switch f.Operator {
 	case "eq", "in":
 		return column + " = ANY (" + args.add(f.values) + "::text[]::" + cast + "[])"

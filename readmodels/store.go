@@ -92,8 +92,10 @@ type statement struct {
 // from: $1 is the view's name. The statement's own tables are joined to it from the
 // left, so that there is a row even when they have none.
 const (
-	heads   = `p.schema, c.position, c.epoch, c.lost`
-	pointed = `view_pointers p JOIN view_checkpoints c ON c.schema = p.schema AND p.name = $1`
+	heads = `p.schema, c.position` + headsBeside
+	// headsBeside are those after the position.
+	headsBeside = `, c.epoch, c.lost`
+	pointed     = `view_pointers p JOIN view_checkpoints c ON c.schema = p.schema AND p.name = $1`
 )
 
 // read runs a statement on the schema that the view's pointer names. build is called

@@ -60,6 +60,7 @@ var catalogue = []entry{
 	{"invalid_sort", problem.Invalid, "The list cannot be sorted like this.", onQueries},
 	{"invalid_filter", problem.Invalid, "A filter cannot be used; errors says which.", onQueries},
 	{"invalid_offset", problem.Invalid, "The offset is out of range, or comes together with a cursor.", onQueries},
+	{"invalid_as_of", problem.Invalid, "The time of as_of cannot be used: it is no time, it is in the future, or it comes with at_version.", onQueries},
 	{"invalid_fields", problem.Invalid, "fields names members that the resource does not have.", onQueries},
 	{"invalid_expand", problem.Invalid, "expand names what cannot be expanded.", onQueries},
 	{"unknown_field", problem.Invalid, "The body has fields that do not exist. Names are case-sensitive.", onBodies},

@@ -82,6 +82,7 @@ var answerExamples = map[string]string{
 	"archiveEntity":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "entity.archived", "4713"),
 	"restoreEntity":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "4", "entity.restored", "4714"),
 	"getEntity":          exampleEntity,
+	"getEntityHistory":   `{"items":[{"version":2,"position":4712,"event_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","type":"entity.updated","recorded_at":"2026-11-22T09:31:00.123456Z","by":"ana","on_behalf_of":null,"reason":"Customer called","request_id":"web-4f1a","correlation_id":"web-4f1a","changes":[{"path":"/attributes/city","attribute":"city","from":"Paris","to":"Lyon"},{"path":"/tags","from":["vip"],"to":["vip","eu"]}]}],"next_cursor":"eyJlIjoi"}`,
 	"listEntities":       `{"items":[` + exampleEntity + `],"next_cursor":null}`,
 	"getEntityType":      exampleEntityType,
 	"listMembers":        `{"items":[{"sub":"ana","person":"p-7","roles":["approver","editor"],"groups":["sales"],"version":1,"updated_at":"2026-11-22T09:30:00Z"}],"next_cursor":null}`,

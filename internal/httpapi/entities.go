@@ -107,6 +107,7 @@ func (a *API) restoreEntity(ctx context.Context, in *restoreEntityInput) (*recei
 
 type getEntityInput struct {
 	ID string `path:"id" doc:"The entity's id, a UUID." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	EntityMoment
 	EntityShape
 }
 
@@ -132,8 +133,18 @@ func (a *API) getEntity(ctx context.Context, in *getEntityInput) (*view[readmode
 	if err != nil {
 		return nil, err
 	}
+	when, err := in.moment()
+	if err != nil {
+		return nil, err
+	}
+	if err := shape.onlyPresent(when != nil); err != nil {
+		return nil, err
+	}
 	org := exchangeOf(ctx).caller.Org
 	found, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.Entity, readmodels.Snapshot, error) {
+		if when != nil {
+			return a.reads.EntityAt(ctx, org, id, *when)
+		}
 		return a.reads.Entity(ctx, org, id, len(shape.expanded) > 0)
 	})
 	if err != nil {
@@ -152,6 +163,7 @@ type listEntitiesInput struct {
 	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
 	Offset int    `query:"offset" minimum:"0" maximum:"10000" doc:"Skip so many, in a short list; not together with cursor."`
 	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
+	AsOf   string `query:"as_of" doc:"The list as it was at this time: RFC 3339, or a date for its first moment in UTC. What was recorded until then counts. Not in the future." example:"2026-11-22T09:30:00Z"`
 	ID     string `query:"id" doc:"Only these entities: at most 500 ids with commas between." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
 	EntityShape
 }
@@ -166,8 +178,15 @@ func (a *API) listEntities(ctx context.Context, in *listEntitiesInput) (*view[re
 	if err != nil {
 		return nil, err
 	}
+	asOf, err := parseAsOf(in.AsOf)
+	if err != nil {
+		return nil, err
+	}
+	if err := shape.onlyPresent(asOf != nil); err != nil {
+		return nil, err
+	}
 	asked := readmodels.EntityQuery{
-		Type: in.Type, Key: in.Key, Tag: in.Tag, Status: in.Status, IDs: ids, Filters: e.filters(),
+		AsOf: asOf, Type: in.Type, Key: in.Key, Tag: in.Tag, Status: in.Status, IDs: ids, Filters: e.filters(),
 		Sort: in.Sort, Limit: in.Limit, Cursor: in.Cursor, Offset: in.Offset, Count: in.Count, ExpandTypes: len(shape.expanded) > 0,
 	}
 	if len(ids) > 0 && !e.query.Has("limit") {

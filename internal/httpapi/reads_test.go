@@ -279,7 +279,6 @@ func TestBadReads(t *testing.T) {
 		"id=x":                                  {422, "invalid_filter"},
 		"id=,":                                  {422, "invalid_filter"},
 		"id=" + strings.Repeat(someID+",", 500): {422, "invalid_filter"},
-		"as_of=now":                             {422, "unknown_parameter"},
 		"offset=-1":                             {422, "invalid_request"},
 		"offset=10001":                          {422, "invalid_request"},
 		"offset=1&cursor=x":                     {422, "invalid_offset"},

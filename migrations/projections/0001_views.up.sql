@@ -44,6 +44,8 @@ CREATE TABLE view_checkpoints (
   position   bigint      NOT NULL CHECK (position >= 0),
   epoch      uuid        NOT NULL,
   updated_at timestamptz NOT NULL,
+  -- When the event at the position was recorded: the rows are those of that time.
+  recorded_at timestamptz NOT NULL DEFAULT 'epoch',
   -- Goes up when whoever writes must look again: a stream was parked or freed, or
   -- another schema answers for the view.
   revision   bigint      NOT NULL DEFAULT 0,
@@ -157,11 +159,12 @@ CREATE INDEX timer_marks_oldest ON timer_marks (marked_at);
 -- Moves a checkpoint from one position to another, or raises HB001 when it is not
 -- there: whoever else moved it has written those rows. An error, because a batch is
 -- sent in one go and only an error takes its other statements back.
-CREATE FUNCTION advance_view(view_schema text, from_position bigint, to_position bigint, to_epoch uuid, known_revision bigint) RETURNS void
+CREATE FUNCTION advance_view(view_schema text, from_position bigint, to_position bigint, to_epoch uuid, to_recorded_at timestamptz,
+                             known_revision bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
   UPDATE view_checkpoints c
-     SET position = to_position, epoch = to_epoch, updated_at = clock_timestamp()
+     SET position = to_position, epoch = to_epoch, recorded_at = to_recorded_at, updated_at = clock_timestamp()
    WHERE c.schema = view_schema AND c.position = from_position AND c.position < to_position AND c.revision = known_revision;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'view % is not at position % any more', view_schema, from_position USING ERRCODE = 'HB001';

@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List entities
-         * @description All filters must match. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once. A page that is not the last has a next_cursor.
+         * @description All filters must match. as_of gives the whole of it as it was at a time, answered at the position in Hub-Position. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once. A page that is not the last has a next_cursor.
          */
         get: operations["listEntities"];
         put?: never;
@@ -37,7 +37,7 @@ export interface paths {
         };
         /**
          * Read an entity
-         * @description The current state, or what it was: as the view shows it at the position in Hub-Position.
+         * @description As it is, or with as_of or at_version as it was: the state at the position in Hub-Position.
          */
         get: operations["getEntity"];
         put?: never;
@@ -70,6 +70,26 @@ export interface paths {
          * @description It is taken out of use: lists leave it out unless asked for it, and it cannot be changed until it is restored. Nothing is destroyed.
          */
         post: operations["archiveEntity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/entities/{id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read how an entity became what it is
+         * @description Every version from the first on, however many and however old, of archived entities too: who made it, when and why, and each value before and after. Sensitive values read ***.
+         */
+        get: operations["getEntityHistory"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -616,6 +636,28 @@ export interface components {
              */
             version: number;
         };
+        EntityChange: {
+            /**
+             * @description Name of the attribute, if it is one.
+             * @example city
+             */
+            attribute?: string;
+            /**
+             * @description The value before; null when there was none, *** when it is not shown.
+             * @example Paris
+             */
+            from: Record<string, never> | null;
+            /**
+             * @description JSON pointer (RFC 6901) to the value in the entity.
+             * @example /attributes/city
+             */
+            path: string;
+            /**
+             * @description The value after; null when there is none, *** when it is not shown.
+             * @example Lyon
+             */
+            to: Record<string, never> | null;
+        };
         EntityPage: {
             /**
              * Format: int64
@@ -701,6 +743,68 @@ export interface components {
         EntityTypePage: {
             /** @description The types of this page, by name. */
             items: components["schemas"]["EntityType"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        EntityVersion: {
+            /**
+             * @description Who did it.
+             * @example ana
+             */
+            by: string;
+            /** @description What it changed, by path. */
+            changes: components["schemas"]["EntityChange"][];
+            /**
+             * @description What it belongs to, through all that followed.
+             * @example web-4f1a
+             */
+            correlation_id: string;
+            /**
+             * @description Id of the event.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12
+             */
+            event_id: string;
+            /**
+             * @description For whom a service did it.
+             * @example ben
+             */
+            on_behalf_of: string | null;
+            /**
+             * Format: int64
+             * @description Position of the event.
+             * @example 4712
+             */
+            position: number;
+            /**
+             * @description Why, as Hub-Reason said.
+             * @example Customer called
+             */
+            reason: string | null;
+            /**
+             * Format: date-time
+             * @description When it was recorded.
+             */
+            recorded_at: string;
+            /**
+             * @description X-Request-Id of the request.
+             * @example web-4f1a
+             */
+            request_id: string;
+            /**
+             * @description Type of the event.
+             * @example entity.updated
+             */
+            type: string;
+            /**
+             * Format: int64
+             * @description The version that it made.
+             * @example 2
+             */
+            version: number;
+        };
+        EntityVersionPage: {
+            /** @description The versions of this page. */
+            items: components["schemas"]["EntityVersion"][];
             /** @description Send it as cursor for the next page; null on the last one. */
             next_cursor: string | null;
         };
@@ -2309,6 +2413,8 @@ export interface operations {
                 offset?: number;
                 /** @description Add count, the number of all matches. */
                 count?: boolean;
+                /** @description The list as it was at this time: RFC 3339, or a date for its first moment in UTC. What was recorded until then counts. Not in the future. */
+                as_of?: string;
                 /** @description Only these entities: at most 500 ids with commas between. */
                 id?: string;
                 /** @description Only these members, with commas between; attributes.<name> for single attributes, written as in filters. */
@@ -2535,6 +2641,10 @@ export interface operations {
     getEntity: {
         parameters: {
             query?: {
+                /** @description As it was at this time: RFC 3339, or a date for its first moment in UTC. What was recorded until then counts. Not in the future. */
+                as_of?: string;
+                /** @description As it was in this version. Not together with as_of. */
+                at_version?: number;
                 /** @description Only these members, with commas between; attributes.<name> for single attributes, written as in filters. */
                 fields?: string;
                 /** @description type: the type itself in place of its name. */
@@ -2916,6 +3026,120 @@ export interface operations {
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    getEntityHistory: {
+        parameters: {
+            query?: {
+                /** @description Only what changed the attribute of this name. */
+                attribute?: string;
+                /** @description Oldest or newest first. */
+                sort?: "version" | "-version";
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description next_cursor of the page before; keep the other parameters as they were. */
+                cursor?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The entity's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "version": 2,
+                     *           "position": 4712,
+                     *           "event_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                     *           "type": "entity.updated",
+                     *           "recorded_at": "2026-11-22T09:31:00.123456Z",
+                     *           "by": "ana",
+                     *           "on_behalf_of": null,
+                     *           "reason": "Customer called",
+                     *           "request_id": "web-4f1a",
+                     *           "correlation_id": "web-4f1a",
+                     *           "changes": [
+                     *             {
+                     *               "path": "/attributes/city",
+                     *               "attribute": "city",
+                     *               "from": "Paris",
+                     *               "to": "Lyon"
+                     *             },
+                     *             {
+                     *               "path": "/tags",
+                     *               "from": [
+                     *                 "vip"
+                     *               ],
+                     *               "to": [
+                     *                 "vip",
+                     *                 "eu"
+                     *               ]
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "next_cursor": "eyJlIjoi"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EntityVersionPage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
         };
     };
     restoreEntity: {

@@ -1,0 +1,230 @@
+package projections
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+// EntityHistory is the view of entities as they were: a row for each version of each,
+// whole, with who made it, when and why. Rows are only ever added. A view of its own,
+// so that the one of entities as they are now stays as fast as it is.
+func EntityHistory() Projection {
+	return Projection{
+		Name: "entity_history", Version: 1,
+		Types: []string{
+			entity.Created{}.EventType(), entity.Updated{}.EventType(), entity.Archived{}.EventType(), entity.Restored{}.EventType(),
+		},
+		Tables:  []string{"entity_versions"},
+		DDL:     entityHistoryDDL,
+		Indexes: entityHistoryIndexes,
+		Apply:   applyEntityHistory,
+	}
+}
+
+// entityHistoryDDL: the primary key finds the version of an entity that a time sees, and
+// those beside it, whatever else there is to choose: times never decrease, and version
+// tells apart what has one time. The aggregate makes the attributes of each version from
+// those before, so that a batch is one statement however many events of one entity are in
+// it.
+func entityHistoryDDL(schema string) string {
+	return `
+		CREATE TABLE ` + schema + `.entity_versions (
+			org            text COLLATE "C" NOT NULL,
+			id             uuid             NOT NULL,
+			version        bigint           NOT NULL,
+			position       bigint           NOT NULL,
+			event_id       uuid             NOT NULL,
+			event_type     text             NOT NULL,
+			type           text COLLATE "C" NOT NULL,
+			type_version   bigint           NOT NULL, -- the one that the attributes were last held against
+			key            text COLLATE "C",
+			status         text             NOT NULL,
+			attributes     jsonb            NOT NULL,
+			tags           text[]           NOT NULL,
+			changed        text[]           NOT NULL, -- names of the attributes that differ from the version before
+			created_at     timestamptz      NOT NULL,
+			created_by     text             NOT NULL,
+			updated_at     timestamptz      NOT NULL, -- when this version was made
+			updated_by     text             NOT NULL,
+			on_behalf_of   text,
+			reason         text,
+			request_id     text             NOT NULL,
+			correlation_id text             NOT NULL,
+			PRIMARY KEY (org, id, updated_at, version)
+		);
+		CREATE FUNCTION ` + schema + `.patch(state jsonb, added jsonb, removed text[]) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS
+			'BEGIN RETURN (state || added) - removed; END';
+		CREATE AGGREGATE ` + schema + `.patched(jsonb, text[]) (SFUNC = ` + schema + `.patch, STYPE = jsonb, INITCOND = '{}');`
+}
+
+// entityHistoryIndexes: what lists sort by and never changes is read from first versions,
+// and updated_at from all.
+func entityHistoryIndexes(schema string) string {
+	table := schema + ".entity_versions"
+	return `
+		CREATE INDEX entity_versions_key             ON ` + table + ` (org, type, key, id) WHERE version = 1;
+		CREATE INDEX entity_versions_created_at      ON ` + table + ` (org, created_at, id) WHERE version = 1;
+		CREATE INDEX entity_versions_type_created_at ON ` + table + ` (org, type, created_at, id) WHERE version = 1;
+		CREATE INDEX entity_versions_updated_at      ON ` + table + ` (org, updated_at, id);
+		CREATE INDEX entity_versions_type_updated_at ON ` + table + ` (org, type, updated_at, id);`
+}
+
+// applyEntityHistory queues one statement with a row for each event.
+func applyEntityHistory(batch *pgx.Batch, schema string, events []Event) error {
+	rows := versionRows{last: map[entityID]int{}}
+	for _, e := range events {
+		if err := rows.add(e); err != nil {
+			return fmt.Errorf("folding position %d: %w", e.Position, err)
+		}
+	}
+	batch.Queue(insertVersions(schema), rows.arguments()...)
+	return nil
+}
+
+// insertVersions: b is the last version from before the batch; the first version of the
+// batch goes on from it, and each later one from the one before.
+func insertVersions(schema string) string {
+	return `
+		INSERT INTO ` + schema + `.entity_versions (org, id, version, position, event_id, event_type, type, key, status, attributes, tags,
+		                                            changed, created_at, created_by, updated_at, updated_by, on_behalf_of, reason,
+		                                            request_id, correlation_id, type_version)
+		SELECT u.org, u.id, u.version, u.position, u.event_id, u.event_type, coalesce(u.type, b.type), coalesce(u.key, b.key),
+		       coalesce(u.status, b.status),
+		       ` + schema + `.patched(CASE WHEN u.version = u.before + 1 THEN coalesce(b.attributes, '{}') || u.attributes::jsonb ELSE u.attributes::jsonb END,
+		                 u.removed::text[]) OVER (PARTITION BY u.org, u.id ORDER BY u.version ROWS UNBOUNDED PRECEDING),
+		       coalesce(u.tags::text[], b.tags), u.changed::text[], coalesce(u.created_at, b.created_at), coalesce(u.created_by, b.created_by),
+		       u.updated_at, u.updated_by, u.on_behalf_of, u.reason, u.request_id, u.correlation_id,
+		       coalesce(nullif(u.type_version, 0), b.type_version, 0)
+		  FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+		              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::timestamptz[],
+		              $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[])
+		       AS u(org, id, before, version, position, event_id, event_type, type, key, status, attributes, removed, tags, changed,
+		            created_at, created_by, updated_at, updated_by, on_behalf_of, reason, request_id, correlation_id, type_version)
+		  LEFT JOIN LATERAL (
+			SELECT * FROM ` + schema + `.entity_versions b WHERE b.org = u.org AND b.id = u.id ORDER BY b.updated_at DESC, b.version DESC LIMIT 1
+		  ) b ON b.version = u.before`
+}
+
+// versionRows are the columns of many versions, for unnest. Null is what the version
+// before the batch says; lists are array literals.
+type versionRows struct {
+	org, eventType, attributes, removed, changed []string
+	updatedBy, requestID, correlationID          []string
+	typeName, key, status, tags                  []*string
+	createdBy, onBehalfOf, reason                []*string
+	id, eventID                                  [][16]byte
+	// before is the version that the entity had before the batch, 0 for none.
+	before, version, position []int64
+	// typeVersion is 0 for that of the version before the batch.
+	typeVersion []int64
+	createdAt   []*time.Time
+	updatedAt   []time.Time
+
+	// last is where an entity's latest row is.
+	last map[entityID]int
+}
+
+// versionDelta is what an event changes of an entity. Nil leaves alone, and a typeVersion
+// of 0.
+type versionDelta struct {
+	set, removed string
+	changed      []string
+	status, tags *string
+	typeVersion  int64
+}
+
+func (r *versionRows) add(e Event) error {
+	id, err := uuid.Parse(e.Stream.Name())
+	if err != nil {
+		return fmt.Errorf("stream of %s is not named by an id", e.Type)
+	}
+	delta, err := versionDeltaOf(e)
+	if err != nil {
+		return err
+	}
+	r.carry(e, entityID{e.Org, id}, delta)
+	r.org, r.id = append(r.org, e.Org), append(r.id, id)
+	r.version, r.position = append(r.version, e.Version), append(r.position, e.Position)
+	r.eventID, r.eventType = append(r.eventID, e.ID), append(r.eventType, e.Type)
+	r.attributes, r.removed = append(r.attributes, delta.set), append(r.removed, delta.removed)
+	r.changed = append(r.changed, arrayLiteral(delta.changed))
+	r.updatedAt, r.updatedBy = append(r.updatedAt, e.RecordedAt), append(r.updatedBy, e.Actor.Sub)
+	var onBehalfOf *string
+	if e.OnBehalfOf != nil {
+		onBehalfOf = &e.OnBehalfOf.Sub
+	}
+	r.onBehalfOf, r.reason = append(r.onBehalfOf, onBehalfOf), append(r.reason, orNull(e.Reason))
+	r.requestID, r.correlationID = append(r.requestID, e.RequestID), append(r.correlationID, e.CorrelationID)
+	return nil
+}
+
+// carry adds what a row takes over from the entity's row before it in the batch.
+func (r *versionRows) carry(e Event, id entityID, delta versionDelta) {
+	before, typeName, key, status, tags := e.Version-1, (*string)(nil), (*string)(nil), delta.status, delta.tags
+	var (
+		createdAt *time.Time
+		createdBy *string
+	)
+	if created, ok := e.Payload.(entity.Created); ok {
+		typeName, key, createdAt, createdBy = &created.Type, orNull(created.Key), &e.RecordedAt, &e.Actor.Sub
+	} else if last, found := r.last[id]; found {
+		before, typeName, key, createdAt, createdBy = r.before[last], r.typeName[last], r.key[last], r.createdAt[last], r.createdBy[last]
+		if status == nil {
+			status = r.status[last]
+		}
+		if tags == nil {
+			tags = r.tags[last]
+		}
+		delta.typeVersion = cmp.Or(delta.typeVersion, r.typeVersion[last])
+	}
+	r.last[id] = len(r.before)
+	r.before, r.typeName, r.key = append(r.before, before), append(r.typeName, typeName), append(r.key, key)
+	r.status, r.tags = append(r.status, status), append(r.tags, tags)
+	r.typeVersion = append(r.typeVersion, delta.typeVersion)
+	r.createdAt, r.createdBy = append(r.createdAt, createdAt), append(r.createdBy, createdBy)
+}
+
+func versionDeltaOf(e Event) (versionDelta, error) {
+	delta := versionDelta{set: "{}", removed: "{}"}
+	active, archived := statusActive, statusArchived
+	var change entityChange
+	switch p := e.Payload.(type) {
+	case entity.Created:
+		tags := arrayLiteral(p.Tags)
+		change.set, delta.changed, delta.status, delta.tags = p.Attributes, slices.Sorted(maps.Keys(p.Attributes)), &active, &tags
+		delta.typeVersion = p.TypeVersion
+	case entity.Updated:
+		change.update(p)
+		delta.changed, delta.typeVersion = slices.Sorted(maps.Keys(p.Attributes)), p.TypeVersion
+		if p.Tags != nil {
+			tags := arrayLiteral(p.Tags)
+			delta.tags = &tags
+		}
+	case entity.Archived:
+		delta.status = &archived
+	case entity.Restored:
+		delta.status, delta.typeVersion = &active, p.TypeVersion
+	default:
+		return delta, fmt.Errorf("event type %s is not part of this view", e.Type)
+	}
+	var err error
+	delta.set, err = encodeAttributes(change.set)
+	delta.removed = arrayLiteral(slices.Sorted(maps.Keys(change.removed)))
+	return delta, err
+}
+
+// arguments are in the order of the statement's parameters.
+func (r *versionRows) arguments() []any {
+	return []any{
+		r.org, r.id, r.before, r.version, r.position, r.eventID, r.eventType, r.typeName, r.key, r.status, r.attributes, r.removed,
+		r.tags, r.changed, r.createdAt, r.createdBy, r.updatedAt, r.updatedBy, r.onBehalfOf, r.reason, r.requestID, r.correlationID, r.typeVersion,
+	}
+}
