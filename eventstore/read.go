@@ -4,7 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"math"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -108,44 +109,133 @@ func (s *Store) Read(ctx context.Context, org string, q Query) ([]domain.Event, 
 	return events, nil
 }
 
-// sql is the query's text; $1 is the organisation.
+// Page is a part of what a query selects, and how far the log was just before.
+type Page struct {
+	Events []domain.Event
+	// More says that a bound has cut the page: there may be more behind its last event.
+	More bool
+	// Head is the last position of the log and Epoch the one in force. All of the query's
+	// events up to the head are in the page, or behind it.
+	Head  int64
+	Epoch uuid.UUID
+}
+
+// Page reads forwards and stops after about maxBytes of data, so that a page of the
+// largest events stays in bounds: it then has those up to and with the one that begins
+// within them. One round trip. RoleCommand and RoleQuery, as Read.
+func (s *Store) Page(ctx context.Context, org string, q Query, maxBytes int) (Page, error) {
+	text, args := q.sql()
+	// What is left out is not read: a large value is a pointer until it is looked at.
+	text = fmt.Sprintf(`SELECT %s, found FROM (
+		SELECT e.*, count(*) OVER () AS found,
+		       coalesce(sum(octet_length(e.data)) OVER (ORDER BY e.position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS size_before
+		  FROM (%s) e) w WHERE size_before < %d ORDER BY position`, columns, text, maxBytes)
+	var (
+		page  Page
+		found int64
+	)
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT set_config('hub.org', $1, true)`, org)
+	batch.Queue(`SELECT head, epoch FROM log_head()`).QueryRow(func(row pgx.Row) error { return row.Scan(&page.Head, &page.Epoch) })
+	batch.Queue(text, append([]any{org}, args...)...).Query(func(rows pgx.Rows) error {
+		var err error
+		page.Events, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (domain.Event, error) {
+			var e domain.Event
+			return e, scanEvent(&e).from(row, &found)
+		})
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return Page{}, fmt.Errorf("reading a page of events: %w", err)
+	}
+	page.More = found > int64(len(page.Events)) || found == int64(q.limit())
+	// What came while this was read may be of another epoch already; it is for the next page.
+	behind := func(e domain.Event) bool { return e.Position > page.Head }
+	if slices.ContainsFunc(page.Events, behind) {
+		page.Events, page.More = slices.DeleteFunc(page.Events, behind), false
+	}
+	return page, nil
+}
+
+// sql is the query's text; $1 is the organisation. Types and tags are looked up in their
+// own indexes and never filtered out of all the organisation's events, of which a rare one
+// would take all to be read.
 func (q Query) sql() (string, []any) {
-	var args []any
-	arg := func(v any) string {
-		args = append(args, v)
-		return fmt.Sprintf("$%d", len(args)+1)
-	}
-	where := []string{"org = $1"}
-	if q.Tag != "" {
-		where = append(where, "position IN (SELECT t.position FROM event_tags t WHERE t.org = $1 AND t.tag = "+arg(string(q.Tag))+")")
-	}
-	if q.Stream != "" {
-		where = append(where, "stream = "+arg(string(q.Stream)))
-	}
-	if len(q.Types) > 0 {
-		where = append(where, "type = ANY ("+arg(q.Types)+")")
-	}
-	if q.After > 0 {
-		where = append(where, "position > "+arg(q.After))
-	}
-	if q.Before > 0 {
-		where = append(where, "position < "+arg(q.Before))
-	}
+	b := &queryBuilder{}
 	order := "ASC"
 	if q.Backwards {
 		order = "DESC"
 	}
-	limit := q.Limit
-	if limit <= 0 || limit > MaxReadLimit {
-		limit = MaxReadLimit
+	switch {
+	case q.Stream != "":
+		// Versions have the same order, and it is the one that the stream's index has.
+		where := "e.org = $1 AND e.stream = " + b.arg(string(q.Stream)) + b.between("e", q)
+		if len(q.Types) > 0 {
+			where += " AND e.type = ANY (" + b.arg(q.Types) + ")"
+		}
+		if q.Tag != "" {
+			where += " AND " + b.arg(string(q.Tag)) + " = ANY (e.tags)"
+		}
+		return fmt.Sprintf("SELECT %s FROM events e WHERE %s ORDER BY version %s LIMIT %d", columns, where, order, q.limit()), b.args
+	case q.Tag != "":
+		tagged := "t.org = $1 AND t.tag = " + b.arg(string(q.Tag)) + b.between("t", q)
+		if len(q.Types) > 0 {
+			tagged += " AND (SELECT k.type FROM events k WHERE k.org = $1 AND k.position = t.position) = ANY (" + b.arg(q.Types) + ")"
+		}
+		return q.at(fmt.Sprintf("SELECT t.position FROM event_tags t WHERE %s ORDER BY t.position %s LIMIT %d", tagged, order, q.limit()), order), b.args
+	case len(q.Types) > 0:
+		types := "SELECT DISTINCT w.type FROM unnest(" + b.arg(q.Types) + "::text[]) AS w(type)"
+		each := fmt.Sprintf("SELECT k.position FROM events k WHERE k.org = $1 AND %s%s ORDER BY k.type %s, k.position %s LIMIT %d", q.ofType(b), b.between("k", q), order, order, q.limit())
+		return q.at(fmt.Sprintf("SELECT p.position FROM (%s) w CROSS JOIN LATERAL (%s) p ORDER BY p.position %s LIMIT %d", types, each, order, q.limit()), order), b.args
 	}
-	by := "position"
-	if q.Stream != "" {
-		// The same order, and the one that the stream's index has.
-		by = "version"
+	return fmt.Sprintf("SELECT %s FROM events e WHERE e.org = $1%s ORDER BY position %s LIMIT %d", columns, b.between("e", q), order, q.limit()), b.args
+}
+
+// at selects the events at some positions. OFFSET keeps this a look-up for each.
+func (q Query) at(positions, order string) string {
+	return fmt.Sprintf(`SELECT %s FROM (SELECT e.* FROM (%s) p
+		CROSS JOIN LATERAL (SELECT * FROM events WHERE events.org = $1 AND events.position = p.position OFFSET 0) e) found ORDER BY position %s`,
+		columns, positions, order)
+}
+
+// ofType is k.type = w.type in the order of the query, put so that the planner can use
+// no other index than that of types, and in it goes straight to where the query begins. As
+// an equation it would be taken for a filter on all events of the organisation.
+func (q Query) ofType(b *queryBuilder) string {
+	if !q.Backwards {
+		return "(k.type, k.position) > (w.type, " + b.arg(q.After) + ") AND k.type <= w.type"
 	}
-	return fmt.Sprintf("SELECT %s FROM events WHERE %s ORDER BY %s %s LIMIT %d",
-		columns, strings.Join(where, " AND "), by, order, limit), args
+	before := q.Before
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	return "(k.type, k.position) < (w.type, " + b.arg(before) + ") AND k.type >= w.type"
+}
+
+func (q Query) limit() int {
+	if q.Limit <= 0 || q.Limit > MaxReadLimit {
+		return MaxReadLimit
+	}
+	return q.Limit
+}
+
+// queryBuilder numbers the arguments of a query after the organisation.
+type queryBuilder struct{ args []any }
+
+func (b *queryBuilder) arg(v any) string {
+	b.args = append(b.args, v)
+	return fmt.Sprintf("$%d", len(b.args)+1)
+}
+
+// between are the conditions on the position in a table.
+func (b *queryBuilder) between(table string, q Query) (where string) {
+	if q.After > 0 {
+		where += " AND " + table + ".position > " + b.arg(q.After)
+	}
+	if q.Before > 0 {
+		where += " AND " + table + ".position < " + b.arg(q.Before)
+	}
+	return where
 }
 
 func scanLogEntry(row pgx.CollectableRow) (LogEntry, error) {

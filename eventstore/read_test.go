@@ -32,6 +32,8 @@ func TestReadSelectsAndBounds(t *testing.T) {
 		"stream":                  {eventstore.Query{Stream: "a:1"}, []int64{1, 3}},
 		"tag":                     {eventstore.Query{Tag: "key:x"}, []int64{1, 2}},
 		"type":                    {eventstore.Query{Types: []string{"thing.ended", "none"}}, []int64{2}},
+		"types backwards":         {eventstore.Query{Types: []string{"thing.ended", "thing.happened"}, Backwards: true, Before: 3}, []int64{2, 1}},
+		"stream and tag and type": {eventstore.Query{Stream: "a:1", Tag: "key:x", Types: []string{"thing.happened"}}, []int64{1}},
 		"range":                   {eventstore.Query{After: 1, Before: 3}, []int64{2}},
 		"backwards":               {eventstore.Query{Backwards: true, Limit: 2}, []int64{3, 2}},
 		"tag and type":            {eventstore.Query{Tag: "key:x", Types: []string{"thing.happened"}}, []int64{1}},
