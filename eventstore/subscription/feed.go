@@ -48,7 +48,7 @@ var errNotInStream = errors.New("the stream does not hold the next position")
 
 // openFeed consumes from the position after the one given. It fails when the stream
 // has dropped that already, or has not come to it yet.
-func openFeed(ctx context.Context, js jetstream.JetStream, after int64) (*feed, error) {
+func openFeed(ctx context.Context, js jetstream.JetStream, after int64, headersOnly bool) (*feed, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	stream, err := js.Stream(ctx, relay.StreamName)
@@ -60,7 +60,7 @@ func openFeed(ctx context.Context, js jetstream.JetStream, after int64) (*feed, 
 		return nil, errNotInStream
 	}
 	consumer, err := js.OrderedConsumer(ctx, relay.StreamName, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: next,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: next, HeadersOnly: headersOnly,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("creating a consumer: %w", err)

@@ -32,8 +32,42 @@ func NewReader(store *eventstore.Store, filter Filter) *Reader {
 // the end of the log; at most MaxEvents. The batch stays at the place when there is
 // nothing. Errors: ErrLogAway, ErrLogBehind, ErrLogHole, a ForkedError.
 func (r *Reader) Read(ctx context.Context, after Place, through int64) (Batch, error) {
+	if r.filter.Org != "" {
+		batch, err := r.Page(ctx, after, through, Bounds{Events: MaxEvents, Bytes: MaxBytes})
+		if err != nil || batch.At.Position == after.Position {
+			return Batch{At: after}, err
+		}
+		return batch, nil
+	}
 	// First, so that whatever is up to it has been committed: a short answer reaches to
 	// it. And what is read then is true at least under this epoch.
+	head, err := r.head(ctx, after, through)
+	if err != nil || head.At == after {
+		return head, err
+	}
+	batch, err := r.readAll(ctx, after, head.At.Position)
+	batch.At.Epoch = head.At.Epoch
+	return batch, err
+}
+
+// holds reports whether the log has an event that was delivered. If it has the last of
+// some, it has those before. PostgreSQL may have lost what JetStream still delivers, and
+// have taken other events since: a view must not show what no longer happened. The zero
+// event, of whom nobody may see, counts as held.
+func (r *Reader) holds(ctx context.Context, e domain.Event) (bool, error) {
+	if e.Position == 0 {
+		return true, nil
+	}
+	one := NewReader(r.store, Filter{Org: r.filter.Org})
+	batch, err := one.Read(ctx, Place{Position: e.Position - 1}, e.Position)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(batch.Events, func(found domain.Event) bool { return found.ID == e.ID }), nil
+}
+
+// head passes over everything after a place, through a position or to the end of the log.
+func (r *Reader) head(ctx context.Context, after Place, through int64) (Batch, error) {
 	head, epoch, err := r.store.Head(ctx)
 	if err != nil {
 		return Batch{}, fmt.Errorf("%w: %w", ErrLogAway, err)
@@ -47,32 +81,7 @@ func (r *Reader) Read(ctx context.Context, after Place, through int64) (Batch, e
 	if through <= after.Position {
 		return Batch{At: after}, nil
 	}
-	batch, err := r.read(ctx, after, through)
-	batch.At.Epoch = epoch
-	return batch, err
-}
-
-// holds reports whether the log has an event that was delivered. If it has the last of
-// some, it has those before. PostgreSQL may have lost what JetStream still delivers, and
-// have taken other events since: a view must not show what no longer happened. The zero
-// event, of whom nobody may see, counts as held.
-func (r *Reader) holds(ctx context.Context, e domain.Event) (bool, error) {
-	if e.Position == 0 {
-		return true, nil
-	}
-	one := NewReader(r.store, Filter{Org: r.filter.Org})
-	batch, err := one.read(ctx, Place{Position: e.Position - 1}, e.Position)
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(batch.Events, func(found domain.Event) bool { return found.ID == e.ID }), nil
-}
-
-func (r *Reader) read(ctx context.Context, after Place, through int64) (Batch, error) {
-	if r.filter.Org != "" {
-		return r.readOrg(ctx, after, through)
-	}
-	return r.readAll(ctx, after, through)
+	return Batch{At: Place{Position: through, Epoch: epoch}, Unseen: true}, nil
 }
 
 // check holds a place against the log. The zero epoch is anybody's.
@@ -115,19 +124,34 @@ func (r *Reader) readAll(ctx context.Context, after Place, through int64) (Batch
 	return batch, nil
 }
 
-// readOrg lets the database pass over all that is not wanted.
-func (r *Reader) readOrg(ctx context.Context, after Place, through int64) (Batch, error) {
-	events, err := r.store.Read(ctx, r.filter.Org, eventstore.Query{
-		Types: r.filter.Types, Tag: r.filter.Tag, After: after.Position, Before: through + 1, Limit: r.limit,
-	})
+// Bounds are how much is read at once. The event that begins within the bytes comes
+// whole.
+type Bounds struct{ Events, Bytes int }
+
+// Page reads what one organisation has after a place, through a position or, when that is
+// 0, to the end of the log, and lets the database pass over all that is not wanted. The
+// place reached has the epoch in force, also when there is nothing. One round trip, unless
+// the place is of another epoch. Errors: those of Read.
+func (r *Reader) Page(ctx context.Context, after Place, through int64, within Bounds) (Batch, error) {
+	query := eventstore.Query{Types: r.filter.Types, Tag: r.filter.Tag, After: after.Position, Limit: within.Events}
+	if through > 0 {
+		query.Before = through + 1
+	}
+	page, err := r.store.Page(ctx, r.filter.Org, query, within.Bytes)
 	if err != nil {
 		return Batch{}, fmt.Errorf("%w: %w", ErrLogAway, err)
 	}
-	batch := Batch{Events: events, At: Place{Position: through}}
-	if len(events) == r.limit {
-		batch.At.Position = events[len(events)-1].Position
+	if err := r.check(ctx, after, page.Head, page.Epoch); err != nil {
+		return Batch{}, err
 	}
-	r.adapt(len(events), sizeOf(events))
+	batch := Batch{Events: page.Events, At: Place{Position: page.Head, Epoch: page.Epoch}, More: page.More}
+	if through > 0 {
+		batch.At.Position = min(through, page.Head)
+	}
+	if page.More {
+		batch.At.Position = page.Events[len(page.Events)-1].Position
+	}
+	batch.At.Position = max(batch.At.Position, after.Position)
 	return batch, nil
 }
 
@@ -136,12 +160,4 @@ func (r *Reader) adapt(count, size int) {
 	if size > 0 {
 		r.limit = max(minReadEvents, min(MaxEvents, count*MaxBytes/size))
 	}
-}
-
-func sizeOf(events []domain.Event) int {
-	size := 0
-	for _, e := range events {
-		size += len(e.Data)
-	}
-	return size
 }

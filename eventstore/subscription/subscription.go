@@ -92,6 +92,11 @@ type Options struct {
 	// the store.
 	NATS   jetstream.JetStream
 	Filter Filter
+	// HeadsOnly is for whoever only wants to know that there is something, and reads it
+	// elsewhere: the store is asked for no more than its head, which RoleQuery may see too.
+	// Events that JetStream brings then come without their data, and may be of an end that
+	// PostgreSQL has lost; those that it does not bring are passed over unseen.
+	HeadsOnly bool
 	// Log is told why the store is read instead of JetStream; nil is silent.
 	Log *slog.Logger
 }
@@ -102,6 +107,10 @@ type Batch struct {
 	Events []domain.Event
 	// At is the place reached, which is further than the one asked for.
 	At Place
+	// More says that a bound has cut a page: it is worth reading on at once.
+	More bool
+	// Unseen says, with HeadsOnly, that there may have been other events.
+	Unseen bool
 }
 
 // Subscription is used by one goroutine and closed by it.
@@ -136,7 +145,10 @@ func (s *Subscription) Next(ctx context.Context, after Place) (Batch, error) {
 	for {
 		s.open(ctx, after.Position)
 		if batch, last := s.fromFeed(after); batch.At != after {
-			held, err := s.reader.holds(ctx, last)
+			held, err := s.options.HeadsOnly, error(nil)
+			if !held {
+				held, err = s.reader.holds(ctx, last)
+			}
 			if err != nil {
 				return Batch{}, err
 			}
@@ -214,7 +226,11 @@ func (s *Subscription) fromStore(ctx context.Context, after Place) (Batch, error
 	if s.pending != nil {
 		through = s.pending.position - 1
 	}
-	batch, err := s.reader.Read(ctx, after, through)
+	read := s.reader.Read
+	if s.options.HeadsOnly {
+		read = s.reader.head
+	}
+	batch, err := read(ctx, after, through)
 	if err != nil {
 		var forked *ForkedError
 		if errors.As(err, &forked) && s.feed != nil {
@@ -275,7 +291,7 @@ func (s *Subscription) open(ctx context.Context, after int64) {
 	opened := make(chan *feed, 1)
 	s.opened = opened
 	go func() {
-		f, err := openFeed(ctx, s.options.NATS, after)
+		f, err := openFeed(ctx, s.options.NATS, after, s.options.HeadsOnly)
 		if err != nil {
 			s.options.Log.Debug("subscription: reading from the log instead of JetStream", "reason", err)
 		}

@@ -172,6 +172,14 @@ func TestBatchesFromTheStoreAreBounded(t *testing.T) {
 	}
 }
 
+func sizeOf(events []domain.Event) int {
+	size := 0
+	for _, e := range events {
+		size += len(e.Data)
+	}
+	return size
+}
+
 // Nobody takes what the feed brings: it stops bringing when its bound is reached.
 func TestFeedHoldsABoundedAmount(t *testing.T) {
 	t.Parallel()
@@ -182,7 +190,7 @@ func TestFeedHoldsABoundedAmount(t *testing.T) {
 		l.append(t, large)
 	}
 	l.stream(t, broker.JetStream, 1)
-	f, err := openFeed(t.Context(), broker.JetStream, 0)
+	f, err := openFeed(t.Context(), broker.JetStream, 0, false)
 	require.NoError(t, err)
 	defer f.close()
 	held := 0
