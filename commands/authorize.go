@@ -13,6 +13,8 @@ const (
 	EntityTypesRead  Permission = "entity_types.read"
 	EntityTypesWrite Permission = "entity_types.write"
 
+	EventsRead Permission = "events.read"
+
 	MembersRead Permission = "members.read"
 
 	Operations Permission = "operations"
@@ -23,7 +25,7 @@ const (
 
 // Permissions are all of them, in alphabetical order.
 func Permissions() []Permission {
-	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, MembersRead, Operations, OrganizationRead, OrganizationWrite}
+	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, EventsRead, MembersRead, Operations, OrganizationRead, OrganizationWrite}
 }
 
 // Roles are all that a token may carry, those with fewer permissions first.
@@ -76,6 +78,8 @@ func grantedTo(p Permission) []string {
 		return []string{roleEditor, roleAdmin}
 	case EntityTypesWrite, MembersRead, OrganizationWrite:
 		return []string{roleAdmin}
+	case EventsRead:
+		return []string{roleAnalyst, roleAdmin}
 	case Operations:
 		return []string{roleOperator, roleAdmin}
 	}

@@ -17,7 +17,7 @@ func TestAllowedByRole(t *testing.T) {
 		"viewer":   reads,
 		"editor":   append([]commands.Permission{commands.EntitiesWrite}, reads...),
 		"approver": reads,
-		"analyst":  reads,
+		"analyst":  append([]commands.Permission{commands.EventsRead}, reads...),
 		"auditor":  reads,
 		"privacy":  reads,
 		"operator": append([]commands.Permission{commands.Operations}, reads...),

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain"
@@ -36,6 +38,9 @@ func (c *Codec) Knows(eventType string) bool {
 	_, known := c.kinds[eventType]
 	return known
 }
+
+// Types are all that it knows, sorted.
+func (c *Codec) Types() []string { return slices.Sorted(maps.Keys(c.kinds)) }
 
 // Encode gives the stored name, schema version and bytes of a payload.
 func (c *Codec) Encode(p domain.Payload) (eventType string, schemaVersion int, data []byte, err error) {

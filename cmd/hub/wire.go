@@ -159,6 +159,9 @@ func (s *system) start(ctx context.Context) (err error) {
 		if options.Operations, err = s.startOperations(ctx); err != nil {
 			return err
 		}
+		if options.Events, err = s.startEvents(ctx, background); err != nil {
+			return err
+		}
 	}
 	if s.runs(config.CommandAPI) && options.Reads == nil {
 		views, err := s.openReports(ctx)
@@ -365,9 +368,7 @@ func (s *system) startReads(ctx, background context.Context) (*readmodels.Store,
 // address for operators is the last of those that listen, so that they can watch.
 func (s *system) close() error {
 	s.draining.Store(true)
-	if s.reads != nil {
-		s.reads.EndWaits()
-	}
+	s.endWaits()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var errs []error

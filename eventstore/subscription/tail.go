@@ -67,6 +67,11 @@ func (t *Tail) Head(ctx context.Context) (Place, error) {
 	return Place{Position: position, Epoch: epoch}, nil
 }
 
+// Read returns what there is now, for those who do not wait. It is as Follower.Read.
+func (t *Tail) Read(ctx context.Context, filter Filter, after Place, within Bounds) (Batch, error) {
+	return NewReader(t.options.Store, filter).Page(ctx, after, 0, within)
+}
+
 // Run follows the log while there are followers, until the context ends; then it returns
 // nil.
 func (t *Tail) Run(ctx context.Context) error {

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,8 @@ type Options struct {
 	Ready func() error
 	// Operations answers what is under /operations; needed where Reads is.
 	Operations *Operations
+	// Events answers the event streams; needed where Reads is.
+	Events *Events
 	// Limiter counts the requests of each caller; nil lets them all through.
 	Limiter *ratelimit.Limiter
 	// RequestHashKey keys the hashes of idempotent requests; the same in every
@@ -98,7 +101,15 @@ type API struct {
 	metrics        *edgeMetrics
 	queryAPI       http.Handler
 	operations     *Operations
-	spec           []byte
+	events         *Events
+	eventMetrics   *eventMetrics
+	seats          *seats
+	// feedPages has room for those that are in memory.
+	feedPages chan struct{}
+	// stopping is closed when streams are to end.
+	stopping   chan struct{}
+	endStreams func()
+	spec       []byte
 }
 
 // New checks the options and makes the API.
@@ -114,9 +125,12 @@ func New(o Options) (*API, error) {
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics,
 		held: new(atomic.Int64), health: &healthCache{probe: o.Health}, operations: o.Operations,
+		events: o.Events, seats: new(seats), feedPages: make(chan struct{}, maxPages), stopping: make(chan struct{}),
 	}
-	if o.Reads != nil && o.Operations == nil {
-		return nil, errors.New("httpapi: answering queries needs Operations")
+	a.endStreams = sync.OnceFunc(func() { close(a.stopping) })
+	a.eventMetrics = newEventMetrics(o.Metrics, a.seats)
+	if o.Reads != nil && (o.Operations == nil || o.Events == nil) {
+		return nil, errors.New("httpapi: answering queries needs Operations and Events")
 	}
 	a.metrics = newEdgeMetrics(o.Metrics, a.routeKeys())
 	if o.Loop != nil {
@@ -139,7 +153,7 @@ func New(o Options) (*API, error) {
 	if err != nil || o.QueryAPIURL != "" && (target.Host == "" || target.Scheme != "http" && target.Scheme != "https") {
 		return nil, errors.New("httpapi: the query API's address is not an http or https URL")
 	}
-	a.queryAPI = newQueryProxy(target)
+	a.queryAPI = newQueryProxy(target, a.stopping)
 	return a, nil
 }
 

@@ -16,6 +16,9 @@ var (
 	onQueries  = map[kind]bool{query: true}
 	onJobs     = map[kind]bool{operations: true}
 	onReads    = map[kind]bool{query: true, operations: true}
+	onFeeds    = map[kind]bool{feed: true}
+	onLog      = map[kind]bool{command: true, feed: true}
+	onViews    = map[kind]bool{query: true, feed: true}
 	onBodies   = map[kind]bool{command: true, operations: true, operator: true}
 	onProbes   = map[kind]bool{probe: true}
 	nowhere    = map[kind]bool{} // before a route is found
@@ -38,6 +41,7 @@ var catalogue = []entry{
 	{"invalid_idempotency_key", problem.Malformed, "Idempotency-Key is not 1 to 255 visible ASCII characters.", onCommands},
 	{"invalid_min_position", problem.Malformed, "Hub-Min-Position is not a position.", onQueries},
 	{"invalid_cursor", problem.Malformed, "The cursor is not one of this list.", onQueries},
+	{"invalid_last_event_id", problem.Malformed, "Last-Event-ID is not a position.", onFeeds},
 	{"host_not_allowed", problem.Malformed, "The server does not answer under this host name.", nowhere},
 	{"invalid_token", problem.Unauthenticated, "The access token is not valid, or not any more. Get a new one.", nil},
 	{stepUp, problem.Unauthenticated, "This needs a login that was confirmed with a second factor within the last hour. Log in again with one.", nil},
@@ -48,7 +52,7 @@ var catalogue = []entry{
 	{"key_taken", problem.Conflict, "An entity of this type has this key already.", onCommands},
 	{"conflict", problem.Conflict, "The resource is in a state that forbids this.", onCommands},
 	{"narrowing_change", problem.Conflict, "Attributes that are valid now could be invalid under the new schema; errors says by which keywords, impact how many entities do not follow it. Send force to define it all the same.", onCommands},
-	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onQueries},
+	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onViews},
 	{"job_running", problem.Conflict, "Another job is under way for this view. Wait for it, or cancel it.", onJobs},
 	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},
 	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onBodies},
@@ -58,7 +62,7 @@ var catalogue = []entry{
 	{"invalid_request", problem.Invalid, "The request does not fit its description; errors says where.", nil},
 	{"invalid_limit", problem.Invalid, "A page has 1 to 500 items.", onQueries},
 	{"invalid_sort", problem.Invalid, "The list cannot be sorted like this.", onQueries},
-	{"invalid_filter", problem.Invalid, "A filter cannot be used; errors says which.", onQueries},
+	{"invalid_filter", problem.Invalid, "A filter cannot be used; errors says which.", onViews},
 	{"invalid_offset", problem.Invalid, "The offset is out of range, or comes together with a cursor.", onQueries},
 	{"invalid_as_of", problem.Invalid, "The time of as_of cannot be used: it is no time, it is in the future, or it comes with at_version.", onQueries},
 	{"invalid_fields", problem.Invalid, "fields names members that the resource does not have.", onQueries},
@@ -82,15 +86,17 @@ var catalogue = []entry{
 	{"invalid_title", problem.Invalid, "The title cannot be used.", onCommands},
 	{"invalid_type_name", problem.Invalid, "The name cannot be that of a type.", onCommands},
 	{"rate_limited", problem.Throttled, "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.", nil},
+	{"too_many_streams", problem.Throttled, "You have more event streams and waits open than a caller may.", onFeeds},
 	{"internal", problem.Internal, "Something went wrong on our side. Name the request id when you report it.", nil},
 	{"overloaded", problem.Unavailable, "Too many commands are waiting, or too many bodies on their way. Nothing was done; send it again later.", onBodies},
-	{"too_many_reads", problem.Unavailable, "Too many reads are under way. Try again in a moment.", onQueries},
+	{"too_many_reads", problem.Unavailable, "Too many reads are under way. Try again in a moment.", onViews},
+	{"streams_full", problem.Unavailable, "Too many event streams and waits are open in this process.", onFeeds},
 	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onQueries},
 	{"not_ready", problem.Unavailable, "The process cannot serve now.", onProbes},
-	{"query_api_unavailable", problem.Unavailable, "Reads cannot be answered now; writes can.", onQueries},
+	{"query_api_unavailable", problem.Unavailable, "Reads cannot be answered now; writes can.", onViews},
 	{"views_unavailable", problem.Unavailable, "The read database does not answer. Try again in a moment.", onReads},
 	{"identity_unavailable", problem.Unavailable, "Tokens cannot be checked now.", nil},
-	{"log_unavailable", problem.Unavailable, "The event log does not answer. Nothing was done.", onCommands},
+	{"log_unavailable", problem.Unavailable, "The event log does not answer. Nothing was done.", onLog},
 	{"shutting_down", problem.Unavailable, "The process is stopping. Nothing was done; send it again.", onCommands},
 	{"unknown_event", problem.Unavailable, "The log holds events newer than this process; it must be upgraded.", onCommands},
 	{"timeout", problem.Unavailable, "The answer took too long. Try again.", nil},

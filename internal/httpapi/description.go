@@ -57,6 +57,7 @@ var requestExamples = map[string]string{
 }
 
 const (
+	exampleEvent        = `{"specversion":"1.0","id":"0197a3a2-51c5-7c3e-9d5b-6f2a8f1d0c11","source":"urn:hub-backend:acme","type":"entity.created","subject":"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","time":"2026-11-22T09:30:00.123456Z","datacontenttype":"application/json","position":4711,"orgposition":120,"epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","org":"acme","streamversion":1,"schemaversion":1,"tags":"[\"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]","subjects":"[]","actor":"{\"sub\":\"ana\",\"person\":\"p-7\"}","commandid":"0197a3a2-51c6-7c3e-9d5b-6f2a8f1d0c11","recordedat":"2026-11-22T09:30:00.125456Z","leafhash":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","data":{"type":"customer","key":"C-17","attributes":{"name":"Ana"},"tags":["vip"]}}`
 	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"type_version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
 	exampleOrganization = `{"id":"acme","timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR","version":1,"updated_at":"2026-11-22T09:28:00.123456Z","updated_by":"ana"}`
 	exampleEntityType   = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana"}`
@@ -64,6 +65,7 @@ const (
 
 // answerExamples are answers of success, by operationId.
 var answerExamples = map[string]string{
+	"listEvents":         `[` + exampleEvent + `]`,
 	"listViews":          `{"items":[{"name":"entities","version":1,"schema":"entities_v1","state":"following","position":4711,"lag_positions":0,"lag_seconds":0,"updated_at":"2026-03-01T12:00:00Z","parked":0}]}`,
 	"rebuildView":        `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"rebuild","requested_by":"operator","state":"queued","done":0,"total":0,"rate":0,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,
 	"verifyView":         `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"verify","requested_by":"operator","state":"queued","done":0,"total":0,"rate":0,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,

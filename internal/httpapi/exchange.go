@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -33,6 +35,11 @@ type exchange struct {
 	route  *route
 	caller identity.Caller
 	query  url.Values
+	// settle counts the request as answered, once.
+	settle func()
+	// streams says that the answer is an event stream, and slow that its client took
+	// nothing for too long.
+	streams, slow bool
 	// body is the whole body as it came, for the hash of an idempotent request, and
 	// document the JSON in it, its texts in normal form.
 	body, document []byte
@@ -50,7 +57,7 @@ func exchangeOf(ctx context.Context) *exchange {
 // begin starts an exchange: it settles the request id and sets the headers that
 // every answer has.
 func begin(w http.ResponseWriter, r *http.Request, log *slog.Logger) *exchange {
-	e := &exchange{ResponseWriter: w, log: log, requestID: r.Header.Get("X-Request-Id")}
+	e := &exchange{ResponseWriter: w, log: log, requestID: r.Header.Get("X-Request-Id"), settle: func() {}}
 	if !validRequestID(e.requestID) {
 		e.requestID = uuid.Must(uuid.NewV7()).String()
 	}
@@ -79,20 +86,52 @@ func validRequestID(id string) bool {
 	return true
 }
 
-// WriteHeader notes that the answer has begun.
+// streamWriteTimeout is for how long the client of a stream may take nothing at all: what
+// the connection buffers is then full, and the client slower than its events.
+const streamWriteTimeout = 10 * time.Second
+
+// WriteHeader notes that the answer has begun. A stream counts as answered from here on.
 func (e *exchange) WriteHeader(status int) {
 	if e.status == 0 {
 		e.status = status
+		e.streams = e.Header().Get("Content-Type") == streamMedia
 	}
 	e.ResponseWriter.WriteHeader(status)
+	if e.streams {
+		e.settle()
+	}
 }
 
-// Write notes that the answer has begun.
+// Write notes that the answer has begun. Each part of a stream has a time of its own.
 func (e *exchange) Write(b []byte) (int, error) {
 	if e.status == 0 {
-		e.status = http.StatusOK
+		e.WriteHeader(http.StatusOK)
 	}
-	return e.ResponseWriter.Write(b)
+	if e.streams {
+		e.writeWithin(time.Now().Add(streamWriteTimeout))
+	}
+	written, err := e.ResponseWriter.Write(b)
+	e.noteSlow(err)
+	return written, err
+}
+
+// FlushError sends what was written; http.ResponseController looks for it. Between its
+// parts a stream may be silent, which HTTP/2 would take for slow.
+func (e *exchange) FlushError() error {
+	err := http.NewResponseController(e.ResponseWriter).Flush()
+	e.noteSlow(err)
+	if e.streams && err == nil {
+		e.writeWithin(noDeadline)
+	}
+	return err
+}
+
+func (e *exchange) writeWithin(deadline time.Time) {
+	_ = http.NewResponseController(e.ResponseWriter).SetWriteDeadline(deadline) // not every connection has one
+}
+
+func (e *exchange) noteSlow(err error) {
+	e.slow = e.slow || e.streams && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

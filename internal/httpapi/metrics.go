@@ -3,6 +3,7 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/reactdjango-hub/backend/internal/telemetry"
@@ -72,15 +73,13 @@ func (a *API) routeKeys() []routeKey {
 	return keys
 }
 
-// begin counts a request in; what it returns counts it out, and writes its line of the
-// access log.
+// begin counts a request in; what it returns counts it out, unless that was when a stream
+// began, and writes its line of the access log.
 func (a *API) begin(e *exchange) (end func()) {
 	m, started := a.metrics, time.Now()
 	m.inFlight.Add(1)
-	return func() {
+	e.settle = sync.OnceFunc(func() {
 		m.inFlight.Add(-1)
-		a.held.Add(-e.held)
-		defer e.logAccess(a.accessLevel, started)
 		of := m.none
 		if e.route != nil {
 			of = m.routes[routeKey{e.route.Method, e.route.Path}]
@@ -91,13 +90,21 @@ func (a *API) begin(e *exchange) (end func()) {
 		}
 		of.classes[class].Inc()
 		of.duration.Observe(time.Since(started).Seconds())
+	})
+	return func() {
+		e.settle()
+		a.held.Add(-e.held)
+		if e.slow {
+			a.eventMetrics.ended[endSlow].Inc()
+		}
+		e.logAccess(a.accessLevel, started)
 	}
 }
 
 // logAccess writes one line: what was asked for by its route, never by what the caller
 // sent. Probes and pages come all the time and are for debugging.
 func (e *exchange) logAccess(level slog.Level, started time.Time) {
-	if e.route != nil && e.route.Kind != command && e.route.Kind != query {
+	if e.route != nil && e.route.Kind != command && e.route.Kind != query && e.route.Kind != feed {
 		level = slog.LevelDebug
 	}
 	ctx := e.request.Context()

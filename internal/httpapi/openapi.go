@@ -49,6 +49,7 @@ func newHuma(routes huma.Adapter) huma.API {
 	config.Tags = []*huma.Tag{
 		{Name: "Entity types", Description: "What kinds of things there are, and which attributes they may have."},
 		{Name: "Entities", Description: "The things themselves."},
+		{Name: "Events", Description: "What has happened, as it is recorded: to copy it, or to follow it."},
 		{Name: "Organization", Description: "The organisation as a whole, and the caller."},
 		{Name: "Operations", Description: "How far the views and the copy in JetStream are, what waits, and the jobs that mend it. All organisations share them, so these say nothing about any organisation."},
 		{Name: "Operation", Description: "For whoever runs the system."},
@@ -132,6 +133,9 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 		op.Parameters = append(op.Parameters, r.filterParameters()...)
 	case personal:
 		op.Parameters = append(op.Parameters, shared(api.Components, []*huma.Param{requestIDHeader})...)
+	case feed:
+		op.Parameters = append(op.Parameters, shared(api.Components, []*huma.Param{requestIDHeader})...)
+		r.describeEvents(api, op)
 	case operations:
 	case open, probe, operator, static:
 		op.Security = []map[string][]string{}
@@ -155,7 +159,11 @@ func (r *route) finish(op *huma.Operation) {
 		}
 	}
 	if example, found := answerExamples[r.ID]; found {
-		success.Content["application/json"].Example = json.RawMessage(example)
+		if r.Kind == feed {
+			success.Content[batchMedia].Example = json.RawMessage(example)
+		} else {
+			success.Content["application/json"].Example = json.RawMessage(example)
+		}
 	}
 	if r.Path == healthPath {
 		op.Responses["503"].Content = success.Content
@@ -194,7 +202,7 @@ func (r *route) refusals() []int {
 		if r.Method != http.MethodGet {
 			found = append(found, 413, 415)
 		}
-	case query:
+	case query, feed:
 	}
 	if strings.Contains(r.Path, "{") && !r.Creates {
 		found = append(found, 404)
@@ -220,7 +228,7 @@ func (r *route) refusal(components *huma.Components, status int) *huma.Response 
 }
 
 // kindNames end the names of shared descriptions.
-var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", personal: "OfPersonal", open: "", probe: "OfProbe", operator: "OfOperator", operations: "OfOperations"}
+var kindNames = map[kind]string{command: "OfCommand", query: "OfQuery", feed: "OfFeed", personal: "OfPersonal", open: "", probe: "OfProbe", operator: "OfOperator", operations: "OfOperations"}
 
 // shared refers to parameters that many routes have.
 func shared(components *huma.Components, parameters []*huma.Param) []*huma.Param {

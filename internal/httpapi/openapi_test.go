@@ -82,9 +82,13 @@ func TestTheSpecIsComplete(t *testing.T) {
 			t.Errorf("%s: security %v", name, op.Security)
 		}
 		success := op.Responses[fmt.Sprint(line.Status)]
-		content := success.Content["application/json"]
-		if content.Example == nil || content.Schema == nil {
-			t.Errorf("%s: no schema or no example of success", name)
+		if len(success.Content) == 0 {
+			t.Errorf("%s: no media type of success", name)
+		}
+		for media, content := range success.Content {
+			if content.Example == nil || content.Schema == nil {
+				t.Errorf("%s: no schema or no example of success as %s", name, media)
+			}
 		}
 		if op.RequestBody != nil {
 			for media, content := range op.RequestBody.Content {

@@ -1,12 +1,15 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -22,8 +25,8 @@ const (
 )
 
 // newQueryProxy forwards reads to the query API as they came: Host (its allowed
-// hosts are the same) and Authorization are kept.
-func newQueryProxy(target *url.URL) http.Handler {
+// hosts are the same) and Authorization are kept. Streams end when this process stops.
+func newQueryProxy(target *url.URL, stopping <-chan struct{}) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
@@ -39,6 +42,9 @@ func newQueryProxy(target *url.URL) http.Handler {
 			// The front has set these for its own answer already.
 			for _, name := range []string{"X-Request-Id", "X-Content-Type-Options", "Referrer-Policy"} {
 				answer.Header.Del(name)
+			}
+			if answer.Header.Get("Content-Type") == streamMedia {
+				answer.Body = newStreamBody(answer.Body, stopping)
 			}
 			// But what may be cached is for the query API to say.
 			exchangeOf(answer.Request.Context()).Header().Del("Cache-Control")
@@ -62,4 +68,56 @@ func newQueryProxy(target *url.URL) http.Handler {
 			DisableCompression: true,
 		},
 	}
+}
+
+// streamBody passes a stream on until this process stops, and then ends it between two
+// events: half of one would be taken for all of it.
+type streamBody struct {
+	io.ReadCloser
+	stopping <-chan struct{}
+	closed   chan struct{}
+	close    func()
+	// last are the last two bytes that were passed on.
+	last [2]byte
+}
+
+func newStreamBody(of io.ReadCloser, stopping <-chan struct{}) *streamBody {
+	b := &streamBody{ReadCloser: of, stopping: stopping, closed: make(chan struct{})}
+	b.close = sync.OnceFunc(func() { close(b.closed) })
+	go func() {
+		select {
+		case <-stopping:
+			_ = of.Close() // ends the Read that waits
+		case <-b.closed:
+		}
+	}()
+	return b
+}
+
+// Read is that of the stream, or the event that ends it.
+func (b *streamBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case n == 1:
+		b.last = [2]byte{b.last[1], p[0]}
+	case n > 1:
+		b.last = [2]byte{p[n-2], p[n-1]}
+	}
+	if err == nil || errors.Is(err, io.EOF) || b.last != [2]byte{'\n', '\n'} {
+		return n, err
+	}
+	select {
+	case <-b.stopping:
+		var end bytes.Buffer
+		stopping().write(&end)
+		return n + copy(p[n:], end.Bytes()), io.EOF // the reverse proxy reads 32 KiB at a time
+	default:
+		return n, err
+	}
+}
+
+// Close lets go of the stream.
+func (b *streamBody) Close() error {
+	b.close()
+	return b.ReadCloser.Close()
 }

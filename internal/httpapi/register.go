@@ -26,6 +26,8 @@ const (
 	// operations routes tell of and steer what all organisations share; they are
 	// answered where queries are.
 	operations
+	// feed routes read the log itself, and are answered where queries are.
+	feed
 	// open routes need no token and say nothing about an organisation.
 	open
 	// probe routes are open ones for whoever runs the process; they answer any host.
@@ -36,6 +38,9 @@ const (
 	// static routes are pages that huma knows nothing of.
 	static
 )
+
+// forwarded reports whether a front door sends such requests to the query API.
+func (k kind) forwarded() bool { return k == query || k == feed || k == operations }
 
 // route is one line of the route table.
 type route struct {
@@ -76,7 +81,7 @@ type route struct {
 
 // authenticated reports whether a route needs a token.
 func (r *route) authenticated() bool {
-	return r.Kind == command || r.Kind == query || r.Kind == operations || r.Kind == personal
+	return r.Kind == command || r.Kind == query || r.Kind == feed || r.Kind == operations || r.Kind == personal
 }
 
 // registration adds a route's operation to huma; the types of its input and

@@ -125,6 +125,20 @@ func (a *API) routes() []*route {
 			register:    handle(a.getMe),
 		},
 		{
+			Method: http.MethodGet, Path: eventsPath, ID: "listEvents",
+			Kind: feed, Permission: commands.EventsRead, Status: http.StatusOK,
+			Tag: "Events", Summary: "Read events in order, and wait for more",
+			Description: "The organisation's events after a position, as a batch of CloudEvents. Go on after the Hub-Position of the answer: it also moves over events that a filter leaves out, and is further than the last event then. Send its Hub-Epoch as epoch, so that you are told should the log lose what you hold. With wait an answer without events comes only after that time. An access of your own, access.recorded, does not end the wait unless types names it.",
+			register:    handle(a.listEvents),
+		},
+		{
+			Method: http.MethodGet, Path: streamPath, ID: "streamEvents",
+			Kind: feed, Permission: commands.EventsRead, Status: http.StatusOK,
+			Tag: "Events", Summary: "Follow events as they happen",
+			Description: "Server-sent events, for EventSource and its like; from Last-Event-ID or after on without gap or repetition, as long as epoch is the same. The stream ends with the access token, with the epoch and with the process; its last event, end, says which. Accesses of your own, access.recorded, are left out unless types names them.",
+			register:    handle(a.streamEvents),
+		},
+		{
 			Method: http.MethodGet, Path: operationsPath + "/views", ID: "listViews",
 			Kind: operations, Permission: commands.Operations, Status: http.StatusOK,
 			Tag: "Operations", Summary: "How far the views are",

@@ -31,7 +31,7 @@ const maxStrongLogin = time.Hour
 // order that gives away least: who calls, whether they may, and only then whether
 // the request is well formed.
 func (a *API) stages(line *route, handler http.HandlerFunc) http.HandlerFunc {
-	if (line.Kind == query || line.Kind == operations) && a.reads == nil {
+	if line.Kind.forwarded() && a.reads == nil {
 		return a.forward(line)
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -156,7 +156,7 @@ func (e *exchange) readQuery(r *http.Request) error {
 	if len(repeated) > 0 {
 		return problem.New(problem.Invalid, "repeated_parameter", "Each parameter may be given once.").With(sorted(repeated)...)
 	}
-	if e.route.Kind == query {
+	if e.route.Kind == query || e.route.Kind == feed {
 		values = normalQuery(r, values)
 	}
 	e.query = values

@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"readmodels":              {"domain", "eventstore", "internal/telemetry"},
 	"migrations":              {},
 
-	"internal/httpapi":    {"commands", "readmodels", "domain", "internal/identity", "internal/ratelimit", "internal/strictjson", "internal/telemetry"},
+	"internal/httpapi":    {"commands", "readmodels", "eventstore/subscription", "domain", "internal/identity", "internal/ratelimit", "internal/strictjson", "internal/telemetry"},
 	"internal/identity":   {"domain", "internal/secretfile", "internal/strictjson"},
 	"internal/config":     {"internal/secretfile"},
 	"internal/secretfile": {},

@@ -160,6 +160,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read events in order, and wait for more
+         * @description The organisation's events after a position, as a batch of CloudEvents. Go on after the Hub-Position of the answer: it also moves over events that a filter leaves out, and is further than the last event then. Send its Hub-Epoch as epoch, so that you are told should the log lose what you hold. With wait an answer without events comes only after that time. An access of your own, access.recorded, does not end the wait unless types names it.
+         */
+        get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow events as they happen
+         * @description Server-sent events, for EventSource and its like; from Last-Event-ID or after on without gap or repetition, as long as epoch is the same. The stream ends with the access token, with the epoch and with the process; its last event, end, says which. Accesses of your own, access.recorded, are left out unless types names them.
+         */
+        get: operations["streamEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -539,6 +579,110 @@ export interface components {
              * @example 1
              */
             events: number;
+        };
+        CloudEvent: {
+            /**
+             * @description JSON object with sub, the login, and person, the human behind it.
+             * @example {"sub":"ana","person":"p-7"}
+             */
+            actor: string;
+            causationid?: string;
+            /** Format: uuid */
+            commandid: string;
+            correlationid?: string;
+            /** @description What happened, as the event catalogue describes it for the type and schemaversion. */
+            data: unknown;
+            /**
+             * @example application/json
+             * @enum {string}
+             */
+            datacontenttype: "application/json";
+            /**
+             * Format: uuid
+             * @description The history of the log under which it was appended.
+             * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+             */
+            epoch: string;
+            /**
+             * Format: uuid
+             * @description Id of the event.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /** @description SHA-256 of its leaf in the log's Merkle tree. */
+            leafhash: string;
+            /** @description As actor: for whom a service acted. */
+            onbehalfof?: string;
+            /** @example acme */
+            org: string;
+            /**
+             * Format: int64
+             * @description Place among the events of the organisation, gapless from 1.
+             * @example 120
+             */
+            orgposition: number;
+            /**
+             * Format: int64
+             * @description Place in the log, gapless over all organisations.
+             * @example 4711
+             */
+            position: number;
+            /** @description Hub-Reason of the request. */
+            reason?: string;
+            /**
+             * Format: date-time
+             * @description When it was appended; never decreases.
+             */
+            recordedat: string;
+            requestid?: string;
+            /**
+             * Format: int64
+             * @description Which form data has.
+             * @example 1
+             */
+            schemaversion: number;
+            /**
+             * Format: uri-reference
+             * @description The organisation.
+             * @example urn:hub-backend:acme
+             */
+            source: string;
+            /**
+             * @example 1.0
+             * @enum {string}
+             */
+            specversion: "1.0";
+            /**
+             * Format: int64
+             * @description Version of the stream with this event.
+             * @example 1
+             */
+            streamversion: number;
+            /**
+             * @description The stream: what it happened to.
+             * @example entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            subject: string;
+            /**
+             * @description JSON list of the ids of the persons this is about.
+             * @example []
+             */
+            subjects: string;
+            /**
+             * @description JSON list of the tags.
+             * @example ["entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"]
+             */
+            tags: string;
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            time: string;
+            /**
+             * @description What happened: category.event, in the past tense.
+             * @example entity.created
+             */
+            type: string;
         };
         Component: {
             /** @description What is wrong, or how far it is behind. */
@@ -1341,6 +1485,19 @@ export interface components {
              */
             published: number;
         };
+        StreamEnd: {
+            /**
+             * @description Why the stream ends.
+             * @enum {string}
+             */
+            code: "token_expired" | "epoch_changed" | "shutting_down" | "internal";
+            /** @description What to do. */
+            detail: string;
+            /** @description With epoch_changed: the epoch to go on under. */
+            epoch?: unknown;
+            /** @description With epoch_changed: where the histories part. */
+            position?: unknown;
+        };
         ViewJob: {
             /**
              * Format: int64
@@ -1412,6 +1569,25 @@ export interface components {
                  *       "status": 400,
                  *       "detail": "The body is not one JSON document that can be read.",
                  *       "code": "invalid_json",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Bad Request */
+        BadRequestOfFeed: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_query",
+                 *       "title": "Malformed request",
+                 *       "status": 400,
+                 *       "detail": "The query of the URL cannot be read.",
+                 *       "code": "invalid_query",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
                  */
@@ -1514,6 +1690,25 @@ export interface components {
             };
         };
         /** @description Conflict */
+        ConflictOfFeed: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#epoch_changed",
+                 *       "title": "Conflict with the current state",
+                 *       "status": 409,
+                 *       "detail": "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.",
+                 *       "code": "epoch_changed",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Conflict */
         ConflictOfOperations: {
             headers: {
                 [name: string]: unknown;
@@ -1553,6 +1748,25 @@ export interface components {
         };
         /** @description Forbidden */
         ForbiddenOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#forbidden",
+                 *       "title": "Not allowed",
+                 *       "status": 403,
+                 *       "detail": "Your roles do not allow this.",
+                 *       "code": "forbidden",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Forbidden */
+        ForbiddenOfFeed: {
             headers: {
                 [name: string]: unknown;
             };
@@ -1629,6 +1843,25 @@ export interface components {
         };
         /** @description Internal Server Error */
         InternalServerErrorOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#internal",
+                 *       "title": "Internal error",
+                 *       "status": 500,
+                 *       "detail": "Something went wrong on our side. Name the request id when you report it.",
+                 *       "code": "internal",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Internal Server Error */
+        InternalServerErrorOfFeed: {
             headers: {
                 [name: string]: unknown;
             };
@@ -1877,6 +2110,27 @@ export interface components {
             };
         };
         /** @description Service Unavailable */
+        ServiceUnavailableOfFeed: {
+            headers: {
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#too_many_reads",
+                 *       "title": "Not available now",
+                 *       "status": 503,
+                 *       "detail": "Too many reads are under way. Try again in a moment.",
+                 *       "code": "too_many_reads",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Service Unavailable */
         ServiceUnavailableOfOperations: {
             headers: {
                 /** @description Seconds to wait. */
@@ -1962,6 +2216,31 @@ export interface components {
         };
         /** @description Too Many Requests */
         TooManyRequestsOfCommand: {
+            headers: {
+                /** @description Requests left, and seconds until all are there again; sent with every answer while requests are limited. */
+                RateLimit?: string;
+                /** @description How many requests there are in how many seconds. */
+                "RateLimit-Policy"?: string;
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#rate_limited",
+                 *       "title": "Too many requests",
+                 *       "status": 429,
+                 *       "detail": "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.",
+                 *       "code": "rate_limited",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too Many Requests */
+        TooManyRequestsOfFeed: {
             headers: {
                 /** @description Requests left, and seconds until all are there again; sent with every answer while requests are limited. */
                 RateLimit?: string;
@@ -2082,6 +2361,27 @@ export interface components {
             };
         };
         /** @description Unauthorized */
+        UnauthorizedOfFeed: {
+            headers: {
+                /** @description How to authenticate (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_token",
+                 *       "title": "Not authenticated",
+                 *       "status": 401,
+                 *       "detail": "The access token is not valid, or not any more. Get a new one.",
+                 *       "code": "invalid_token",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unauthorized */
         UnauthorizedOfOperations: {
             headers: {
                 /** @description How to authenticate (RFC 6750). */
@@ -2146,6 +2446,25 @@ export interface components {
         };
         /** @description Unprocessable Entity */
         UnprocessableEntityOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#invalid_request",
+                 *       "title": "Invalid request",
+                 *       "status": 422,
+                 *       "detail": "The request does not fit its description; errors says where.",
+                 *       "code": "invalid_request",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unprocessable Entity */
+        UnprocessableEntityOfFeed: {
             headers: {
                 [name: string]: unknown;
             };
@@ -3580,6 +3899,147 @@ export interface operations {
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    listEvents: {
+        parameters: {
+            query?: {
+                /** @description Hub-Position of the page before: events after this position. */
+                after?: number;
+                /** @description How many events at most. Pages of large events have fewer. */
+                limit?: number;
+                /** @description Seconds to wait for an event when there is none. */
+                wait?: number;
+                /** @description Only these types, with commas between; category.* for all of a category. */
+                types?: string;
+                /** @description Only what bears this tag. */
+                tag?: string;
+                /** @description Hub-Epoch of the answer that the position is from: 409 epoch_changed tells when that is lost. */
+                epoch?: string;
+            };
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "specversion": "1.0",
+                     *         "id": "0197a3a2-51c5-7c3e-9d5b-6f2a8f1d0c11",
+                     *         "source": "urn:hub-backend:acme",
+                     *         "type": "entity.created",
+                     *         "subject": "entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *         "time": "2026-11-22T09:30:00.123456Z",
+                     *         "datacontenttype": "application/json",
+                     *         "position": 4711,
+                     *         "orgposition": 120,
+                     *         "epoch": "0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11",
+                     *         "org": "acme",
+                     *         "streamversion": 1,
+                     *         "schemaversion": 1,
+                     *         "tags": "[\"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]",
+                     *         "subjects": "[]",
+                     *         "actor": "{\"sub\":\"ana\",\"person\":\"p-7\"}",
+                     *         "commandid": "0197a3a2-51c6-7c3e-9d5b-6f2a8f1d0c11",
+                     *         "recordedat": "2026-11-22T09:30:00.125456Z",
+                     *         "leafhash": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+                     *         "data": {
+                     *           "type": "customer",
+                     *           "key": "C-17",
+                     *           "attributes": {
+                     *             "name": "Ana"
+                     *           },
+                     *           "tags": [
+                     *             "vip"
+                     *           ]
+                     *         }
+                     *       }
+                     *     ]
+                     */
+                    "application/cloudevents-batch+json": components["schemas"]["CloudEvent"][];
+                };
+            };
+            400: components["responses"]["BadRequestOfFeed"];
+            401: components["responses"]["UnauthorizedOfFeed"];
+            403: components["responses"]["ForbiddenOfFeed"];
+            409: components["responses"]["ConflictOfFeed"];
+            422: components["responses"]["UnprocessableEntityOfFeed"];
+            429: components["responses"]["TooManyRequestsOfFeed"];
+            500: components["responses"]["InternalServerErrorOfFeed"];
+            503: components["responses"]["ServiceUnavailableOfFeed"];
+        };
+    };
+    streamEvents: {
+        parameters: {
+            query?: {
+                /** @description Begin with the events after this position; left out, with those to come. Last-Event-ID is stronger. */
+                after?: number;
+                /** @description Only these types, with commas between; category.* for all of a category. */
+                types?: string;
+                /** @description Only what bears this tag. */
+                tag?: string;
+                /** @description Hub-Epoch of the answer that the position is from: 409 epoch_changed tells when that is lost. */
+                epoch?: string;
+            };
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+                /** @description id of the last event that was seen; browsers send it when they connect again. */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events (WHATWG HTML, §9.2) without an end. Of an event, id is the position and data a CloudEvent. An event with the name end is the last one; its data is a StreamEnd. A comment comes every 15 s; an id may come with it, which moves Last-Event-ID. */
+            200: {
+                headers: {
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example retry: 2500
+                     *
+                     *     id: 4711
+                     *     data: {"specversion":"1.0","id":"0197a3a2-51c5-7c3e-9d5b-6f2a8f1d0c11","source":"urn:hub-backend:acme","type":"entity.created","subject":"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","time":"2026-11-22T09:30:00.123456Z","datacontenttype":"application/json","position":4711,"orgposition":120,"epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","org":"acme","streamversion":1,"schemaversion":1,"tags":"[\"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]","subjects":"[]","actor":"{\"sub\":\"ana\",\"person\":\"p-7\"}","commandid":"0197a3a2-51c6-7c3e-9d5b-6f2a8f1d0c11","recordedat":"2026-11-22T09:30:00.125456Z","leafhash":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","data":{"type":"customer","key":"C-17","attributes":{"name":"Ana"},"tags":["vip"]}}
+                     *
+                     *     : heartbeat
+                     *     id: 4720
+                     */
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["BadRequestOfFeed"];
+            401: components["responses"]["UnauthorizedOfFeed"];
+            403: components["responses"]["ForbiddenOfFeed"];
+            409: components["responses"]["ConflictOfFeed"];
+            422: components["responses"]["UnprocessableEntityOfFeed"];
+            429: components["responses"]["TooManyRequestsOfFeed"];
+            500: components["responses"]["InternalServerErrorOfFeed"];
+            503: components["responses"]["ServiceUnavailableOfFeed"];
         };
     };
     getHealth: {

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
+	"github.com/reactdjango-hub/backend/internal/httpapi"
+)
+
+// eventConnections read the log for those who follow it, who share what is new; more at a
+// time come from who catches up.
+const eventConnections = 4
+
+// startEvents does not wait for the log's database: queries go on without it.
+func (s *system) startEvents(ctx, background context.Context) (*httpapi.Events, error) {
+	pool, err := eventstore.OpenPool(ctx, s.cfg.DatabaseURL.Reveal(), eventstore.RoleQuery, eventConnections)
+	if err != nil {
+		return nil, err
+	}
+	s.pools = append(s.pools, pool)
+	s.measurePool("events", pool)
+	js, err := jetstream.New(s.nats)
+	if err != nil {
+		return nil, fmt.Errorf("preparing JetStream for event streams: %w", err)
+	}
+	tail := subscription.NewTail(subscription.Options{Store: eventstore.New(pool), NATS: js, Log: s.log})
+	s.work(background, "event tail", tail.Run)
+	return &httpapi.Events{Tail: tail, Types: codec().Types()}, nil
+}
+
+// endWaits lets go of those who wait for something, when the process stops: another one
+// serves them.
+func (s *system) endWaits() {
+	if s.reads != nil {
+		s.reads.EndWaits()
+	}
+	if s.api != nil {
+		s.api.EndStreams()
+	}
+}
