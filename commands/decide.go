@@ -52,7 +52,11 @@ func (t *turn) empty(tag domain.Tag) folded {
 // prefetch loads what the calls name, all of them together, in as many reads as
 // the command with the longest chain needs.
 func (t *turn) prefetch(ctx context.Context) error {
-	for range maxRounds {
+	rounds := 0
+	for _, c := range t.calls {
+		rounds = max(rounds, c.rounds())
+	}
+	for range rounds {
 		missing := make(map[eventstore.Boundary]bool)
 		for _, c := range t.calls {
 			named, err := t.named(c)
@@ -225,7 +229,7 @@ func (t *turn) decide(ctx context.Context) error {
 // loadFor loads what a call names only now, because of what commands before it in
 // the turn have done. A fault is the call's own; err is the log's.
 func (t *turn) loadFor(ctx context.Context, c *call) (fault, err error) {
-	for range maxRounds {
+	for range c.rounds() {
 		missing, fault := t.named(c)
 		if fault != nil || len(missing) == 0 {
 			return fault, nil
@@ -239,7 +243,15 @@ func (t *turn) loadFor(ctx context.Context, c *call) (fault, err error) {
 			}
 		}
 	}
-	return fmt.Errorf("a command named further boundaries %d times", maxRounds), nil
+	return fmt.Errorf("a command named further boundaries %d times", c.rounds()), nil
+}
+
+// rounds is how often the call may name further boundaries.
+func (c *call) rounds() int {
+	if walker, ok := c.Decider.(domain.Walker); ok {
+		return max(maxRounds, walker.Rounds())
+	}
+	return maxRounds
 }
 
 // decideOne decides a call and applies its effects, or leaves no trace of it; a dry

@@ -15,7 +15,8 @@ import (
 )
 
 // maxRounds bounds how often a command may name further boundaries after seeing
-// the ones it named before: transaction → its accounts → their entities is three.
+// the ones it named before: transaction → its accounts → their entities is three. A
+// domain.Walker says itself how far it goes.
 const maxRounds = 4
 
 // turn is one pass of the loop over some calls. base holds each boundary as the log

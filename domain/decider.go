@@ -93,3 +93,11 @@ type Fresher interface {
 	Decider
 	Fresh() []Tag
 }
+
+// Walker is a Decider that finds its boundaries one after the other, along a way of
+// unknown length.
+type Walker interface {
+	Decider
+	// Rounds is how often it may name further boundaries, if that is more than others may.
+	Rounds() int
+}

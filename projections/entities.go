@@ -12,15 +12,16 @@ import (
 	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
-// Entities is the view of entities and their types as they are now.
+// Entities is the view of entities, their types and their relationships as they are now.
 func Entities() Projection {
 	return Projection{
 		Name: "entities", Version: 1,
 		Types: []string{
 			entity.TypeDefined{}.EventType(), entity.Created{}.EventType(), entity.Updated{}.EventType(),
 			entity.Archived{}.EventType(), entity.Restored{}.EventType(),
+			entity.RelationshipAdded{}.EventType(), entity.RelationshipRemoved{}.EventType(),
 		},
-		Tables:  []string{"entities", "entity_types"},
+		Tables:  []string{"entities", "entity_types", "relationships"},
 		DDL:     entitiesDDL,
 		Indexes: entitiesIndexes,
 		Apply:   applyEntities,
@@ -59,8 +60,9 @@ func entitiesDDL(schema string) string {
 			created_by text             NOT NULL,
 			updated_at timestamptz      NOT NULL,
 			updated_by text             NOT NULL,
+			relationships json          NOT NULL, -- the kinds, as declared
 			PRIMARY KEY (org, name)
-		);`
+		);` + relationshipsDDL(schema)
 }
 
 // entitiesIndexes are an index for each order of the lists.
@@ -70,7 +72,7 @@ func entitiesIndexes(schema string) string {
 		CREATE INDEX entities_created_at      ON ` + schema + `.entities (org, created_at, id);
 		CREATE INDEX entities_type_created_at ON ` + schema + `.entities (org, type, created_at, id);
 		CREATE INDEX entities_updated_at      ON ` + schema + `.entities (org, updated_at, id);
-		CREATE INDEX entities_type_updated_at ON ` + schema + `.entities (org, type, updated_at, id);`
+		CREATE INDEX entities_type_updated_at ON ` + schema + `.entities (org, type, updated_at, id);` + relationshipsIndexes(schema)
 }
 
 // applyEntities folds the events of a batch to one change a row, and queues at most
@@ -99,8 +101,13 @@ func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 		batch.Queue(updateEntities(schema), changed.forUpdate()...)
 	}
 	if len(fold.types) > 0 {
-		batch.Queue(upsertTypes(schema), typeArrays(fold.types)...)
+		types, err := typeArrays(fold.types)
+		if err != nil {
+			return err
+		}
+		batch.Queue(upsertTypes(schema), types...)
 	}
+	applyRelationships(batch, schema, fold.relationships)
 	return nil
 }
 
@@ -139,14 +146,14 @@ func updateEntities(schema string) string {
 // upsertTypes: one event both makes a type and changes it, so the table decides.
 func upsertTypes(schema string) string {
 	return `
-		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by)
-		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by
+		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships)
+		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.relationships::json
 		  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::text[],
-		              $8::timestamptz[], $9::text[])
-		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by)
+		              $8::timestamptz[], $9::text[], $10::text[])
+		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships)
 		ON CONFLICT (org, name) DO UPDATE
 		   SET title = excluded.title, schema = excluded.schema, version = excluded.version,
-		       updated_at = excluded.updated_at, updated_by = excluded.updated_by`
+		       updated_at = excluded.updated_at, updated_by = excluded.updated_by, relationships = excluded.relationships`
 }
 
 // encodeAttributes gives the text of a jsonb object. The values are JSON already, and

@@ -27,6 +27,9 @@ type entityFold struct {
 	types         []*typeChange
 	entityByID    map[entityID]*entityChange
 	typeChangeFor map[typeID]*typeChange
+
+	relationships   []*relationshipChange
+	relationshipFor map[relationshipID]*relationshipChange
 }
 
 type entityID struct {
@@ -37,7 +40,9 @@ type entityID struct {
 type typeID struct{ org, name string }
 
 func newEntityFold() *entityFold {
-	return &entityFold{entityByID: map[entityID]*entityChange{}, typeChangeFor: map[typeID]*typeChange{}}
+	return &entityFold{
+		entityByID: map[entityID]*entityChange{}, typeChangeFor: map[typeID]*typeChange{}, relationshipFor: map[relationshipID]*relationshipChange{},
+	}
 }
 
 // entityChange is the sum of an entity's events in a batch. For one created in it,
@@ -67,6 +72,7 @@ type typeChange struct {
 	typeID
 	title     string
 	schema    json.RawMessage
+	kinds     []entity.RelationshipKind
 	version   int64
 	createdAt time.Time
 	createdBy string
@@ -96,6 +102,8 @@ func (f *entityFold) add(e Event) error {
 		c.status = statusArchived
 	case entity.Restored:
 		c.status, c.typeVersion = statusActive, cmp.Or(p.TypeVersion, c.typeVersion)
+	case entity.RelationshipAdded, entity.RelationshipRemoved:
+		f.relate(e, id)
 	default:
 		return fmt.Errorf("event type %s is not part of this view", e.Type)
 	}
@@ -148,7 +156,7 @@ func (f *entityFold) define(e Event, p entity.TypeDefined) {
 		f.typeChangeFor[id] = c
 		f.types = append(f.types, c)
 	}
-	c.title, c.schema, c.version = p.Title, p.Schema, e.Version
+	c.title, c.schema, c.kinds, c.version = p.Title, p.Schema, p.Relationships, e.Version
 	c.updatedAt, c.updatedBy = e.RecordedAt, e.Actor.Sub
 }
 
@@ -202,19 +210,24 @@ func (r *entityRows) forUpdate() []any {
 	}
 }
 
-func typeArrays(changes []*typeChange) []any {
+func typeArrays(changes []*typeChange) ([]any, error) {
 	var (
-		org, name, title, schema, createdBy, updatedBy []string
-		version                                        []int64
-		createdAt, updatedAt                           []time.Time
+		org, name, title, schema, createdBy, updatedBy, relationships []string
+		version                                                       []int64
+		createdAt, updatedAt                                          []time.Time
 	)
 	for _, c := range changes {
 		org, name, title, schema = append(org, c.org), append(name, c.name), append(title, c.title), append(schema, string(c.schema))
 		version = append(version, c.version)
 		createdAt, createdBy = append(createdAt, c.createdAt), append(createdBy, c.createdBy)
 		updatedAt, updatedBy = append(updatedAt, c.updatedAt), append(updatedBy, c.updatedBy)
+		kinds, err := json.Marshal(append([]entity.RelationshipKind{}, c.kinds...))
+		if err != nil {
+			return nil, err
+		}
+		relationships = append(relationships, string(kinds))
 	}
-	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy}
+	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy, relationships}, nil
 }
 
 func orNull(s string) *string {

@@ -39,6 +39,7 @@ type history struct {
 	states   map[domain.Tag]domain.State
 	versions map[domain.Tag]int64
 	events   []domain.Event
+	related  map[string]bool
 }
 
 var attributeNames = []string{"a", "b", `q"{},\x`, "ü b"}
@@ -73,7 +74,7 @@ func (h *history) add(stream domain.Tag, payload domain.Payload) {
 }
 
 func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) *history {
-	h := &history{codec: codec, org: org, before: before, states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}}
+	h := &history{codec: codec, org: org, before: before, related: map[string]bool{}, states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}}
 	tags := rapid.SliceOfN(rapid.SampledFrom([]string{"vip", `a"b\c{}`, "NULL", "ü"}), 0, 3)
 	values := rapid.MapOfN(rapid.SampledFrom(attributeNames), rapid.SampledFrom(attributeValues), 0, 4)
 	raw := func(label string) map[string]json.RawMessage {
@@ -91,7 +92,8 @@ func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) 
 			name := rapid.SampledFrom([]string{"customer", "airport"}).Draw(t, "type")
 			h.add(entity.TypeStream(name), entity.TypeDefined{
 				Name: name, Title: rapid.SampledFrom([]string{"", "T ü"}).Draw(t, "title"),
-				Schema: json.RawMessage(rapid.SampledFrom([]string{`{}`, `{"b":1.0,"a":[]}`}).Draw(t, "schema")),
+				Schema:        json.RawMessage(rapid.SampledFrom([]string{`{}`, `{"b":1.0,"a":[]}`}).Draw(t, "schema")),
+				Relationships: rapid.SampledFrom([][]entity.RelationshipKind{nil, {{Kind: "owner", Target: "customer", OnArchive: "detach"}}}).Draw(t, "kinds"),
 			})
 		case choice <= 3 || len(streams) == 0:
 			stream := entity.Stream(uuid.New())
@@ -107,6 +109,8 @@ func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) 
 				h.add(stream, entity.Restored{TypeVersion: rapid.Int64Range(0, 3).Draw(t, "type version")})
 			case choice == 4:
 				h.add(stream, entity.Archived{})
+			case choice <= 6:
+				h.relate(t, stream, rapid.SampledFrom(streams).Draw(t, "target"))
 			default:
 				updated := entity.Updated{Attributes: raw("changes"), TypeVersion: rapid.Int64Range(0, 3).Draw(t, "type version")}
 				for _, name := range rapid.SliceOf(rapid.SampledFrom(attributeNames)).Draw(t, "removed") {
@@ -120,6 +124,18 @@ func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) 
 		}
 	}
 	return h
+}
+
+// relate removes a relationship if there is one of the kind drawn, and adds it if not.
+func (h *history) relate(t *rapid.T, source, target domain.Tag) {
+	kind, id := rapid.SampledFrom([]string{"owner", "parent"}).Draw(t, "kind"), uuid.MustParse(target.Name())
+	if name := fmt.Sprint(source.Name(), kind, id); h.related[name] {
+		delete(h.related, name)
+		h.add(source, entity.RelationshipRemoved{Kind: kind, TargetID: id})
+	} else {
+		h.related[name] = true
+		h.add(source, entity.RelationshipAdded{Kind: kind, TargetID: id, SourceType: "customer", TargetType: "customer"})
+	}
 }
 
 // However a history is cut into batches, the rows are the same, and they are what the
@@ -146,6 +162,10 @@ func TestRowsDoNotDependOnBatchesAndEqualTheFold(t *testing.T) {
 				h.checkRow(t, r, cut.at.schema, stream, folded, history.versions[stream])
 			}
 		}
+		var related []string
+		require.NoError(r, h.admin.QueryRow(t.Context(), `SELECT array_agg(source || kind || target) FROM `+quoted(cut.at.schema)+`.relationships WHERE org = $1`,
+			history.org).Scan(&related))
+		require.ElementsMatch(r, slices.Collect(maps.Keys(history.related)), related)
 	})
 }
 

@@ -21,6 +21,7 @@ func EntityHistory() Projection {
 		Name: "entity_history", Version: 1,
 		Types: []string{
 			entity.Created{}.EventType(), entity.Updated{}.EventType(), entity.Archived{}.EventType(), entity.Restored{}.EventType(),
+			entity.RelationshipAdded{}.EventType(), entity.RelationshipRemoved{}.EventType(),
 		},
 		Tables:  []string{"entity_versions"},
 		DDL:     entityHistoryDDL,
@@ -212,6 +213,7 @@ func versionDeltaOf(e Event) (versionDelta, error) {
 		delta.status = &archived
 	case entity.Restored:
 		delta.status, delta.typeVersion = &active, p.TypeVersion
+	case entity.RelationshipAdded, entity.RelationshipRemoved: // versions in which nothing else has changed
 	default:
 		return delta, fmt.Errorf("event type %s is not part of this view", e.Type)
 	}

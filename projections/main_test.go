@@ -202,7 +202,8 @@ func (h *hub) rowsOf(t require.TestingT, schema, org string) []string {
 	rows, err := h.admin.Query(context.Background(), `
 		SELECT row FROM (
 			SELECT 1 AS kind, org, id::text AS name, to_jsonb(e)::text AS row FROM `+quoted(schema)+`.entities e
-			UNION ALL SELECT 2, org, name, to_jsonb(t)::text FROM `+quoted(schema)+`.entity_types t) all_rows
+			UNION ALL SELECT 2, org, name, to_jsonb(t)::text FROM `+quoted(schema)+`.entity_types t
+			UNION ALL SELECT 3, org, source || kind || target, to_jsonb(r)::text FROM `+quoted(schema)+`.relationships r) all_rows
 		WHERE org LIKE $1 ORDER BY kind, org, name`, org)
 	require.NoError(t, err)
 	found, err := pgx.CollectRows(rows, pgx.RowTo[string])

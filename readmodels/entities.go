@@ -67,7 +67,11 @@ func scanExpanded(scan func(...any) error, e *Entity, before []any, expandType b
 	}
 	var t entityTypeRow
 	found, err := scanEntity(scan, e, before, t.columns())
-	return found, t.entityType(), err
+	if err != nil {
+		return found, nil, err
+	}
+	typ, err := t.entityType()
+	return found, typ, err
 }
 
 // Entity gives one entity of an organisation, archived or not. Problem: NotFound

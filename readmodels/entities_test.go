@@ -331,6 +331,10 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Sort: "-key", Cursor: *page.NextCursor})
 			return err
 		},
+		"relationships": func() error {
+			_, _, err := h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{ID: id, Depth: 5, Expand: true})
+			return err
+		},
 		"examination": func() error {
 			_, _, err := h.reads.Examine(t.Context(), "acme", "customer", func(json.RawMessage) (yes, known bool) { return true, true })
 			return err

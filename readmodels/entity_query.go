@@ -145,10 +145,17 @@ func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
 	return p, nil
 }
 
+func checkStatus(status string) error {
+	if status != "active" && status != "archived" && status != "all" {
+		return invalidFilter("status", "must be active, archived or all")
+	}
+	return nil
+}
+
 func (p *entityPlan) checkFilters() error {
 	q := p.query
-	if q.Status != "active" && q.Status != "archived" && q.Status != "all" {
-		return invalidFilter("status", "must be active, archived or all")
+	if err := checkStatus(q.Status); err != nil {
+		return err
 	}
 	for name, value := range map[string]string{"type": q.Type, "key": q.Key, "tag": q.Tag} {
 		if !storable(value) {

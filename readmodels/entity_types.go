@@ -18,34 +18,45 @@ type EntityType struct {
 	CreatedBy string          `json:"created_by" doc:"Who defined it." example:"ana"`
 	UpdatedAt time.Time       `json:"updated_at" doc:"When it was last changed."`
 	UpdatedBy string          `json:"updated_by" doc:"Who changed it last." example:"ana"`
+
+	Relationships []RelationshipKind `json:"relationships" doc:"The kinds of relationships that its entities can have."`
+}
+
+// RelationshipKind is a kind of relationships, as a type declares it.
+type RelationshipKind struct {
+	Kind      string `json:"kind" doc:"Its name: a lower-case letter, then up to 62 lower-case letters, digits or underscores." example:"employer"`
+	Target    string `json:"target" doc:"The type that targets are of." example:"company"`
+	OnArchive string `json:"on_archive,omitempty" enum:"restrict,detach" default:"restrict" doc:"When a target is archived: restrict refuses that while an entity in use refers to it, detach removes the relationships."`
+	Acyclic   bool   `json:"acyclic,omitempty" doc:"true when following the kind must never lead back to where it began, as with parents."`
 }
 
 // entityTypeColumns are what scanEntityType reads, of the alias t.
-const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by`
+const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.relationships`
 
 // entityTypeRow is a row of entityTypeColumns, which is one of nulls where a statement
 // finds nothing.
 type entityTypeRow struct {
 	name, title, createdBy, updatedBy *string
-	schema                            []byte
+	schema, relationships             []byte
 	version                           *int64
 	createdAt, updatedAt              *time.Time
 }
 
 // columns are what a row is scanned into.
 func (r *entityTypeRow) columns() []any {
-	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy}
+	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.relationships}
 }
 
 // entityType is what was scanned, nil for a row of nulls.
-func (r *entityTypeRow) entityType() *EntityType {
+func (r *entityTypeRow) entityType() (*EntityType, error) {
 	if r.name == nil {
-		return nil
+		return nil, nil //nolint:nilnil // there is none
 	}
-	return &EntityType{
+	found := &EntityType{
 		Name: *r.name, Title: *r.title, Schema: r.schema, Version: *r.version,
 		CreatedAt: r.createdAt.UTC(), CreatedBy: *r.createdBy, UpdatedAt: r.updatedAt.UTC(), UpdatedBy: *r.updatedBy,
 	}
+	return found, json.Unmarshal(r.relationships, &found.Relationships)
 }
 
 // scanEntityType reads a row; nil for a row of nulls.
@@ -54,7 +65,7 @@ func scanEntityType(scan func(...any) error) (*EntityType, error) {
 	if err := scan(r.columns()...); err != nil {
 		return nil, err
 	}
-	return r.entityType(), nil
+	return r.entityType()
 }
 
 // EntityType gives one type of an organisation. Problem: NotFound not_found, together

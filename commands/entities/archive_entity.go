@@ -9,12 +9,31 @@ import (
 
 // ArchiveEntity takes an entity out of use; its key stays taken.
 //
-// Permission: entities.write. Reads: the entity.
+// Permission: entities.write. Reads: the entity, its relationships and those that lead to
+// it; then the types of their sources; then the sources that will not refer to it any more.
 type ArchiveEntity struct{ ID uuid.UUID }
 
 // Boundaries names what the decision depends on.
-func (c ArchiveEntity) Boundaries(domain.Reader) []domain.Tag {
-	return []domain.Tag{entity.Stream(c.ID)}
+func (c ArchiveEntity) Boundaries(r domain.Reader) []domain.Tag {
+	tags := []domain.Tag{entity.Stream(c.ID), entity.OutgoingTag(c.ID), entity.IncomingTag(c.ID)}
+	archiving := c.archiving(r)
+	for _, name := range archiving.SourceTypes() {
+		tags = append(tags, entity.TypeStream(name))
+	}
+	for _, source := range archiving.Detached(typesOf(r)) {
+		tags = append(tags, entity.Stream(source))
+	}
+	return distinct(tags)
+}
+
+func (c ArchiveEntity) archiving(r domain.Reader) entity.Archiving {
+	return entity.Archiving{
+		ID: c.ID, Outgoing: domain.Read[entity.Outgoing](r, entity.OutgoingTag(c.ID)), Incoming: domain.Read[entity.Incoming](r, entity.IncomingTag(c.ID)),
+	}
+}
+
+func typesOf(r domain.Reader) func(string) entity.Type {
+	return func(name string) entity.Type { return domain.Read[entity.Type](r, entity.TypeStream(name)) }
 }
 
 // Decide archives the entity.
@@ -23,5 +42,6 @@ func (c ArchiveEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, 
 	if err != nil {
 		return domain.Decision{}, err
 	}
-	return decision(c.ID, entity.Archive(c.ID, current)), nil
+	facts, err := c.archiving(r).Decide(current, typesOf(r))
+	return decision(c.ID, facts), err
 }

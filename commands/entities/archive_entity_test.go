@@ -11,7 +11,7 @@ func TestArchiveEntity(t *testing.T) {
 	archive := entities.ArchiveEntity{ID: ana}
 
 	given(t, anaCreated()).IfMatch(1).When(archive).
-		Named(entity.Stream(ana)).
+		Named(entity.Stream(ana), entity.OutgoingTag(ana), entity.IncomingTag(ana)).
 		Resource(ana.String(), entity.Stream(ana), false).
 		Then(anaArchived())
 

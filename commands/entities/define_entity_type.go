@@ -10,14 +10,16 @@ import (
 	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
-// DefineEntityType makes a type or changes its title and schema.
+// DefineEntityType makes a type or changes its definition.
 //
-// Permission: entity_types.write. Reads: the type.
+// Permission: entity_types.write. Reads: the type, and those that its relationships lead to.
 type DefineEntityType struct {
 	Name   string
 	Title  string
 	Schema json.RawMessage
-	// Force lets the schema be narrower than the one before it.
+	// Relationships are the kinds that its entities can have.
+	Relationships []entity.RelationshipKind
+	// Force lets the definition be narrower than the one before it.
 	Force bool
 }
 
@@ -26,7 +28,13 @@ func (c DefineEntityType) Boundaries(domain.Reader) []domain.Tag {
 	if !entity.ValidTypeName(c.Name) {
 		return nil
 	}
-	return []domain.Tag{entity.TypeStream(c.Name)}
+	tags := []domain.Tag{entity.TypeStream(c.Name)}
+	for _, kind := range c.Relationships[:min(len(c.Relationships), entity.MaxKinds)] {
+		if entity.ValidTypeName(kind.Target) {
+			tags = append(tags, entity.TypeStream(kind.Target))
+		}
+	}
+	return distinct(tags)
 }
 
 // Decide defines the type.
@@ -38,7 +46,10 @@ func (c DefineEntityType) Decide(r domain.Reader, m domain.Meta) (domain.Decisio
 	if err != nil {
 		return domain.Decision{}, err
 	}
-	facts, err := entity.Definition{Name: c.Name, Title: c.Title, Schema: c.Schema, Force: c.Force}.Decide(current)
+	known := func(name string) bool { return name == c.Name || typesOf(r)(name).Exists() }
+	facts, err := entity.Definition{
+		Name: c.Name, Title: c.Title, Schema: c.Schema, Relationships: c.Relationships, Force: c.Force,
+	}.Decide(current, known)
 	return domain.Decision{
 		ResourceID: c.Name,
 		Stream:     entity.TypeStream(c.Name),

@@ -11,15 +11,26 @@ import (
 
 // RestoreEntity brings an archived entity back, and may change it on the way.
 //
-// Permission: entities.write. Reads: the entity, then its type.
+// Permission: entities.write. Reads: the entity and its relationships; then its type and
+// what it refers to.
 type RestoreEntity struct {
 	ID uuid.UUID
 	// Patch is a merge patch as of PatchEntity; nil for none.
 	Patch json.RawMessage
 }
 
-// Boundaries names the entity and, once it is loaded, its type.
-func (c RestoreEntity) Boundaries(r domain.Reader) []domain.Tag { return entityAndType(r, c.ID) }
+// Boundaries names what the decision depends on.
+func (c RestoreEntity) Boundaries(r domain.Reader) []domain.Tag {
+	tags := append(entityAndType(r, c.ID), entity.OutgoingTag(c.ID))
+	for _, target := range c.outgoing(r).Targets("") {
+		tags = append(tags, entity.Stream(target))
+	}
+	return distinct(tags)
+}
+
+func (c RestoreEntity) outgoing(r domain.Reader) entity.Outgoing {
+	return domain.Read[entity.Outgoing](r, entity.OutgoingTag(c.ID))
+}
 
 // Decide restores the entity.
 func (c RestoreEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
@@ -28,6 +39,7 @@ func (c RestoreEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, 
 		return domain.Decision{}, err
 	}
 	typ := domain.Read[entity.Type](r, entity.TypeStream(current.Type))
-	facts, err := entity.Restoration{ID: c.ID, Document: c.Patch}.Decide(current, typ)
+	target := func(id uuid.UUID) entity.Entity { return domain.Read[entity.Entity](r, entity.Stream(id)) }
+	facts, err := entity.Restoration{ID: c.ID, Document: c.Patch, Outgoing: c.outgoing(r)}.Decide(current, typ, target)
 	return decision(c.ID, facts), err
 }

@@ -14,7 +14,7 @@ func TestRestoreEntity(t *testing.T) {
 	defined := customerDefined(customerSchema)
 
 	given(t, defined, anaCreated(), anaArchived()).IfMatch(2).When(restore).
-		Named(entity.Stream(ana), "entity_type:customer").
+		Named(entity.Stream(ana), entity.OutgoingTag(ana), "entity_type:customer").
 		Resource(ana.String(), entity.Stream(ana), false).
 		Then(anaRestored())
 

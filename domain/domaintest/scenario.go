@@ -137,7 +137,11 @@ type reader struct {
 // settle asks for boundaries until nothing new is named.
 func (r *reader) settle(d domain.Decider) {
 	r.scenario.t.Helper()
-	for range maxRounds {
+	rounds := maxRounds
+	if walker, ok := d.(domain.Walker); ok {
+		rounds = max(rounds, walker.Rounds())
+	}
+	for range rounds {
 		fresh := slices.DeleteFunc(slices.Clone(d.Boundaries(r)), func(t domain.Tag) bool { return r.named[t] })
 		if len(fresh) == 0 {
 			return
@@ -152,7 +156,7 @@ func (r *reader) settle(d domain.Decider) {
 			}
 		}
 	}
-	r.scenario.t.Fatalf("the decider still names new boundaries after %d rounds", maxRounds)
+	r.scenario.t.Fatalf("the decider still names new boundaries after %d rounds", rounds)
 }
 
 // State implements domain.Reader.

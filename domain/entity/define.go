@@ -3,6 +3,7 @@ package entity
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -14,6 +15,8 @@ type Definition struct {
 	Title string
 	// Schema is a JSON Schema of draft 2020-12; nil allows any attributes.
 	Schema json.RawMessage
+	// Relationships are all kinds of relationships that its entities can have.
+	Relationships []RelationshipKind
 	// Force lets the definition refuse what the one before it allows.
 	Force bool
 }
@@ -30,9 +33,10 @@ func CheckTypeName(name string) error {
 
 // Decide defines the type or changes its definition; the same definition again
 // changes nothing. Entities that exist are not held against a new schema before
-// they are next patched or restored. Problems: invalid_title, invalid_schema,
+// they are next patched or restored. known says which names are types, its own included.
+// Problems: invalid_title, invalid_schema, invalid_relationships, unknown_type,
 // narrowing_change.
-func (d Definition) Decide(current Type) ([]domain.Fact, error) {
+func (d Definition) Decide(current Type, known func(typeName string) bool) ([]domain.Fact, error) {
 	if fault := textFault(d.Title, maxTitle); fault != "" {
 		return nil, problem.New(problem.Invalid, "invalid_title", "The title cannot be used.").
 			With(problem.Field{Location: "body.title", Message: fault})
@@ -41,34 +45,39 @@ func (d Definition) Decide(current Type) ([]domain.Fact, error) {
 	if schema == nil {
 		schema = json.RawMessage("{}")
 	}
-	if current.Exists() && current.Title == d.Title && same(current.Schema, schema) {
+	kinds, err := checkKinds(d.Relationships, known)
+	if err != nil {
+		return nil, err
+	}
+	if current.Exists() && current.Title == d.Title && same(current.Schema, schema) && slices.Equal(current.Relationships, kinds) {
 		return nil, nil
 	}
 	if err := checkSchema(schema); err != nil {
 		return nil, err
 	}
 	if current.Exists() && !d.Force {
-		if err := checkNarrowing(current.Schema, schema); err != nil {
+		if err := checkNarrowing(current, schema, kinds); err != nil {
 			return nil, err
 		}
 	}
 	return []domain.Fact{{
 		Stream: TypeStream(d.Name),
 		// Unlike attributes, a schema keeps its order of names: people read it.
-		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema)},
+		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema), Relationships: kinds},
 	}}, nil
 }
 
-// checkNarrowing refuses a schema under which something could be invalid that was not.
-func checkNarrowing(old, next json.RawMessage) error {
-	before, err := decode(old)
-	after, errAfter := decode(next)
+// checkNarrowing refuses a definition under which something could be invalid that is not.
+func checkNarrowing(current Type, schema json.RawMessage, kinds []RelationshipKind) error {
+	before, err := decode(current.Schema)
+	after, errAfter := decode(schema)
 	if err := errors.Join(err, errAfter); err != nil {
 		return err // both were read when they were defined
 	}
-	if fields := narrowing(before, after); len(fields) > 0 {
+	fields := ordered(slices.Concat(narrowing(before, after), narrowedKinds(current.Relationships, kinds)))
+	if len(fields) > 0 {
 		return problem.New(problem.Conflict, "narrowing_change",
-			"Attributes that are valid now could be invalid under the new schema. Widen what errors names, or send \"force\": true; entities stay as they are and must follow the new schema when they are next changed.").
+			"What is valid now could be invalid under the new definition. Widen what errors names, or send \"force\": true; entities stay as they are and must follow the new definition when they are next changed.").
 			With(fields...)
 	}
 	return nil

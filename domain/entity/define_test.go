@@ -29,7 +29,7 @@ func TestTypeNames(t *testing.T) {
 func TestDefine(t *testing.T) {
 	schema := json.RawMessage(`{ "type": "object", "properties": {"b": {"maximum": 1.50}, "a": {}} }`)
 	definition := entity.Definition{Name: "thing", Title: "Thing <b>", Schema: schema}
-	facts, err := definition.Decide(entity.Type{})
+	facts, err := definition.Decide(entity.Type{}, nil)
 	fact := decided(t, facts, err, entity.TypeDefined{
 		Name: "thing", Title: "Thing <b>",
 		Schema: json.RawMessage(`{"type":"object","properties":{"b":{"maximum":1.50},"a":{}}}`),
@@ -40,14 +40,14 @@ func TestDefine(t *testing.T) {
 
 	current := entity.Type{}.Evolve(fact).(entity.Type)
 	same := entity.Definition{Name: "thing", Title: "Thing <b>", Schema: json.RawMessage(`{"properties":{"a":{},"b":{"maximum":1.50}},"\u0074ype":"object"}`)}
-	facts, err = same.Decide(current)
+	facts, err = same.Decide(current, nil)
 	unchanged(t, facts, err)
 
-	facts, err = entity.Definition{Name: "thing", Title: "Other", Schema: schema}.Decide(current)
+	facts, err = entity.Definition{Name: "thing", Title: "Other", Schema: schema}.Decide(current, nil)
 	if err != nil || len(facts) != 1 {
 		t.Errorf("a new title: got %v, %v", facts, err)
 	}
-	facts, err = entity.Definition{Name: "thing", Title: "Thing <b>"}.Decide(current)
+	facts, err = entity.Definition{Name: "thing", Title: "Thing <b>"}.Decide(current, nil)
 	decided(t, facts, err, entity.TypeDefined{Name: "thing", Title: "Thing <b>", Schema: json.RawMessage(`{}`)})
 }
 
@@ -57,10 +57,10 @@ func TestDefineRefusesTitles(t *testing.T) {
 		"a\nb":                   "must not hold control characters or bidirectional overrides",
 		"\xff":                   "must be UTF-8",
 	} {
-		_, err := entity.Definition{Name: "thing", Title: title}.Decide(entity.Type{})
+		_, err := entity.Definition{Name: "thing", Title: title}.Decide(entity.Type{}, nil)
 		refused(t, err, "invalid_title", "body.title", message)
 	}
-	facts, err := entity.Definition{Name: "thing", Title: strings.Repeat("ü", 200)}.Decide(entity.Type{})
+	facts, err := entity.Definition{Name: "thing", Title: strings.Repeat("ü", 200)}.Decide(entity.Type{}, nil)
 	if err != nil || len(facts) != 1 {
 		t.Errorf("200 characters: got %v, %v", facts, err)
 	}
@@ -76,7 +76,7 @@ func TestDefineAcceptsSchemas(t *testing.T) {
 		`{"properties":{"child":{"$ref":"#"}}}`,
 		`{"x-widget":{"order":1}}`,
 	} {
-		if _, err := (entity.Definition{Name: "thing", Schema: json.RawMessage(schema)}).Decide(entity.Type{}); err != nil {
+		if _, err := (entity.Definition{Name: "thing", Schema: json.RawMessage(schema)}).Decide(entity.Type{}, nil); err != nil {
 			t.Errorf("%s: %v", schema, err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestDefineRefusesSchemas(t *testing.T) {
 		`{"title":"` + strings.Repeat("x", 64<<10) + `"}`:                 {"body.schema", "must have at most 65536 bytes"},
 	} {
 		t.Run(fmt.Sprintf("%.40s", schema), func(t *testing.T) {
-			_, err := entity.Definition{Name: "thing", Schema: json.RawMessage(schema)}.Decide(entity.Type{})
+			_, err := entity.Definition{Name: "thing", Schema: json.RawMessage(schema)}.Decide(entity.Type{}, nil)
 			refused(t, err, "invalid_schema", fault[0], fault[1])
 		})
 	}
@@ -123,7 +123,7 @@ func TestDefineRefusesSchemas(t *testing.T) {
 func BenchmarkDefineLargestSchema(b *testing.B) {
 	schema := json.RawMessage(`{"anyOf":[` + strings.Repeat("true,", 1_498) + `true]}`)
 	for b.Loop() {
-		if _, err := (entity.Definition{Name: "thing", Schema: schema}).Decide(entity.Type{}); err != nil {
+		if _, err := (entity.Definition{Name: "thing", Schema: schema}).Decide(entity.Type{}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

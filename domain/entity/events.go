@@ -19,9 +19,10 @@ import (
 // TypeDefined says that a type has this title and schema from now on; the first
 // one makes the type. Stream entity_type:<name>.
 type TypeDefined struct {
-	Name   string          `json:"name"`
-	Title  string          `json:"title"`
-	Schema json.RawMessage `json:"schema"`
+	Name          string             `json:"name"`
+	Title         string             `json:"title"`
+	Schema        json.RawMessage    `json:"schema"`
+	Relationships []RelationshipKind `json:"relationships,omitempty"`
 }
 
 // Created is the first event of an entity. Stream entity:<id>; it carries the tag
@@ -46,13 +47,37 @@ type Updated struct {
 }
 
 // Archived takes an entity out of use. Its key stays taken, or restoring it could
-// fail.
+// fail. It carries the tags incoming:<target> of all that the entity refers to, as does
+// Restored.
 type Archived struct{}
 
 // Restored brings an archived entity back. TypeVersion as with Updated.
 type Restored struct {
 	TypeVersion int64 `json:"type_version,omitzero"`
 }
+
+// RelationshipAdded says that an entity refers to another. Stream entity:<source>, whose
+// version it moves; tags outgoing:<source> and incoming:<target>.
+type RelationshipAdded struct {
+	Kind       string    `json:"kind"`
+	TargetID   uuid.UUID `json:"target_id"`
+	SourceType string    `json:"source_type"`
+	TargetType string    `json:"target_type"`
+}
+
+// RelationshipRemoved says that it does not any more. Detached means that this came with
+// the target being archived. Stream and tags as of RelationshipAdded.
+type RelationshipRemoved struct {
+	Kind     string    `json:"kind"`
+	TargetID uuid.UUID `json:"target_id"`
+	Detached bool      `json:"detached,omitzero"`
+}
+
+// EventType names the event.
+func (RelationshipAdded) EventType() string { return "relationship.added" }
+
+// EventType names the event.
+func (RelationshipRemoved) EventType() string { return "relationship.removed" }
 
 // EventType names the event.
 func (TypeDefined) EventType() string { return "entity_type.defined" }
@@ -77,6 +102,8 @@ func Kinds() []domain.EventKind {
 		domain.Kind[Updated](),
 		domain.Kind[Archived](),
 		domain.Kind[Restored](),
+		domain.Kind[RelationshipAdded](),
+		domain.Kind[RelationshipRemoved](),
 	}
 }
 
@@ -86,6 +113,8 @@ func Folds() domain.Folds {
 		StreamKind:     Entity{},
 		TypeStreamKind: Type{},
 		keyKind:        Key{},
+		outgoingKind:   Outgoing{},
+		incomingKind:   Incoming{},
 	}
 }
 
@@ -94,6 +123,8 @@ const (
 	StreamKind     = "entity"
 	TypeStreamKind = "entity_type"
 	keyKind        = "key"
+	outgoingKind   = "outgoing"
+	incomingKind   = "incoming"
 )
 
 // Stream is the stream of an entity.
@@ -106,3 +137,10 @@ func TypeStream(name string) domain.Tag { return domain.NewTag(TypeStreamKind, n
 // KeyTag is the boundary that makes a key unique within its type. Type names have
 // no slash, so two pairs never share one.
 func KeyTag(typeName, key string) domain.Tag { return domain.NewTag(keyKind, typeName+"/"+key) }
+
+// OutgoingTag is the boundary of the relationships that an entity is the source of.
+func OutgoingTag(id uuid.UUID) domain.Tag { return domain.NewTag(outgoingKind, id.String()) }
+
+// IncomingTag is the boundary of the relationships that an entity is the target of, and of
+// whether their sources are in use.
+func IncomingTag(id uuid.UUID) domain.Tag { return domain.NewTag(incomingKind, id.String()) }

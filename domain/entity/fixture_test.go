@@ -11,7 +11,10 @@ import (
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
-var id = uuid.MustParse("0190aaaa-0000-7000-8000-000000000001")
+var (
+	id    = uuid.MustParse("0190aaaa-0000-7000-8000-000000000001")
+	other = uuid.MustParse("0190aaaa-0000-7000-8000-000000000002")
+)
 
 // attrs reads the attributes of a test.
 func attrs(text string) map[string]json.RawMessage {

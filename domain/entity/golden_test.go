@@ -17,7 +17,17 @@ var samples = map[string][]domain.Payload{
 	"entity_type.defined": {entity.TypeDefined{
 		Name: "customer", Title: "Customer",
 		Schema: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}`),
+	}, entity.TypeDefined{
+		Name: "customer", Title: "Customer", Schema: json.RawMessage(`{}`),
+		Relationships: []entity.RelationshipKind{
+			{Kind: "employer", Target: "company", OnArchive: "restrict"}, {Kind: "parent", Target: "customer", OnArchive: "detach", Acyclic: true},
+		},
 	}},
+	"relationship.added": {entity.RelationshipAdded{Kind: "employer", TargetID: other, SourceType: "customer", TargetType: "company"}},
+	"relationship.removed": {
+		entity.RelationshipRemoved{Kind: "employer", TargetID: other},
+		entity.RelationshipRemoved{Kind: "employer", TargetID: other, Detached: true},
+	},
 	"entity.created": {
 		entity.Created{
 			Type: "customer", Key: "C-17/ü",

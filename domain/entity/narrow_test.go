@@ -13,7 +13,7 @@ import (
 
 // redefine is the decision on a new schema after an old one, each the text of JSON.
 func redefine(old, next string, force bool) ([]domain.Fact, error) {
-	return entity.Definition{Name: "thing", Title: "Thing", Schema: json.RawMessage(next), Force: force}.Decide(typeOf(old))
+	return entity.Definition{Name: "thing", Title: "Thing", Schema: json.RawMessage(next), Force: force}.Decide(typeOf(old), nil)
 }
 
 // What a change makes possible to refuse is named; what it makes impossible is not.
@@ -173,7 +173,7 @@ func TestNarrowingIsBounded(t *testing.T) {
 
 // What was recorded by a program that let through something else is our fault.
 func TestNarrowingOfABrokenType(t *testing.T) {
-	_, err := entity.Definition{Name: "thing"}.Decide(entity.Type{Name: "thing", Schema: json.RawMessage(`{`)})
+	_, err := entity.Definition{Name: "thing"}.Decide(entity.Type{Name: "thing", Schema: json.RawMessage(`{`)}, nil)
 	if err == nil || problem.Of(err) != nil {
 		t.Errorf("got %v, want an internal error", err)
 	}
@@ -190,11 +190,11 @@ func TestPatternsAreBounded(t *testing.T) {
 		`{"properties":{` + strings.Join(many, ",") + `}}`,
 		`{"patternProperties":{"^((a{0,30}b){0,30}c?)+(d{0,30}){0,30}[\\pL\\pN](x{0,999}){1}(xy{0,999}){1}(xyzabcdefghijklmnop){0,999}$":true}}`,
 	} {
-		_, err := entity.Definition{Name: "thing", Schema: json.RawMessage(schema)}.Decide(entity.Type{})
+		_, err := entity.Definition{Name: "thing", Schema: json.RawMessage(schema)}.Decide(entity.Type{}, nil)
 		refused(t, err, "invalid_schema", "body.schema", message)
 	}
 	for _, pattern := range []string{`^[\\p{L} .'-]{1,200}$`, `^\\d{3}-\\d{4}(-[A-Z]{1,10})*$`, `(a|b|cd)?x+`} {
-		if _, err := (entity.Definition{Name: "thing", Schema: json.RawMessage(`{"properties":{"a":{"pattern":"` + pattern + `"}},"patternProperties":{"` + pattern + `":{}}}`)}).Decide(entity.Type{}); err != nil {
+		if _, err := (entity.Definition{Name: "thing", Schema: json.RawMessage(`{"properties":{"a":{"pattern":"` + pattern + `"}},"patternProperties":{"` + pattern + `":{}}}`)}).Decide(entity.Type{}, nil); err != nil {
 			t.Errorf("%s: %v", pattern, err)
 		}
 	}

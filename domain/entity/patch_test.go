@@ -121,16 +121,23 @@ func TestPatchOfABrokenEntity(t *testing.T) {
 }
 
 func TestArchiveAndRestore(t *testing.T) {
-	active := entityOf(`{}`)
-	facts := entity.Archive(id, active)
-	archived := fold(active, decided(t, facts, nil, entity.Archived{}))
-	unchanged(t, entity.Archive(id, archived), nil)
-	restore := func(current entity.Entity, schema, document string) ([]domain.Fact, error) {
-		return entity.Restoration{ID: id, Document: json.RawMessage(document)}.Decide(current, typeOf(schema))
+	archive := func(current entity.Entity) []domain.Fact {
+		facts, err := entity.Archiving{ID: id}.Decide(current, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return facts
 	}
-	facts, err := entity.Restoration{ID: id}.Decide(active, typeOf(`{}`))
+	active := entityOf(`{}`)
+	facts := archive(active)
+	archived := fold(active, decided(t, facts, nil, entity.Archived{}))
+	unchanged(t, archive(archived), nil)
+	restore := func(current entity.Entity, schema, document string) ([]domain.Fact, error) {
+		return entity.Restoration{ID: id, Document: json.RawMessage(document)}.Decide(current, typeOf(schema), nil)
+	}
+	facts, err := entity.Restoration{ID: id}.Decide(active, typeOf(`{}`), nil)
 	unchanged(t, facts, err)
-	facts, err = entity.Restoration{ID: id}.Decide(archived, typeOf(`{}`))
+	facts, err = entity.Restoration{ID: id}.Decide(archived, typeOf(`{}`), nil)
 	if decided(t, facts, err, entity.Restored{}).Stream != entity.Stream(id) {
 		t.Errorf("got %v", facts)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/reactdjango-hub/backend/domain"
@@ -189,6 +190,8 @@ func TestEvolveKeepsItsReceiver(t *testing.T) {
 			entity.Created{Type: "thing", Key: "k", Attributes: encoded(object(1, false).Draw(t, "attributes")), Tags: tagList().Draw(t, "first tags")},
 			entity.TypeDefined{Name: "thing", Schema: json.RawMessage(`{}`)},
 			entity.Archived{}, entity.Restored{},
+			entity.RelationshipAdded{Kind: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "kind"), TargetID: rapid.SampledFrom([]uuid.UUID{id, other}).Draw(t, "target")},
+			entity.RelationshipRemoved{Kind: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "removed kind"), TargetID: rapid.SampledFrom([]uuid.UUID{id, other}).Draw(t, "removed target")},
 		}).Draw(t, "payload")
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -210,7 +213,12 @@ func TestEvolveKeepsItsReceiver(t *testing.T) {
 
 // visible writes all that a state shows.
 func visible(s domain.State) string {
-	if typ, ok := s.(entity.Type); ok {
+	switch s := s.(type) {
+	case entity.Outgoing, entity.Incoming:
+		data, err := s.(domain.Kept).Keep()
+		return text([]any{string(data), err, s.Size()})
+	case entity.Type:
+		typ := s
 		return text([]any{typ.Name, typ.Title, string(typ.Schema), typ.Used, typ.Size()})
 	}
 	return text([]any{s, s.Size()})
@@ -250,12 +258,12 @@ func FuzzSchema(f *testing.F) {
 	}
 	attributes := attrs(`{"a":"x","b":[1,{"c":null}],"n":1.5}`)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		facts, err := entity.Definition{Name: "thing", Schema: data}.Decide(entity.Type{})
+		facts, err := entity.Definition{Name: "thing", Schema: data}.Decide(entity.Type{}, nil)
 		if err != nil {
 			return
 		}
 		typ := entity.Type{}.Evolve(facts[0]).(entity.Type)
-		if again, err := (entity.Definition{Name: "thing", Schema: data}).Decide(typ); err != nil || len(again) != 0 {
+		if again, err := (entity.Definition{Name: "thing", Schema: data}).Decide(typ, nil); err != nil || len(again) != 0 {
 			t.Fatalf("the same definition again: %v, %v", again, err)
 		}
 		_, err = entity.NewEntity{ID: id, Type: "thing", Attributes: attributes}.Decide(typ, entity.Key{})

@@ -85,6 +85,8 @@ type Type struct {
 	Name   string
 	Title  string
 	Schema json.RawMessage
+	// Relationships are the kinds that its entities can have.
+	Relationships []RelationshipKind
 	// Version counts the definitions.
 	Version int64
 	// Used is true once the type has had an entity.
@@ -102,7 +104,7 @@ func (t Type) Exists() bool { return t.Name != "" }
 func (t Type) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case TypeDefined:
-		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Version: t.Version + 1, Used: t.Used}.compiling()
+		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Relationships: p.Relationships, Version: t.Version + 1, Used: t.Used}.compiling()
 	case Created:
 		t.Used = true
 	}
@@ -120,7 +122,7 @@ const compiledFactor = 24
 
 // Size is the approximate memory held, in bytes, the compiled schema included.
 func (t Type) Size() int {
-	return stateBytes + len(t.Name) + len(t.Title) + len(t.Schema)*(1+compiledFactor)
+	return stateBytes + len(t.Name) + len(t.Title) + len(t.Schema)*(1+compiledFactor) + len(t.Relationships)*linkBytes
 }
 
 // Key is the state of one key within a type.

@@ -17,7 +17,18 @@ const entityTypesPath = basePath + "/entity-types"
 type EntityTypeDefinition struct {
 	Title  string          `json:"title,omitempty" doc:"What people call such entities." example:"Customer"`
 	Schema json.RawMessage `json:"schema,omitempty" doc:"JSON Schema (draft 2020-12) that attributes must follow; any attributes without one."`
-	Force  bool            `json:"force,omitempty" doc:"Let the schema refuse what the one before it allows."`
+	Force  bool            `json:"force,omitempty" doc:"Let the definition refuse what the one before it allows."`
+
+	Relationships []readmodels.RelationshipKind `json:"relationships,omitempty" doc:"The kinds of relationships that entities of the type can have."`
+}
+
+// declared are the kinds as the domain knows them.
+func (d EntityTypeDefinition) declared() []entity.RelationshipKind {
+	var kinds []entity.RelationshipKind
+	for _, k := range d.Relationships {
+		kinds = append(kinds, entity.RelationshipKind(k))
+	}
+	return kinds
 }
 
 // entityTypeResource is what the commands of entity types are about.
@@ -26,9 +37,14 @@ var entityTypeResource = resource[readmodels.EntityType]{collection: entityTypes
 // viewOfEntityType shows a type as its view does.
 func viewOfEntityType(r commands.Resource) (readmodels.EntityType, error) {
 	state := r.State.(entity.Type)
+	kinds := []readmodels.RelationshipKind{}
+	for _, k := range state.Relationships {
+		kinds = append(kinds, readmodels.RelationshipKind(k))
+	}
 	return readmodels.EntityType{
 		Name: state.Name, Title: state.Title, Schema: state.Schema, Version: r.Version,
 		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
+		Relationships: kinds,
 	}, nil
 }
 
@@ -58,7 +74,7 @@ type DefinitionReceipt struct {
 // of one that would have to be, and in a dry run.
 func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*definitionOutput, error) {
 	done, err := submit(ctx, a, entities.DefineEntityType{
-		Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema, Force: in.Body.Force,
+		Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema, Relationships: in.Body.declared(), Force: in.Body.Force,
 	}, entityTypeResource)
 	if refusal := problem.Of(err); refusal != nil && refusal.Code == "narrowing_change" {
 		told := *refusal

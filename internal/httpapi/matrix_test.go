@@ -11,7 +11,7 @@ import (
 
 // pathOf is a path of the route with names that are nobody's.
 func (r *route) pathOf() string {
-	return strings.NewReplacer("{id}", someID, "{name}", "customer", "{view}", "entities").Replace(r.Path)
+	return strings.NewReplacer("{id}", someID, "{name}", "customer", "{view}", "entities", "{kind}", "employer", "{target_id}", someID).Replace(r.Path)
 }
 
 // Every route, for every role and for nobody: whoever lacks the permission gets
@@ -57,7 +57,7 @@ func TestEveryEntityRouteForAnotherOrganisation(t *testing.T) {
 	e := newSystem(t)
 	receipt, _ := e.create(`{"type":"customer","key":"C-1","attributes":{}}`)
 	e.call("GET", "/api/v1/entities/"+receipt.ID, "", after(receipt.Position)...)
-	bodies := map[string]string{"PATCH": `{"tags":["x"]}`}
+	bodies := map[string]string{"patchEntity": `{"tags":["x"]}`, "addRelationship": `{"kind":"employer","target_id":"` + receipt.ID + `"}`}
 	checked := 0
 	for _, role := range commands.Roles() {
 		e.admin = e.issuer.tokenOf(t, identity.TokenRequest{Sub: "ana", Org: "other", Roles: []string{role}})
@@ -66,7 +66,7 @@ func TestEveryEntityRouteForAnotherOrganisation(t *testing.T) {
 				continue
 			}
 			checked++
-			e.call(line.Method, strings.Replace(line.Path, "{id}", receipt.ID, 1), bodies[line.Method]).expect(404, "not_found")
+			e.call(line.Method, strings.Replace(line.pathOf(), someID, receipt.ID, 1), bodies[line.ID]).expect(404, "not_found")
 		}
 	}
 	if checked < 16 {

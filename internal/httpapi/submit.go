@@ -216,6 +216,14 @@ func (x absent) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) 
 	return decision, err
 }
 
+// Rounds passes on how far a domain.Walker goes.
+func (x existing) Rounds() int {
+	if walker, ok := x.Decider.(domain.Walker); ok {
+		return walker.Rounds()
+	}
+	return 0
+}
+
 // idempotencyKey accepts 1 to 255 visible ASCII characters.
 func idempotencyKey(lines []string) (string, error) {
 	if len(lines) == 0 {

@@ -96,6 +96,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/entities/{id}/relationships": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What an entity refers to, or what refers to it
+         * @description Up to five relationships away, each entity on the way once, so that circles end. Those of one step come in pages; of more, as many as limit, and truncated says whether there are others.
+         */
+        get: operations["listRelationships"];
+        put?: never;
+        /**
+         * Make an entity refer to another
+         * @description By a kind that its type declares, to an entity in use of the type that the kind leads to. The version is that of the entity that refers. Doing so twice changes nothing and answers no events.
+         */
+        post: operations["addRelationship"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/entities/{id}/relationships/{kind}/{target_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Make an entity refer to another no more
+         * @description The version is that of the entity that referred. A relationship that is not there is 404.
+         */
+        delete: operations["removeRelationship"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/entities/{id}/restore": {
         parameters: {
             query?: never;
@@ -849,6 +893,8 @@ export interface components {
              * @example customer
              */
             name: string;
+            /** @description The kinds of relationships that its entities can have. */
+            relationships: components["schemas"]["RelationshipKind"][];
             /** @description JSON Schema (draft 2020-12) of the attributes, as it was written. */
             schema: unknown;
             /**
@@ -874,8 +920,10 @@ export interface components {
             version: number;
         };
         EntityTypeDefinition: {
-            /** @description Let the schema refuse what the one before it allows. */
+            /** @description Let the definition refuse what the one before it allows. */
             force?: boolean;
+            /** @description The kinds of relationships that entities of the type can have. */
+            relationships?: components["schemas"]["RelationshipKind"][];
             /** @description JSON Schema (draft 2020-12) that attributes must follow; any attributes without one. */
             schema?: unknown;
             /**
@@ -1145,6 +1193,18 @@ export interface components {
              * @example customer
              */
             type: string;
+        };
+        NewRelationship: {
+            /**
+             * @description A kind that the entity's type declares.
+             * @example employer
+             */
+            kind: string;
+            /**
+             * @description Id of the entity that it refers to.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22
+             */
+            target_id: string;
         };
         OperatedReaction: {
             /** @description The first 100 of them. */
@@ -1449,6 +1509,67 @@ export interface components {
              * @example 3
              */
             version: number;
+        };
+        Relationship: {
+            /**
+             * Format: date-time
+             * @description When it was added.
+             */
+            created_at: string;
+            /**
+             * @description Who added it.
+             * @example ana
+             */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description How many relationships away its far end is, by the shortest way to its near end.
+             * @example 1
+             */
+            depth: number;
+            /**
+             * @description The kind, as the type of the source declares it.
+             * @example employer
+             */
+            kind: string;
+            /**
+             * @description Id of the entity that refers.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            source: string;
+            /**
+             * @description Id of the entity that it refers to.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22
+             */
+            target: string;
+        };
+        RelationshipKind: {
+            /** @description true when following the kind must never lead back to where it began, as with parents. */
+            acyclic?: boolean;
+            /**
+             * @description Its name: a lower-case letter, then up to 62 lower-case letters, digits or underscores.
+             * @example employer
+             */
+            kind: string;
+            /**
+             * @description When a target is archived: restrict refuses that while an entity in use refers to it, detach removes the relationships.
+             * @default restrict
+             * @enum {string}
+             */
+            on_archive: "restrict" | "detach";
+            /**
+             * @description The type that targets are of.
+             * @example company
+             */
+            target: string;
+        };
+        RelationshipPage: {
+            /** @description The nearest first; of one depth by kind. */
+            items: components["schemas"]["Relationship"][];
+            /** @description Send it as cursor for the next page; null on the last one, and with a depth over 1. */
+            next_cursor: string | null;
+            /** @description true when there are more than limit and no cursor leads to them: with a depth over 1. */
+            truncated: boolean;
         };
         RelayState: {
             /** @description Why it is not known, or does not go on. */
@@ -3461,6 +3582,298 @@ export interface operations {
             503: components["responses"]["ServiceUnavailableOfQuery"];
         };
     };
+    listRelationships: {
+        parameters: {
+            query?: {
+                /** @description out: what it refers to; in: what refers to it. */
+                direction?: "out" | "in";
+                /** @description How many relationships away. */
+                depth?: number;
+                /** @description Only relationships of this kind. */
+                kind?: string;
+                /** @description Only those whose far end has this status; nothing is looked for behind others. */
+                status?: "active" | "archived" | "all";
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description next_cursor of the page before; keep the other parameters as they were. Only with depth 1. */
+                cursor?: string;
+                /** @description Only these members, with commas between. */
+                fields?: string;
+                /** @description The far end, target with direction=out and source with direction=in: the entity itself in place of its id. */
+                expand?: "source" | "target";
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The entity's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "kind": "employer",
+                     *           "source": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *           "target": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22",
+                     *           "depth": 1,
+                     *           "created_at": "2026-11-22T09:31:00.123456Z",
+                     *           "created_by": "ana"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "truncated": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RelationshipPage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    addRelationship: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The entity's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description At most 64 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "kind": "employer",
+                 *       "target_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewRelationship"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 5,
+                     *       "position": 4715,
+                     *       "events": [
+                     *         {
+                     *           "type": "relationship.added",
+                     *           "position": 4715
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptEntity"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    removeRelationship: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The entity's id, a UUID. */
+                id: string;
+                /** @description The kind of the relationship. */
+                kind: string;
+                /** @description Id of the entity that it refers to. */
+                target_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 6,
+                     *       "position": 4716,
+                     *       "events": [
+                     *         {
+                     *           "type": "relationship.removed",
+                     *           "position": 4716
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptEntity"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
     restoreEntity: {
         parameters: {
             query?: {
@@ -3642,7 +4055,14 @@ export interface operations {
                      *           "created_at": "2026-11-22T09:29:00.123456Z",
                      *           "created_by": "ana",
                      *           "updated_at": "2026-11-22T09:29:00.123456Z",
-                     *           "updated_by": "ana"
+                     *           "updated_by": "ana",
+                     *           "relationships": [
+                     *             {
+                     *               "kind": "employer",
+                     *               "target": "company",
+                     *               "on_archive": "restrict"
+                     *             }
+                     *           ]
                      *         }
                      *       ],
                      *       "next_cursor": null
@@ -3738,7 +4158,14 @@ export interface operations {
                      *       "created_at": "2026-11-22T09:29:00.123456Z",
                      *       "created_by": "ana",
                      *       "updated_at": "2026-11-22T09:29:00.123456Z",
-                     *       "updated_by": "ana"
+                     *       "updated_by": "ana",
+                     *       "relationships": [
+                     *         {
+                     *           "kind": "employer",
+                     *           "target": "company",
+                     *           "on_archive": "restrict"
+                     *         }
+                     *       ]
                      *     }
                      */
                     "application/json": components["schemas"]["EntityType"];
@@ -3826,7 +4253,20 @@ export interface operations {
                  *         "required": [
                  *           "name"
                  *         ]
-                 *       }
+                 *       },
+                 *       "relationships": [
+                 *         {
+                 *           "kind": "employer",
+                 *           "target": "company",
+                 *           "on_archive": "restrict"
+                 *         },
+                 *         {
+                 *           "kind": "parent",
+                 *           "target": "customer",
+                 *           "on_archive": "detach",
+                 *           "acyclic": true
+                 *         }
+                 *       ]
                  *     }
                  */
                 "application/json": components["schemas"]["EntityTypeDefinition"];

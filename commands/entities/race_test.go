@@ -1,0 +1,181 @@
+package entities_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/commands/entities"
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
+)
+
+func TestMain(m *testing.M) { hubtest.Main(m) }
+
+// processes are two loops on one log, as two processes have.
+type processes [2]*commands.Loop
+
+func newProcesses(t *testing.T) processes {
+	t.Helper()
+	url := hubtest.Database(t, hubtest.Log())
+	var loops processes
+	for i := range loops {
+		loops[i] = commands.New(commands.Options{
+			Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: eventstore.NewCodec(entity.Kinds()...),
+			Folds: entity.Folds(), Log: slog.New(slog.DiscardHandler),
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { loops[i].Run(ctx) })
+		t.Cleanup(func() { stop(); running.Wait() })
+	}
+	return loops
+}
+
+func (p processes) submit(ctx context.Context, i int, d domain.Decider) error {
+	_, err := p[i%len(p)].Submit(ctx, commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}}})
+	return err
+}
+
+func (p processes) must(t *testing.T, deciders ...domain.Decider) {
+	t.Helper()
+	for i, d := range deciders {
+		if err := p.submit(t.Context(), i, d); err != nil {
+			t.Fatalf("%T: %v", d, err)
+		}
+	}
+}
+
+func (p processes) define(t *testing.T) {
+	t.Helper()
+	p.must(t, entities.DefineEntityType{Name: "person", Schema: json.RawMessage(`{}`), Relationships: []entity.RelationshipKind{
+		{Kind: "boss", Target: "person", OnArchive: "restrict", Acyclic: true}, {Kind: "friend", Target: "person", OnArchive: "detach"},
+	}})
+}
+
+func (p processes) people(t *testing.T, n int) []uuid.UUID {
+	t.Helper()
+	ids := make([]uuid.UUID, n)
+	for i := range ids {
+		ids[i] = uuid.Must(uuid.NewV7())
+		p.must(t, entities.CreateEntity{ID: ids[i], Type: "person"})
+	}
+	return ids
+}
+
+// together submits each decider at once, by turns to one process and the other, and
+// returns the codes of their refusals, "" for none.
+func (p processes) together(t *testing.T, deciders ...domain.Decider) []string {
+	t.Helper()
+	codes := make([]string, len(deciders))
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	for i, d := range deciders {
+		group.Go(func() {
+			<-start
+			err := p.submit(t.Context(), i, d)
+			if refusal := problem.Of(err); refusal != nil {
+				codes[i] = refusal.Code
+			} else if err != nil {
+				t.Errorf("%T: %v", d, err)
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+	return codes
+}
+
+func boss(of, is uuid.UUID) domain.Decider {
+	return entities.AddRelationship{ID: of, Kind: "boss", TargetID: is}
+}
+
+// Relationships that are fine each, and together a circle: one is refused, whoever is
+// first, and without it there is none.
+func TestTwoRelationshipsThatTogetherAreACircle(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t)
+	p.define(t)
+	for range 40 {
+		ids := p.people(t, 4)
+		// 0 → 1 ⇢ 2 → 3 ⇢ 0, the dotted ones at once.
+		p.must(t, boss(ids[0], ids[1]), boss(ids[2], ids[3]))
+		codes := p.together(t, boss(ids[1], ids[2]), boss(ids[3], ids[0]))
+		if (codes[0] == "") == (codes[1] == "") || codes[0]+codes[1] != "relationship_cycle" {
+			t.Fatalf("got %q, want one relationship and one refused circle", codes)
+		}
+	}
+}
+
+// A target is archived while somebody begins to refer to it: either the reference comes
+// too late, or it keeps the target in use, or it is removed with it.
+func TestReferringToWhatIsBeingArchived(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t)
+	p.define(t)
+	for range 40 {
+		ids := p.people(t, 3)
+		archive := entities.ArchiveEntity{ID: ids[0]}
+		codes := p.together(t, boss(ids[1], ids[0]), archive)
+		if late, kept := codes[0] == "conflict" && codes[1] == "", codes[0] == "" && codes[1] == "relationship_restricted"; late == kept {
+			t.Fatalf("got %q", codes)
+		}
+		if codes[1] != "" {
+			p.must(t, entities.RemoveRelationship{ID: ids[1], Kind: "boss", TargetID: ids[0]})
+		} else {
+			p.must(t, entities.RestoreEntity{ID: ids[0]})
+		}
+		codes = p.together(t, entities.AddRelationship{ID: ids[2], Kind: "friend", TargetID: ids[0]}, archive)
+		if codes[1] != "" || codes[0] != "" && codes[0] != "conflict" {
+			t.Fatalf("got %q", codes)
+		}
+		// Removed with it or never made: either way it is not there.
+		err := p.submit(t.Context(), 0, entities.RemoveRelationship{ID: ids[2], Kind: "friend", TargetID: ids[0]})
+		if refusal := problem.Of(err); refusal == nil || refusal.Code != "not_found" {
+			t.Fatalf("got %v, want no such relationship", err)
+		}
+	}
+}
+
+// A source comes back while its target goes: never does one in use refer, by a kind that
+// restricts, to one that is archived.
+func TestRestoringWhileTheTargetIsArchived(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t)
+	p.define(t)
+	for range 40 {
+		ids := p.people(t, 2)
+		p.must(t, boss(ids[0], ids[1]))
+		p.must(t, entities.ArchiveEntity{ID: ids[0]})
+		codes := p.together(t, entities.RestoreEntity{ID: ids[0]}, entities.ArchiveEntity{ID: ids[1]})
+		if (codes[0] == "") == (codes[1] == "") || codes[0]+codes[1] != "relationship_restricted" {
+			t.Fatalf("got %q, want one of the two", codes)
+		}
+	}
+}
+
+// The longest way that is looked along is found in rounds of reading, by a process that
+// has seen nothing of it.
+func TestALongWayIsReadInRounds(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t)
+	p.define(t)
+	ids := p.people(t, entity.MaxWalkDepth+2)
+	for i := range len(ids) - 1 {
+		if err := p.submit(t.Context(), 0, boss(ids[i], ids[i+1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	codes := p.together(t, boss(ids[len(ids)-1], ids[0]))
+	if err := p.submit(t.Context(), 1, boss(ids[len(ids)-1], ids[1])); codes[0] != "too_many_relationships" || problem.Of(err) == nil || problem.Of(err).Code != "relationship_cycle" {
+		t.Fatalf("got %q and %v", codes, err)
+	}
+}

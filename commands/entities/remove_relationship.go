@@ -1,0 +1,34 @@
+package entities
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+// RemoveRelationship makes an entity refer to another no more, also by a kind that its
+// type does not declare any more.
+//
+// Permission: entities.write. Reads: the entity and its relationships.
+type RemoveRelationship struct {
+	ID       uuid.UUID
+	Kind     string
+	TargetID uuid.UUID
+}
+
+// Boundaries names what the decision depends on.
+func (c RemoveRelationship) Boundaries(domain.Reader) []domain.Tag {
+	return []domain.Tag{entity.Stream(c.ID), entity.OutgoingTag(c.ID)}
+}
+
+// Decide removes the relationship.
+func (c RemoveRelationship) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	current, err := entity.Open(r, c.ID, m)
+	if err != nil {
+		return domain.Decision{}, err
+	}
+	outgoing := domain.Read[entity.Outgoing](r, entity.OutgoingTag(c.ID))
+	facts, err := entity.Unrelate(c.ID, current, outgoing, c.Kind, c.TargetID)
+	return decision(c.ID, facts), err
+}

@@ -1,0 +1,236 @@
+package readmodels
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// MaxRelationshipDepth is the contract's.
+const MaxRelationshipDepth = 5
+
+// Relationship is one entity that refers to another.
+type Relationship struct {
+	Kind      string    `json:"kind" doc:"The kind, as the type of the source declares it." example:"employer"`
+	Source    uuid.UUID `json:"source" doc:"Id of the entity that refers." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Target    uuid.UUID `json:"target" doc:"Id of the entity that it refers to." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"`
+	Depth     int       `json:"depth" doc:"How many relationships away its far end is, by the shortest way to its near end." example:"1"`
+	CreatedAt time.Time `json:"created_at" doc:"When it was added."`
+	CreatedBy string    `json:"created_by" doc:"Who added it." example:"ana"`
+
+	// Far is the entity at the far end, when asked for.
+	Far *Entity `json:"-"`
+}
+
+// RelationshipQuery selects the relationships around an entity.
+type RelationshipQuery struct {
+	ID uuid.UUID
+	// Incoming looks at those that lead to the entity, from their targets to their sources.
+	Incoming bool
+	// Depth is 1 to MaxRelationshipDepth; beyond 1 there are no pages.
+	Depth int
+	// Kind selects one; "" all.
+	Kind string
+	// Status is that of far ends, as of EntityQuery; "active" when empty. What others
+	// refer to behind one that is left out is left out with it.
+	Status string
+	Page
+	// Expand fills in Relationship.Far.
+	Expand bool
+}
+
+// RelationshipPage is a page of relationships.
+type RelationshipPage struct {
+	Items      []Relationship `json:"items" doc:"The nearest first; of one depth by kind."`
+	NextCursor *string        `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one, and with a depth over 1."`
+	Truncated  bool           `json:"truncated" doc:"true when there are more than limit and no cursor leads to them: with a depth over 1."`
+}
+
+// relationshipPlan is a query that has been checked.
+type relationshipPlan struct {
+	org   string
+	query RelationshipQuery
+	limit int
+	after *cursor
+	scope cursorScope
+	// near and far are the columns of the two ends, seen from the entity.
+	near, far string
+}
+
+// Relationships walks from an entity, each other entity once, so that circles end.
+// Problems: NotFound not_found; invalid_depth, invalid_filter, invalid_limit (Invalid),
+// invalid_cursor (Malformed), epoch_changed (Conflict).
+func (s *Store) Relationships(ctx context.Context, org string, q RelationshipQuery) (RelationshipPage, Snapshot, error) {
+	plan, err := s.relationshipPlan(org, q)
+	if err != nil {
+		return RelationshipPage{}, Snapshot{}, err
+	}
+	var (
+		page   RelationshipPage
+		exists bool
+	)
+	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+		page, exists = RelationshipPage{Items: []Relationship{}}, false
+		sql, args := plan.sql(schema)
+		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
+			found, err := scanRelationship(scan, &exists, q.Expand)
+			if found != nil {
+				page.Items = append(page.Items, *found)
+			}
+			return err
+		}}
+	})
+	switch {
+	case err == nil && plan.after != nil && plan.after.sameLog(at) != nil:
+		err = plan.after.sameLog(at)
+	case err == nil && !exists:
+		err = problem.New(problem.NotFound, "not_found", "There is no entity with this id.")
+	}
+	if err != nil || len(page.Items) <= plan.limit {
+		return page, at, err
+	}
+	page.Items = page.Items[:plan.limit]
+	if page.Truncated = q.Depth > 1; page.Truncated {
+		return page, at, nil
+	}
+	last := page.Items[plan.limit-1]
+	next, err := s.seal(cursor{Epoch: at.Epoch, Value: &last.Kind, ID: plan.farOf(last)}, plan.scope)
+	page.NextCursor = &next
+	return page, at, err
+}
+
+func (p *relationshipPlan) farOf(r Relationship) uuid.UUID {
+	if p.query.Incoming {
+		return r.Source
+	}
+	return r.Target
+}
+
+func (s *Store) relationshipPlan(org string, q RelationshipQuery) (*relationshipPlan, error) {
+	if q.Status == "" {
+		q.Status = "active"
+	}
+	p := &relationshipPlan{org: org, query: q, near: "source", far: "target"}
+	if q.Incoming {
+		p.near, p.far = p.far, p.near
+	}
+	if q.Depth < 1 || q.Depth > MaxRelationshipDepth {
+		return nil, invalidDepth("must be from 1 to " + strconv.Itoa(MaxRelationshipDepth))
+	}
+	if q.Depth > 1 && q.Cursor != "" {
+		return nil, invalidDepth("must be 1 with a cursor: what is further away has no pages")
+	}
+	if err := checkStatus(q.Status); err != nil {
+		return nil, err
+	}
+	if !storable(q.Kind) {
+		return nil, invalidFilter("kind", "must be UTF-8 without NUL characters")
+	}
+	var err error
+	if p.limit, err = q.limit(); err != nil {
+		return nil, err
+	}
+	p.scope = cursorScope{org: org, route: "relationships", sort: p.near, filters: []string{q.ID.String(), q.Kind, q.Status}}
+	if q.Cursor == "" {
+		return p, nil
+	}
+	after, err := s.open(q.Cursor, p.scope)
+	if err == nil && after.Value == nil {
+		err = invalidCursor()
+	}
+	p.after = &after
+	return p, err
+}
+
+func invalidDepth(message string) error {
+	return problem.New(problem.Invalid, "invalid_depth", "The depth cannot be used.").
+		With(problem.Field{Location: "query.depth", Message: message})
+}
+
+// sql is one statement: a step for each depth, from the entities that the one before has
+// met first, and no more of each than a page and one.
+func (p *relationshipPlan) sql(schema string) (string, []any) {
+	args := arguments{entitiesView}
+	org, start, limit := args.add(p.org), args.add(p.query.ID), args.add(p.limit+1)
+	with, all := "WITH met0 AS (SELECT "+start+"::uuid AS id)", ""
+	for depth := 1; depth <= p.query.Depth; depth++ {
+		step, met := fmt.Sprint("step", depth), fmt.Sprint("met", depth-1)
+		with += `, ` + step + ` AS (` + p.step(schema, met, org, limit, &args) + `)`
+		with += fmt.Sprintf(`, met%d AS (SELECT DISTINCT r.%s AS id FROM %s r`, depth, p.far, step)
+		for before := range depth {
+			with += fmt.Sprintf(` EXCEPT SELECT id FROM met%d`, before)
+		}
+		with += `)`
+		if depth > 1 {
+			all += ` UNION ALL `
+		}
+		all += fmt.Sprintf(`SELECT r.*, %d AS depth FROM %s r`, depth, step)
+	}
+	far, columns := "", ""
+	if p.query.Expand {
+		columns = ", " + entityColumns
+		far = ` LEFT JOIN ` + schema + `.entities e ON e.org = ` + org + ` AND e.id = r.` + p.far
+	}
+	return with + ` SELECT ` + heads + `, EXISTS (SELECT FROM ` + schema + `.entities x WHERE x.org = ` + org + ` AND x.id = ` + start + `),
+			r.kind, r.source, r.target, r.depth, r.created_at, r.created_by` + columns + `
+		FROM ` + pointed + ` LEFT JOIN (SELECT * FROM (` + all + `) r ORDER BY ` + p.orderBy() + ` LIMIT ` + limit + `) r ON true` + far + `
+		ORDER BY ` + p.orderBy(), args
+}
+
+func (p *relationshipPlan) orderBy() string {
+	return "r.depth, r.kind, r." + p.near + ", r." + p.far
+}
+
+// step selects the relationships of the entities met, each looked up by an index in its
+// order. Who may see a relationship may see its far end: that is asked here and nowhere
+// else.
+func (p *relationshipPlan) step(schema, met, org, limit string, args *arguments) string {
+	where := "r.org = " + org + " AND r." + p.near + " = m.id"
+	if p.query.Kind != "" {
+		where += " AND r.kind = " + args.add(p.query.Kind)
+	}
+	if p.query.Status != "all" {
+		where += " AND e.status = " + args.add(p.query.Status)
+	}
+	if p.after != nil {
+		where += " AND (r.kind, r." + p.far + ") > (" + args.add(*p.after.Value) + "::text, " + args.add(p.after.ID) + "::uuid)"
+	}
+	return `SELECT r.* FROM ` + met + ` m CROSS JOIN LATERAL (
+			SELECT r.kind, r.source, r.target, r.created_at, r.created_by
+			  FROM ` + schema + `.relationships r JOIN ` + schema + `.entities e ON e.org = r.org AND e.id = r.` + p.far + `
+			 WHERE ` + where + ` ORDER BY r.kind, r.` + p.far + ` LIMIT ` + limit + `
+		) r ORDER BY r.kind, r.` + p.near + `, r.` + p.far + ` LIMIT ` + limit
+}
+
+// scanRelationship reads a row, nil for the row of nulls that a statement has when it
+// finds nothing.
+func scanRelationship(scan func(...any) error, exists *bool, expand bool) (*Relationship, error) {
+	var (
+		kind, createdBy *string
+		source, target  *uuid.UUID
+		depth           *int
+		createdAt       *time.Time
+		far             Entity
+		found           bool
+		err             error
+	)
+	columns := []any{exists, &kind, &source, &target, &depth, &createdAt, &createdBy}
+	if expand {
+		found, err = scanEntity(scan, &far, columns, nil)
+	} else {
+		err = scan(columns...)
+	}
+	if err != nil || kind == nil {
+		return nil, err
+	}
+	r := &Relationship{Kind: *kind, Source: *source, Target: *target, Depth: *depth, CreatedAt: createdAt.UTC(), CreatedBy: *createdBy}
+	if found {
+		r.Far = &far
+	}
+	return r, nil
+}
