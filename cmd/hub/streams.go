@@ -27,9 +27,10 @@ func (s *system) startEvents(ctx, background context.Context) (*httpapi.Events, 
 	if err != nil {
 		return nil, fmt.Errorf("preparing JetStream for event streams: %w", err)
 	}
-	tail := subscription.NewTail(subscription.Options{Store: eventstore.New(pool), NATS: js, Log: s.log})
+	store := eventstore.New(pool)
+	tail := subscription.NewTail(subscription.Options{Store: store, NATS: js, Log: s.log})
 	s.work(background, "event tail", tail.Run)
-	return &httpapi.Events{Tail: tail, Types: codec().Types()}, nil
+	return &httpapi.Events{Tail: tail, Types: codec().Types(), UseTicket: store.UseTicket}, nil
 }
 
 // endWaits lets go of those who wait for something, when the process stops: another one

@@ -97,7 +97,15 @@ func TestStreamsThroughProcessesThatComeAndGo(t *testing.T) {
 	other.start()
 
 	token, foreign := front.token("acme", "admin"), front.token("other", "admin")
-	mine, theirs := front.follow("/api/v1/events/stream?types=entity.*", token), front.follow("/api/v1/events/stream?types=entity.*", foreign)
+	mine := front.follow("/api/v1/events/stream?types=entity.*", token)
+	var ticket struct{ Ticket string }
+	response, body, err := other.do(t.Context(), http.MethodPost, "/api/v1/stream-tickets", foreign, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, response.StatusCode, "%s", body)
+	require.NoError(t, json.Unmarshal(body, &ticket))
+	byTicket := "/api/v1/events/stream?types=entity.*&ticket=" + ticket.Ticket
+	theirs := front.follow(byTicket, "")
+	require.Equal(t, http.StatusUnauthorized, other.get(byTicket, "", nil, nil), "it has been used")
 	front.defineType(token, "thing")
 	front.defineType(foreign, "thing")
 	last := int64(0)

@@ -142,8 +142,8 @@ func (s *system) start(ctx context.Context) (err error) {
 		Verifier:       s.newVerifier(background),
 		Health:         s.health,
 		Ready:          s.ready,
-		RequestHashKey: config.DeriveKey(s.secret, "request hashes"),
-		AllowedHosts:   s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
+		RequestHashKey: config.DeriveKey(s.secret, "request hashes"), TicketKey: config.DeriveKey(s.secret, "stream tickets"),
+		AllowedHosts: s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
 		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Probes: true, ShowMetrics: s.dev, AccessLevel: s.accessLevel(),
 	}
 	if err := s.newLimiter(); err != nil {

@@ -14,7 +14,7 @@ func TestTheAccessLogTellsRoutesAndNothingThatWasSent(t *testing.T) {
 	e := newEdge(t, nil)
 	log := &logged{}
 	o := Options{
-		Loop: stoppedLoop(t), Verifier: e.issuer.verifier, RequestHashKey: []byte("key"), AllowedHosts: []string{"hub.test"},
+		Loop: stoppedLoop(t), Verifier: e.issuer.verifier, RequestHashKey: []byte("key"), TicketKey: make([]byte, 32), AllowedHosts: []string{"hub.test"},
 		Log: slog.New(slog.NewJSONHandler(log, nil)), Probes: true,
 	}
 	var err error

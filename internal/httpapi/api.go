@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -51,6 +52,8 @@ type Options struct {
 	Operations *Operations
 	// Events answers the event streams; needed where Reads is.
 	Events *Events
+	// TicketKey seals stream tickets, 32 bytes; the same in every process with an API.
+	TicketKey []byte
 	// Limiter counts the requests of each caller; nil lets them all through.
 	Limiter *ratelimit.Limiter
 	// RequestHashKey keys the hashes of idempotent requests; the same in every
@@ -103,6 +106,7 @@ type API struct {
 	operations     *Operations
 	events         *Events
 	eventMetrics   *eventMetrics
+	tickets        *identity.Tickets
 	seats          *seats
 	// feedPages has room for those that are in memory.
 	feedPages chan struct{}
@@ -127,6 +131,10 @@ func New(o Options) (*API, error) {
 		held: new(atomic.Int64), health: &healthCache{probe: o.Health}, operations: o.Operations,
 		events: o.Events, seats: new(seats), feedPages: make(chan struct{}, maxPages), stopping: make(chan struct{}),
 	}
+	var err error
+	if a.tickets, err = identity.NewTickets(o.TicketKey); err != nil {
+		return nil, fmt.Errorf("httpapi: the key of tickets: %w", err)
+	}
 	a.endStreams = sync.OnceFunc(func() { close(a.stopping) })
 	a.eventMetrics = newEventMetrics(o.Metrics, a.seats)
 	if o.Reads != nil && (o.Operations == nil || o.Events == nil) {
@@ -145,7 +153,6 @@ func New(o Options) (*API, error) {
 	if a.health.probe == nil {
 		a.health.probe = func(context.Context) Health { return Health{Status: Healthy, Database: "unknown"} }
 	}
-	var err error
 	if a.spec, err = Spec(); err != nil {
 		return nil, err
 	}

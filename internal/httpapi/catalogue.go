@@ -20,6 +20,7 @@ var (
 	onLog      = map[kind]bool{command: true, feed: true}
 	onViews    = map[kind]bool{query: true, feed: true}
 	onBodies   = map[kind]bool{command: true, operations: true, operator: true}
+	onSized    = map[kind]bool{command: true, operations: true, operator: true, personal: true} // with a body, or an empty one
 	onProbes   = map[kind]bool{probe: true}
 	nowhere    = map[kind]bool{} // before a route is found
 )
@@ -42,9 +43,11 @@ var catalogue = []entry{
 	{"invalid_min_position", problem.Malformed, "Hub-Min-Position is not a position.", onQueries},
 	{"invalid_cursor", problem.Malformed, "The cursor is not one of this list.", onQueries},
 	{"invalid_last_event_id", problem.Malformed, "Last-Event-ID is not a position.", onFeeds},
+	{"two_credentials", problem.Malformed, "The request has an access token and a ticket.", onFeeds},
 	{"host_not_allowed", problem.Malformed, "The server does not answer under this host name.", nowhere},
 	{"invalid_token", problem.Unauthenticated, "The access token is not valid, or not any more. Get a new one.", nil},
 	{stepUp, problem.Unauthenticated, "This needs a login that was confirmed with a second factor within the last hour. Log in again with one.", nil},
+	{"invalid_ticket", problem.Unauthenticated, "The ticket is not good, or has been used. Get a new one.", onFeeds},
 	{missingToken, problem.Unauthenticated, "The request has no access token.", nil},
 	{"forbidden", problem.Forbidden, "Your roles do not allow this.", nil},
 	{"not_found", problem.NotFound, "There is no such thing, or it is not yours to see.", nil},
@@ -58,10 +61,10 @@ var catalogue = []entry{
 	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onViews},
 	{"job_running", problem.Conflict, "Another job is under way for this view. Wait for it, or cancel it.", onJobs},
 	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},
-	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onBodies},
+	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onSized},
 	{"event_too_large", problem.TooLarge, "What would be recorded is larger than 256 KiB.", onCommands},
 	{"unsupported_media_type", problem.UnsupportedMedia, "The Content-Type is not one that this request takes.", onBodies},
-	{"unsupported_content_encoding", problem.UnsupportedMedia, "The body is compressed. Send it as it is.", onBodies},
+	{"unsupported_content_encoding", problem.UnsupportedMedia, "The body is compressed. Send it as it is.", onSized},
 	{"invalid_request", problem.Invalid, "The request does not fit its description; errors says where.", nil},
 	{"invalid_limit", problem.Invalid, "A page has 1 to 500 items.", onQueries},
 	{"invalid_sort", problem.Invalid, "The list cannot be sorted like this.", onQueries},

@@ -67,6 +67,7 @@ const (
 // answerExamples are answers of success, by operationId.
 var answerExamples = map[string]string{
 	"listEvents":         `[` + exampleEvent + `]`,
+	"createStreamTicket": `{"ticket":"Vf7r0kqM3nZb8QwXc1tYh2","expires_at":"2026-11-22T09:30:30Z"}`,
 	"listViews":          `{"items":[{"name":"entities","version":1,"schema":"entities_v1","state":"following","position":4711,"lag_positions":0,"lag_seconds":0,"updated_at":"2026-03-01T12:00:00Z","parked":0}]}`,
 	"rebuildView":        `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"rebuild","requested_by":"operator","state":"queued","done":0,"total":0,"rate":0,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,
 	"verifyView":         `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","view":"entities","kind":"verify","requested_by":"operator","state":"queued","done":0,"total":0,"rate":0,"findings":0,"requested_at":"2026-03-01T12:00:00Z"}`,

@@ -49,6 +49,8 @@ type Events struct {
 	Tail *subscription.Tail
 	// Types are all that events can have, sorted.
 	Types []string
+	// UseTicket reports whether a ticket is used for the first time, in whatever process.
+	UseTicket func(ctx context.Context, id uuid.UUID, expires time.Time) (bool, error)
 }
 
 // eventMetrics count what is sent, and why streams end.

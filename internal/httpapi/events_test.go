@@ -35,10 +35,11 @@ type logEdge struct {
 func newLogEdge(t testing.TB) *logEdge {
 	t.Helper()
 	url := hubtest.Database(t, hubtest.Log())
-	tail := subscription.NewTail(subscription.Options{Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleQuery)))})
+	store := eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleQuery)))
+	tail := subscription.NewTail(subscription.Options{Store: store})
 	run(t, func(ctx context.Context) { _ = tail.Run(ctx) })
 	e := newEdge(t, func(o *Options) {
-		o.Events = &Events{Tail: tail, Types: []string{accessRecorded, "entity.created", "entity.updated", "entity_type.defined"}}
+		o.Events = &Events{Tail: tail, UseTicket: store.UseTicket, Types: []string{accessRecorded, "entity.created", "entity.updated", "entity_type.defined"}}
 	})
 	server := httptest.NewServer(e.handler)
 	t.Cleanup(server.Close)

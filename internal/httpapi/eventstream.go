@@ -52,6 +52,7 @@ func (end *StreamEnd) write(to *bytes.Buffer) {
 
 type streamInput struct {
 	After       int64  `query:"after" minimum:"0" maximum:"9223372036854775807" doc:"Begin with the events after this position; left out, with those to come. Last-Event-ID is stronger." example:"4711"`
+	Ticket      string `query:"ticket" doc:"A ticket in place of the Authorization header, which EventSource cannot send."`
 	LastEventID string `header:"Last-Event-ID" doc:"id of the last event that was seen; browsers send it when they connect again." example:"4711"`
 	EventFilter
 }

@@ -78,7 +78,7 @@ func newEdge(t testing.TB, change func(*Options)) *edge {
 	t.Helper()
 	e := &edge{t: t, issuer: newIssuer(t), log: &logged{}}
 	o := Options{
-		Loop: stoppedLoop(t), Reads: new(readmodels.Store), Operations: new(Operations), Events: new(Events), Verifier: e.issuer.verifier, RequestHashKey: []byte("key"), AllowedHosts: []string{"hub.test"},
+		Loop: stoppedLoop(t), Reads: new(readmodels.Store), Operations: new(Operations), Events: new(Events), Verifier: e.issuer.verifier, RequestHashKey: []byte("key"), TicketKey: make([]byte, 32), AllowedHosts: []string{"hub.test"},
 		CORSAllowedOrigins: []string{"http://localhost:5173"}, Version: "test", Probes: true,
 		Log: slog.New(slog.NewTextHandler(e.log, nil)), LogLevel: new(slog.LevelVar), Metrics: telemetry.New("test"),
 	}

@@ -190,7 +190,10 @@ func (r *route) refusals() []int {
 	case probe:
 		return []int{http.StatusServiceUnavailable}
 	case personal:
-		return []int{400, 401, 422, 429, 500, 503}
+		found = []int{400, 401, 422, 429, 500, 503}
+		if r.Method != http.MethodGet {
+			found = append(found, 413, 415)
+		}
 	case operator:
 		found = []int{400, 422, 500}
 		if r.Method != http.MethodGet {

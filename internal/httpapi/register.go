@@ -52,6 +52,8 @@ type route struct {
 	Permission commands.Permission
 	// MFA asks for a login with a second factor, beside the permission.
 	MFA bool
+	// Tickets lets a ticket in the URL stand for the access token.
+	Tickets bool
 	// Status is that of success; see also Creates.
 	Status  int
 	Summary string

@@ -154,10 +154,17 @@ func (a *API) routes() []*route {
 		},
 		{
 			Method: http.MethodGet, Path: streamPath, ID: "streamEvents",
-			Kind: feed, Permission: commands.EventsRead, Status: http.StatusOK,
+			Kind: feed, Permission: commands.EventsRead, Status: http.StatusOK, Tickets: true,
 			Tag: "Events", Summary: "Follow events as they happen",
 			Description: "Server-sent events, for EventSource and its like; from Last-Event-ID or after on without gap or repetition, as long as epoch is the same. The stream ends with the access token, with the epoch and with the process; its last event, end, says which. Accesses of your own, access.recorded, are left out unless types names them.",
 			register:    handle(a.streamEvents),
+		},
+		{
+			Method: http.MethodPost, Path: ticketsPath, ID: "createStreamTicket",
+			Kind: personal, Status: http.StatusCreated,
+			Tag: "Events", Summary: "Get a ticket to open a stream with",
+			Description: "For EventSource, which cannot send an access token. A ticket opens one stream, once, as the caller and for as long as the caller's token is good. Nothing is kept of one that is not used.",
+			register:    handle(a.issueTicket),
 		},
 		{
 			Method: http.MethodGet, Path: operationsPath + "/views", ID: "listViews",

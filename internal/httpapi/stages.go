@@ -91,8 +91,17 @@ func strong(c identity.Caller, now time.Time) bool {
 }
 
 // authenticate finds out who calls.
-// Problems: missing_token, invalid_token, identity_unavailable.
+// Problems: missing_token, invalid_token, identity_unavailable; with a ticket, those of
+// ticketOf and redeem.
 func (a *API) authenticate(e *exchange, r *http.Request) error {
+	if e.route.Tickets {
+		if ticket, found, err := ticketOf(r); found || err != nil {
+			if err == nil {
+				err = a.redeem(e, r, ticket)
+			}
+			return err
+		}
+	}
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
 		return problem.New(problem.Unauthenticated, missingToken, "Send an access token: Authorization: Bearer <token>.")

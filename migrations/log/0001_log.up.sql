@@ -748,15 +748,45 @@ BEGIN
 END
 $$;
 
+-- Tickets -----------------------------------------------------------------------
+
+-- Which tickets of event streams have been used, for as long as they could be used again.
+-- Not part of the history. Here, because whoever redeems one is about to read the log.
+CREATE TABLE stream_tickets (
+  ticket     uuid        NOT NULL PRIMARY KEY,
+  expires_at timestamptz NOT NULL
+);
+CREATE INDEX stream_tickets_expired ON stream_tickets (expires_at);
+
+-- True once for a ticket, whichever processes bring it at the same time. The clock of the
+-- processes may be behind this one by a minute; a ticket beyond that is not used for
+-- the first time, and so may be forgotten.
+CREATE FUNCTION use_stream_ticket(used uuid, good_until timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+  forgotten constant timestamptz := clock_timestamp() - interval '1 minute';
+BEGIN
+  IF good_until < forgotten THEN
+    RETURN false;
+  END IF;
+  -- More than come, so that the table stays as small as a minute's tickets.
+  DELETE FROM stream_tickets t WHERE t.ticket IN (
+    SELECT o.ticket FROM stream_tickets o WHERE o.expires_at < forgotten ORDER BY o.expires_at LIMIT 10 FOR UPDATE SKIP LOCKED);
+  INSERT INTO stream_tickets VALUES (used, good_until) ON CONFLICT DO NOTHING;
+  RETURN FOUND;
+END
+$$;
+
 -- Functions are open to everybody unless this says otherwise.
 REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, read_stream, log_time, load_boundaries, lock_log(), append_events, find_receipts,
-  position_since, fork_log, reappend_events, restore_epochs FROM PUBLIC;
+  position_since, fork_log, reappend_events, restore_epochs, use_stream_ticket FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;
 GRANT EXECUTE ON FUNCTION log_head(), read_log TO hub_relay, hub_projector;
 GRANT EXECUTE ON FUNCTION position_since, fork_log, reappend_events TO hub_relay;
 GRANT EXECUTE ON FUNCTION read_stream TO hub_projector;
 GRANT EXECUTE ON FUNCTION log_time TO hub_projector, hub_query;
-GRANT EXECUTE ON FUNCTION log_head() TO hub_query;
+GRANT EXECUTE ON FUNCTION log_head(), use_stream_ticket TO hub_query;
 
 INSERT INTO log_epochs (number, after_position, fork_position) VALUES (1, 0, 0);
 SELECT ensure_partitions();

@@ -548,6 +548,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/stream-tickets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get a ticket to open a stream with
+         * @description For EventSource, which cannot send an access token. A ticket opens one stream, once, as the caller and for as long as the caller's token is good. Nothing is kept of one that is not used.
+         */
+        post: operations["createStreamTicket"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -1619,6 +1639,18 @@ export interface components {
             /** @description With epoch_changed: where the histories part. */
             position?: unknown;
         };
+        StreamTicket: {
+            /**
+             * Format: date-time
+             * @description Until when the stream must have been opened: 30 s from now, and not beyond the access token. The stream may then last as long as that.
+             */
+            expires_at: string;
+            /**
+             * @description Send it as ticket in the URL of a stream, once.
+             * @example Vf7r0kq…
+             */
+            ticket: string;
+        };
         ViewJob: {
             /**
              * Format: int64
@@ -2209,6 +2241,25 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Request Entity Too Large */
+        RequestEntityTooLargeOfPersonal: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#body_too_large",
+                 *       "title": "Too large",
+                 *       "status": 413,
+                 *       "detail": "The body is larger than this request may have.",
+                 *       "code": "body_too_large",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Service Unavailable */
         ServiceUnavailableOfCommand: {
             headers: {
@@ -2730,6 +2781,25 @@ export interface components {
                  *       "status": 415,
                  *       "detail": "The Content-Type is not one that this request takes.",
                  *       "code": "unsupported_media_type",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unsupported Media Type */
+        UnsupportedMediaTypeOfPersonal: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#unsupported_content_encoding",
+                 *       "title": "Unsupported media type",
+                 *       "status": 415,
+                 *       "detail": "The body is compressed. Send it as it is.",
+                 *       "code": "unsupported_content_encoding",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
                  */
@@ -4431,6 +4501,8 @@ export interface operations {
             query?: {
                 /** @description Begin with the events after this position; left out, with those to come. Last-Event-ID is stronger. */
                 after?: number;
+                /** @description A ticket in place of the Authorization header, which EventSource cannot send. */
+                ticket?: string;
                 /** @description Only these types, with commas between; category.* for all of a category. */
                 types?: string;
                 /** @description Only what bears this tag. */
@@ -5378,6 +5450,46 @@ export interface operations {
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    createStreamTicket: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "ticket": "Vf7r0kqM3nZb8QwXc1tYh2",
+                     *       "expires_at": "2026-11-22T09:30:30Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StreamTicket"];
+                };
+            };
+            400: components["responses"]["BadRequestOfPersonal"];
+            401: components["responses"]["UnauthorizedOfPersonal"];
+            413: components["responses"]["RequestEntityTooLargeOfPersonal"];
+            415: components["responses"]["UnsupportedMediaTypeOfPersonal"];
+            422: components["responses"]["UnprocessableEntityOfPersonal"];
+            429: components["responses"]["TooManyRequestsOfPersonal"];
+            500: components["responses"]["InternalServerErrorOfPersonal"];
+            503: components["responses"]["ServiceUnavailableOfPersonal"];
         };
     };
     isLive: {
