@@ -21,27 +21,51 @@ import (
 func TestMain(m *testing.M) { hubtest.Main(m) }
 
 // processes are two loops on one log, as two processes have.
-type processes [2]*commands.Loop
+type processes struct {
+	url   string
+	loops [2]*commands.Loop
+}
 
 func newProcesses(t *testing.T) processes {
 	t.Helper()
-	url := hubtest.Database(t, hubtest.Log())
-	var loops processes
-	for i := range loops {
-		loops[i] = commands.New(commands.Options{
+	return newProcessesOn(t, hubtest.Database(t, hubtest.Log()))
+}
+
+// newProcessesOn starts two that know nothing yet.
+func newProcessesOn(t *testing.T, url string) processes {
+	t.Helper()
+	p := processes{url: url}
+	for i := range p.loops {
+		p.loops[i] = commands.New(commands.Options{
 			Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: eventstore.NewCodec(entity.Kinds()...),
 			Folds: entity.Folds(), Log: slog.New(slog.DiscardHandler),
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { loops[i].Run(ctx) })
+		running.Go(func() { p.loops[i].Run(ctx) })
 		t.Cleanup(func() { stop(); running.Wait() })
 	}
-	return loops
+	return p
+}
+
+// events are those of the log, in order.
+func (p processes) events(t *testing.T) (all []domain.Event) {
+	t.Helper()
+	store := eventstore.New(hubtest.Pool(t, p.url, string(eventstore.RoleCommand)))
+	for after := int64(0); ; after = all[len(all)-1].Position {
+		events, err := store.Read(t.Context(), "acme", eventstore.Query{After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(events) == 0 {
+			return all
+		}
+		all = append(all, events...)
+	}
 }
 
 func (p processes) submit(ctx context.Context, i int, d domain.Decider) error {
-	_, err := p[i%len(p)].Submit(ctx, commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}}})
+	_, err := p.loops[i%len(p.loops)].Submit(ctx, commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}}})
 	return err
 }
 
