@@ -51,6 +51,8 @@ func entityHistoryDDL(schema string) string {
 			attributes     jsonb            NOT NULL,
 			tags           text[]           NOT NULL,
 			changed        text[]           NOT NULL, -- names of the attributes that differ from the version before
+			kind           text, -- of the relationship that was added or removed,
+			target         text, -- and what it leads to
 			created_at     timestamptz      NOT NULL,
 			created_by     text             NOT NULL,
 			updated_at     timestamptz      NOT NULL, -- when this version was made
@@ -96,19 +98,19 @@ func insertVersions(schema string) string {
 	return `
 		INSERT INTO ` + schema + `.entity_versions (org, id, version, position, event_id, event_type, type, key, status, attributes, tags,
 		                                            changed, created_at, created_by, updated_at, updated_by, on_behalf_of, reason,
-		                                            request_id, correlation_id, type_version)
+		                                            request_id, correlation_id, type_version, kind, target)
 		SELECT u.org, u.id, u.version, u.position, u.event_id, u.event_type, coalesce(u.type, b.type), coalesce(u.key, b.key),
 		       coalesce(u.status, b.status),
 		       ` + schema + `.patched(CASE WHEN u.version = u.before + 1 THEN coalesce(b.attributes, '{}') || u.attributes::jsonb ELSE u.attributes::jsonb END,
 		                 u.removed::text[]) OVER (PARTITION BY u.org, u.id ORDER BY u.version ROWS UNBOUNDED PRECEDING),
 		       coalesce(u.tags::text[], b.tags), u.changed::text[], coalesce(u.created_at, b.created_at), coalesce(u.created_by, b.created_by),
 		       u.updated_at, u.updated_by, u.on_behalf_of, u.reason, u.request_id, u.correlation_id,
-		       coalesce(nullif(u.type_version, 0), b.type_version, 0)
+		       coalesce(nullif(u.type_version, 0), b.type_version, 0), u.kind, u.target
 		  FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::text[],
 		              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::timestamptz[],
-		              $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[])
+		              $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[], $24::text[], $25::text[])
 		       AS u(org, id, before, version, position, event_id, event_type, type, key, status, attributes, removed, tags, changed,
-		            created_at, created_by, updated_at, updated_by, on_behalf_of, reason, request_id, correlation_id, type_version)
+		            created_at, created_by, updated_at, updated_by, on_behalf_of, reason, request_id, correlation_id, type_version, kind, target)
 		  LEFT JOIN LATERAL (
 			SELECT * FROM ` + schema + `.entity_versions b WHERE b.org = u.org AND b.id = u.id ORDER BY b.updated_at DESC, b.version DESC LIMIT 1
 		  ) b ON b.version = u.before`
@@ -120,7 +122,7 @@ type versionRows struct {
 	org, eventType, attributes, removed, changed []string
 	updatedBy, requestID, correlationID          []string
 	typeName, key, status, tags                  []*string
-	createdBy, onBehalfOf, reason                []*string
+	createdBy, onBehalfOf, reason, kind, target  []*string
 	id, eventID                                  [][16]byte
 	// before is the version that the entity had before the batch, 0 for none.
 	before, version, position []int64
@@ -140,6 +142,7 @@ type versionDelta struct {
 	changed      []string
 	status, tags *string
 	typeVersion  int64
+	kind, target *string
 }
 
 func (r *versionRows) add(e Event) error {
@@ -157,6 +160,7 @@ func (r *versionRows) add(e Event) error {
 	r.eventID, r.eventType = append(r.eventID, e.ID), append(r.eventType, e.Type)
 	r.attributes, r.removed = append(r.attributes, delta.set), append(r.removed, delta.removed)
 	r.changed = append(r.changed, arrayLiteral(delta.changed))
+	r.kind, r.target = append(r.kind, delta.kind), append(r.target, delta.target)
 	r.updatedAt, r.updatedBy = append(r.updatedAt, e.RecordedAt), append(r.updatedBy, e.Actor.Sub)
 	var onBehalfOf *string
 	if e.OnBehalfOf != nil {
@@ -213,7 +217,10 @@ func versionDeltaOf(e Event) (versionDelta, error) {
 		delta.status = &archived
 	case entity.Restored:
 		delta.status, delta.typeVersion = &active, p.TypeVersion
-	case entity.RelationshipAdded, entity.RelationshipRemoved: // versions in which nothing else has changed
+	case entity.RelationshipAdded:
+		delta.relationship(p.Kind, p.TargetID)
+	case entity.RelationshipRemoved:
+		delta.relationship(p.Kind, p.TargetID)
 	default:
 		return delta, fmt.Errorf("event type %s is not part of this view", e.Type)
 	}
@@ -223,10 +230,16 @@ func versionDeltaOf(e Event) (versionDelta, error) {
 	return delta, err
 }
 
+func (d *versionDelta) relationship(kind string, id uuid.UUID) {
+	target := id.String()
+	d.kind, d.target = &kind, &target
+}
+
 // arguments are in the order of the statement's parameters.
 func (r *versionRows) arguments() []any {
 	return []any{
 		r.org, r.id, r.before, r.version, r.position, r.eventID, r.eventType, r.typeName, r.key, r.status, r.attributes, r.removed,
 		r.tags, r.changed, r.createdAt, r.createdBy, r.updatedAt, r.updatedBy, r.onBehalfOf, r.reason, r.requestID, r.correlationID, r.typeVersion,
+		r.kind, r.target,
 	}
 }

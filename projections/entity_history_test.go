@@ -37,10 +37,11 @@ type version struct {
 	Changed     []string
 	TypeVersion int64
 	EventID     uuid.UUID
+	Related     string
 }
 
 func (h *hub) versionsOf(t require.TestingT, schema, org string) map[string]version {
-	rows, err := h.admin.Query(context.Background(), `SELECT 'entity:' || id || ' ' || version, attributes, key, status, tags, changed, type_version, event_id
+	rows, err := h.admin.Query(context.Background(), `SELECT 'entity:' || id || ' ' || version, attributes, key, status, tags, changed, type_version, event_id, coalesce(kind || target, '')
 		FROM `+quoted(schema)+`.entity_versions WHERE org = $1`, org)
 	require.NoError(t, err)
 	found := map[string]version{}
@@ -49,7 +50,7 @@ func (h *hub) versionsOf(t require.TestingT, schema, org string) map[string]vers
 		v    version
 		raw  []byte
 	)
-	_, err = pgx.ForEachRow(rows, []any{&name, &raw, &v.Key, &v.Status, &v.Tags, &v.Changed, &v.TypeVersion, &v.EventID}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &raw, &v.Key, &v.Status, &v.Tags, &v.Changed, &v.TypeVersion, &v.EventID, &v.Related}, func() error {
 		v.Attributes = nil
 		if err := json.Unmarshal(raw, &v.Attributes); err != nil {
 			return err
@@ -85,6 +86,10 @@ func folded(t require.TestingT, h *history) map[string]version {
 		switch p := fact.Payload.(type) {
 		case entity.Created:
 			v.Changed = append(v.Changed, slices.Sorted(maps.Keys(p.Attributes))...)
+		case entity.RelationshipAdded:
+			v.Related = p.Kind + p.TargetID.String()
+		case entity.RelationshipRemoved:
+			v.Related = p.Kind + p.TargetID.String()
 		case entity.Updated:
 			v.Changed = append(v.Changed, slices.Sorted(maps.Keys(p.Attributes))...)
 		}

@@ -336,7 +336,7 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 			return err
 		},
 		"examination": func() error {
-			_, _, err := h.reads.Examine(t.Context(), "acme", "customer", func(json.RawMessage) (yes, known bool) { return true, true })
+			_, _, err := h.reads.Examine(t.Context(), "acme", "customer", nil, func(json.RawMessage) (yes, known bool) { return true, true })
 			return err
 		},
 		"list of the past": func() error {

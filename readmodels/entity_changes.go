@@ -11,8 +11,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
+
+// relationshipAdded tells the event that adds a relationship from the one that removes it.
+var relationshipAdded = entity.RelationshipAdded{}.EventType()
 
 // EntityVersion is one version of an entity: the event that made it, and what that
 // changed.
@@ -151,7 +155,7 @@ func entityVersionsSQL(schema string, q EntityVersionQuery) string {
 	}
 	return `SELECT ` + heads + `, EXISTS (SELECT FROM ` + table + `f WHERE f.org = $2 AND f.id = $3),
 		       v.version, v.position, v.event_id, v.event_type, v.updated_at, v.updated_by, v.on_behalf_of, v.reason, v.request_id, v.correlation_id,
-		       v.type, v.key, v.type_version, b.type_version, v.status, b.status, v.tags, b.tags, v.changed,
+		       v.type, v.key, v.type_version, b.type_version, v.status, b.status, v.tags, b.tags, v.changed, v.kind, v.target,
 		       ARRAY(SELECT (b.attributes -> name)::text FROM unnest(v.changed) WITH ORDINALITY AS u(name, nth) ORDER BY nth),
 		       ARRAY(SELECT (v.attributes -> name)::text FROM unnest(v.changed) WITH ORDINALITY AS u(name, nth) ORDER BY nth)
 		  FROM ` + pointed + ` LEFT JOIN LATERAL (
@@ -178,12 +182,14 @@ type entityVersionRow struct {
 	typeVersion, typeVersionBefore      *int64
 	tags, tagsBefore, changed           []string
 	from, to                            []*string
+	// kind and target are of the relationship that was added or removed.
+	kind, target *string
 }
 
 func (r *entityVersionRow) columns(exists *bool) []any {
 	return []any{
 		exists, &r.version, &r.position, &r.eventID, &r.eventType, &r.recordedAt, &r.by, &r.onBehalfOf, &r.reason, &r.requestID, &r.correlationID,
-		&r.typeName, &r.key, &r.typeVersion, &r.typeVersionBefore, &r.status, &r.statusBefore, &r.tags, &r.tagsBefore, &r.changed, &r.from, &r.to,
+		&r.typeName, &r.key, &r.typeVersion, &r.typeVersionBefore, &r.status, &r.statusBefore, &r.tags, &r.tagsBefore, &r.changed, &r.kind, &r.target, &r.from, &r.to,
 	}
 }
 
@@ -240,6 +246,13 @@ func (r *entityVersionRow) otherChanges() []EntityChange {
 	}
 	if !slices.Equal(r.tags, r.tagsBefore) {
 		add("/tags", r.tagsBefore, r.tags)
+	}
+	switch {
+	case r.kind == nil:
+	case *r.eventType == relationshipAdded:
+		add("/relationships/"+*r.kind, nil, *r.target)
+	default:
+		add("/relationships/"+*r.kind, *r.target, nil)
 	}
 	return changes
 }

@@ -78,7 +78,7 @@ func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (
 	}, entityTypeResource)
 	if refusal := problem.Of(err); refusal != nil && refusal.Code == "narrowing_change" {
 		told := *refusal
-		told.Extra = map[string]any{"impact": a.impact(ctx, in.Name, in.Body.Schema)}
+		told.Extra = map[string]any{"impact": a.impact(ctx, in.Name, in.Body)}
 		return nil, &told
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (
 		PreferenceApplied: done.PreferenceApplied, Replayed: done.Replayed, Body: DefinitionReceipt{Receipt: done.Body},
 	}
 	if in.Body.Force || done.Body.DryRun {
-		impact := a.impact(ctx, in.Name, in.Body.Schema)
+		impact := a.impact(ctx, in.Name, in.Body)
 		out.Body.Impact = &impact
 	}
 	return out, nil

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain/entity"
@@ -16,18 +15,18 @@ const maxExamination = 5 * time.Second
 // not follow it. It comes from the view, at its position, and decides nothing.
 type Impact struct {
 	Entities int64  `json:"entities" doc:"How many entities the type has, archived ones included." example:"1200"`
-	Examined int64  `json:"examined" doc:"How many of them were held against the schema: all but those with sealed values, and 20,000 at most." example:"1200"`
-	Invalid  int64  `json:"invalid" doc:"How many of those do not follow it. They stay as they are, and must follow it when they are next changed or restored." example:"3"`
+	Examined int64  `json:"examined" doc:"How many of them were held against it: all but those with sealed values, and 20,000 at most." example:"1200"`
+	Invalid  int64  `json:"invalid" doc:"How many of those do not follow its schema, or have relationships that it does not declare. They stay as they are, and must follow it when they are next changed or restored." example:"3"`
 	Position int64  `json:"position" doc:"The position of the view that was examined." example:"4711"`
 	Failure  string `json:"failure,omitempty" doc:"The code of why nothing could be examined; the numbers then say nothing." example:"views_unavailable"`
 }
 
 // impact examines the entities of a type. One at a time does so in a process.
-func (a *API) impact(ctx context.Context, typeName string, schema json.RawMessage) Impact {
+func (a *API) impact(ctx context.Context, typeName string, definition EntityTypeDefinition) Impact {
 	e := exchangeOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, maxExamination)
 	defer cancel()
-	found, err := a.examine(ctx, e.caller.Org, typeName, schema)
+	found, err := a.examine(ctx, e.caller.Org, typeName, definition)
 	if err != nil {
 		found.Failure = "views_unavailable"
 		if known := problem.Of(err); known != nil {
@@ -38,18 +37,18 @@ func (a *API) impact(ctx context.Context, typeName string, schema json.RawMessag
 	return found
 }
 
-func (a *API) examine(ctx context.Context, org, typeName string, schema json.RawMessage) (found Impact, err error) {
+func (a *API) examine(ctx context.Context, org, typeName string, definition EntityTypeDefinition) (found Impact, err error) {
 	select {
 	case a.examining <- struct{}{}:
 		defer func() { <-a.examining }()
 	case <-ctx.Done():
 		return found, ctx.Err()
 	}
-	examiner, err := entity.NewExaminer(schema)
+	examiner, err := entity.NewExaminer(definition.Schema)
 	if err != nil {
 		return found, err
 	}
-	counted, at, err := a.views.Examine(ctx, org, typeName, examiner.Follows)
+	counted, at, err := a.views.Examine(ctx, org, typeName, definition.Relationships, examiner.Follows)
 	if err != nil {
 		return found, err
 	}

@@ -127,7 +127,14 @@ func TestRefusedRelationships(t *testing.T) {
 	} {
 		e.call("PUT", "/api/v1/entity-types/t", body).expect(422, want)
 	}
-	e.call("PUT", "/api/v1/entity-types/company", `{"title":"Company"}`).expect(409, "narrowing_change")
+	e.relate(ids[0], "owner", ids[1]).receipt()
+	last := e.relate(ids[0], "partner", ids[1]).receipt()
+	e.call("GET", "/api/v1/entities", "", after(*last.Position)...)
+	narrower := e.call("PUT", "/api/v1/entity-types/company", `{"title":"Company"}`)
+	narrower.expect(409, "narrowing_change")
+	if got := narrower.impact(); got.Entities != 2 || got.Examined != 2 || got.Invalid != 1 {
+		t.Errorf("%+v", got)
+	}
 	for query, code := range map[string]string{
 		"?depth=6": "invalid_request", "?direction=up": "invalid_request", "?expand=source": "invalid_expand", "?direction=in&expand=target": "invalid_expand",
 		"?fields=x": "invalid_fields", "?limit=501": "invalid_request", "?status=gone": "invalid_request", "?x=1": "unknown_parameter",
@@ -215,7 +222,8 @@ func TestRelationshipsAreRead(t *testing.T) {
 		t.Errorf("%v", found)
 	}
 	history := e.call("GET", "/api/v1/entities/"+ids[0]+"/history", "", after(archived.Position)...)
-	if got := string(history.Body); history.Status != 200 || strings.Count(got, `"type":"relationship.added"`) != 2 || !strings.Contains(got, `"type":"entity.archived"`) {
+	if got := string(history.Body); history.Status != 200 || strings.Count(got, `"type":"relationship.added"`) != 2 || !strings.Contains(got, `"type":"entity.archived"`) ||
+		!strings.Contains(got, `"changes":[{"path":"/relationships/owner","from":null,"to":"`+ids[1]+`"}]`) {
 		t.Errorf("%d %s", history.Status, got)
 	}
 }

@@ -1060,7 +1060,7 @@ export interface components {
             entities: number;
             /**
              * Format: int64
-             * @description How many of them were held against the schema: all but those with sealed values, and 20,000 at most.
+             * @description How many of them were held against it: all but those with sealed values, and 20,000 at most.
              * @example 1200
              */
             examined: number;
@@ -1071,7 +1071,7 @@ export interface components {
             failure?: string;
             /**
              * Format: int64
-             * @description How many of those do not follow it. They stay as they are, and must follow it when they are next changed or restored.
+             * @description How many of those do not follow its schema, or have relationships that it does not declare. They stay as they are, and must follow it when they are next changed or restored.
              * @example 3
              */
             invalid: number;
