@@ -111,6 +111,15 @@ func ensureView(ctx context.Context, options Options, p Projection) (view, error
 	return found, nil
 }
 
+// lockCheckpoint holds a schema where it is until the transaction ends.
+func lockCheckpoint(ctx context.Context, tx pgx.Tx, schema string) (at subscription.Place, err error) {
+	err = tx.QueryRow(ctx, `SELECT position, epoch FROM view_checkpoints WHERE schema = $1 FOR UPDATE`, schema).Scan(&at.Position, &at.Epoch)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errOvertaken
+	}
+	return at, err
+}
+
 // changeViews runs do in a transaction, one at a time over all processes.
 func changeViews(ctx context.Context, pool *pgxpool.Pool, do func(pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)

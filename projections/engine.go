@@ -50,6 +50,10 @@ type Projection struct {
 	// to subscription.MaxEvents events and as few statements as can be. An error blames
 	// the events; a stream whose event is refused comes later than others (parked.go).
 	Apply func(batch *pgx.Batch, schema string, events []Event) error
+	// Settle, if there is one, does a bounded part of what Apply has left for later; see
+	// settle.go. Backlog is the table that has rows while something is left.
+	Settle  func(ctx context.Context, tx pgx.Tx, schema string) error
+	Backlog string
 }
 
 // Event is an event of the log together with its payload, upcast to the schema

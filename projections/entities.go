@@ -21,10 +21,12 @@ func Entities() Projection {
 			entity.Archived{}.EventType(), entity.Restored{}.EventType(),
 			entity.RelationshipAdded{}.EventType(), entity.RelationshipRemoved{}.EventType(),
 		},
-		Tables:  []string{"entities", "entity_types", "relationships"},
-		DDL:     entitiesDDL,
-		Indexes: entitiesIndexes,
+		Tables:  []string{"entities", "entity_types", "relationships", "entity_search", "search_backlog"},
+		DDL:     func(schema string) string { return entitiesDDL(schema) + entitySearchDDL(schema) },
+		Indexes: func(schema string) string { return entitiesIndexes(schema) + entitySearchIndexes(schema) },
 		Apply:   applyEntities,
+		Settle:  settleEntitySearch,
+		Backlog: "search_backlog",
 	}
 }
 
@@ -55,6 +57,7 @@ func entitiesDDL(schema string) string {
 			name       text COLLATE "C" NOT NULL,
 			title      text             NOT NULL,
 			schema     json             NOT NULL, -- json, not jsonb, keeps the text as it was written
+			search     text[]           NOT NULL,
 			version    bigint           NOT NULL,
 			created_at timestamptz      NOT NULL,
 			created_by text             NOT NULL,
@@ -76,7 +79,8 @@ func entitiesIndexes(schema string) string {
 }
 
 // applyEntities folds the events of a batch to one change a row, and queues at most
-// one statement for all new entities, one for all others and one for all types.
+// one statement for all new entities, one for all others, two for all types and one for
+// what is searched. Types come first: new entities are searched as these say.
 func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 	fold := newEntityFold()
 	for _, e := range events {
@@ -94,18 +98,22 @@ func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 			return err
 		}
 	}
+	if len(fold.types) > 0 {
+		batch.Queue(noteSearchChanges(schema), searchArrays(fold.types)...)
+		types, err := typeArrays(fold.types)
+		if err != nil {
+			return err
+		}
+		batch.Queue(upsertTypes(schema), types...)
+	}
 	if len(created.id) > 0 {
 		batch.Queue(insertEntities(schema), created.forInsert()...)
 	}
 	if len(changed.id) > 0 {
 		batch.Queue(updateEntities(schema), changed.forUpdate()...)
 	}
-	if len(fold.types) > 0 {
-		types, err := typeArrays(fold.types)
-		if err != nil {
-			return err
-		}
-		batch.Queue(upsertTypes(schema), types...)
+	if orgs, ids := fold.searched(); len(ids) > 0 {
+		batch.Queue(indexEntities(schema), orgs, ids)
 	}
 	applyRelationships(batch, schema, fold.relationships)
 	return nil
@@ -146,14 +154,15 @@ func updateEntities(schema string) string {
 // upsertTypes: one event both makes a type and changes it, so the table decides.
 func upsertTypes(schema string) string {
 	return `
-		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships)
-		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.relationships::json
+		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search)
+		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.relationships::json, u.search::text[]
 		  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::text[],
-		              $8::timestamptz[], $9::text[], $10::text[])
-		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships)
+		              $8::timestamptz[], $9::text[], $10::text[], $11::text[])
+		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search)
 		ON CONFLICT (org, name) DO UPDATE
 		   SET title = excluded.title, schema = excluded.schema, version = excluded.version,
-		       updated_at = excluded.updated_at, updated_by = excluded.updated_by, relationships = excluded.relationships`
+		       updated_at = excluded.updated_at, updated_by = excluded.updated_by, relationships = excluded.relationships,
+		       search = excluded.search`
 }
 
 // encodeAttributes gives the text of a jsonb object. The values are JSON already, and

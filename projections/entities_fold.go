@@ -73,6 +73,7 @@ type typeChange struct {
 	title     string
 	schema    json.RawMessage
 	kinds     []entity.RelationshipKind
+	search    []string
 	version   int64
 	createdAt time.Time
 	createdBy string
@@ -156,7 +157,7 @@ func (f *entityFold) define(e Event, p entity.TypeDefined) {
 		f.typeChangeFor[id] = c
 		f.types = append(f.types, c)
 	}
-	c.title, c.schema, c.kinds, c.version = p.Title, p.Schema, p.Relationships, e.Version
+	c.title, c.schema, c.kinds, c.search, c.version = p.Title, p.Schema, p.Relationships, p.Search, e.Version
 	c.updatedAt, c.updatedBy = e.RecordedAt, e.Actor.Sub
 }
 
@@ -212,13 +213,13 @@ func (r *entityRows) forUpdate() []any {
 
 func typeArrays(changes []*typeChange) ([]any, error) {
 	var (
-		org, name, title, schema, createdBy, updatedBy, relationships []string
-		version                                                       []int64
-		createdAt, updatedAt                                          []time.Time
+		org, name, title, schema, createdBy, updatedBy, relationships, search []string
+		version                                                               []int64
+		createdAt, updatedAt                                                  []time.Time
 	)
 	for _, c := range changes {
 		org, name, title, schema = append(org, c.org), append(name, c.name), append(title, c.title), append(schema, string(c.schema))
-		version = append(version, c.version)
+		version, search = append(version, c.version), append(search, arrayLiteral(c.search))
 		createdAt, createdBy = append(createdAt, c.createdAt), append(createdBy, c.createdBy)
 		updatedAt, updatedBy = append(updatedAt, c.updatedAt), append(updatedBy, c.updatedBy)
 		kinds, err := json.Marshal(append([]entity.RelationshipKind{}, c.kinds...))
@@ -227,7 +228,7 @@ func typeArrays(changes []*typeChange) ([]any, error) {
 		}
 		relationships = append(relationships, string(kinds))
 	}
-	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy, relationships}, nil
+	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy, relationships, search}, nil
 }
 
 func orNull(s string) *string {

@@ -94,6 +94,7 @@ func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) 
 				Name: name, Title: rapid.SampledFrom([]string{"", "T ü"}).Draw(t, "title"),
 				Schema:        json.RawMessage(rapid.SampledFrom([]string{`{}`, `{"b":1.0,"a":[]}`}).Draw(t, "schema")),
 				Relationships: rapid.SampledFrom([][]entity.RelationshipKind{nil, {{Kind: "owner", Target: "customer", OnArchive: "detach"}}}).Draw(t, "kinds"),
+				Search:        rapid.SliceOfNDistinct(rapid.SampledFrom(attributeNames), 0, 3, rapid.ID).Draw(t, "search"),
 			})
 		case choice <= 3 || len(streams) == 0:
 			stream := entity.Stream(uuid.New())

@@ -155,7 +155,7 @@ func dropLeftovers(ctx context.Context, tx pgx.Tx, name string, v view) (dropped
 	return dropped, nil
 }
 
-// catchUp folds the log to its end. The next batches are read while one is written, so
+// catchUp folds the log to its end and settles what that leaves. The next batches are read while one is written, so
 // that both databases and this process work at the same time.
 func (b *builder) catchUp(ctx context.Context) error {
 	total, _, err := b.options.Store.Head(ctx)
@@ -173,7 +173,10 @@ func (b *builder) catchUp(ctx context.Context) error {
 	if readErr := <-ended; err == nil {
 		err = readErr
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return b.settle(ctx)
 }
 
 // readAhead is how many batches wait to be written; each is up to subscription.MaxBytes.
@@ -307,15 +310,6 @@ func (b *builder) swap(ctx context.Context) (swapped bool, err error) {
 		return false, fmt.Errorf("swapping the new view in: %w", err)
 	}
 	return swapped, nil
-}
-
-// lockCheckpoint holds a schema where it is until the transaction ends.
-func lockCheckpoint(ctx context.Context, tx pgx.Tx, schema string) (at subscription.Place, err error) {
-	err = tx.QueryRow(ctx, `SELECT position, epoch FROM view_checkpoints WHERE schema = $1 FOR UPDATE`, schema).Scan(&at.Position, &at.Epoch)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = errOvertaken
-	}
-	return at, err
 }
 
 // foldTo brings the schema to a position within a transaction, a few batches at most.

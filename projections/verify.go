@@ -120,6 +120,16 @@ func (b *builder) compare(ctx context.Context) (report Report, done bool, err er
 		}
 		return Report{}, false, err
 	}
+	switch left, err := unsettled(ctx, tx, b.projection, live.schema); {
+	case err != nil:
+		return Report{}, false, err
+	case left:
+		b.at = began
+		return Report{}, false, rest(ctx, lookInterval) // until the view has done it
+	}
+	if err := b.settleTo(ctx, tx); err != nil {
+		return Report{}, false, err
+	}
 	report = Report{View: b.projection.Name, Schema: live.schema, Position: live.position}
 	for _, table := range b.projection.Tables {
 		if err := compareTable(ctx, tx, live.schema, b.at.schema, table, &report); err != nil {

@@ -189,6 +189,11 @@ func (w *worker) upgrade(ctx context.Context) error {
 
 // follow applies batches to one schema until the context ends.
 func (w *worker) follow(ctx context.Context, schema string) {
+	var settling sync.WaitGroup
+	defer settling.Wait()
+	if w.projection.Settle != nil {
+		settling.Go(func() { w.settle(ctx, schema) })
+	}
 	backoff := firstBackoff
 	for {
 		moved, err := w.apply(ctx, schema)

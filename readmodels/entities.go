@@ -32,6 +32,8 @@ type Entity struct {
 
 	// Definition is the type itself, when asked for.
 	Definition *EntityType `json:"-"`
+	// rank is how well it matches what is searched for.
+	rank int64
 }
 
 // entityColumns are what scanEntity reads, of the alias e.
@@ -114,10 +116,12 @@ type EntityPage struct {
 	Items      []Entity `json:"items" doc:"The entities of this page."`
 	NextCursor *string  `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
 	Count      *int64   `json:"count,omitempty" doc:"How many match in all, when asked for."`
+	Truncated  bool     `json:"truncated,omitempty" doc:"true when a search may have left out matches: more match q than are looked at, or what is searched of a type was changed a moment ago. Search for more words, or again."`
 }
 
 // Entities lists entities of an organisation. Problems: invalid_sort, invalid_filter,
-// invalid_limit, invalid_offset (Invalid), invalid_cursor (Malformed), epoch_changed (Conflict).
+// invalid_limit, invalid_offset, invalid_search, not_searchable (Invalid), invalid_cursor
+// (Malformed), epoch_changed (Conflict).
 func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (EntityPage, Snapshot, error) {
 	plan, err := s.plan(org, q)
 	if err != nil {
@@ -126,17 +130,19 @@ func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (Entity
 	var (
 		page  EntityPage
 		types map[string]*EntityType
+		hits  searchRow
 	)
 	at, err := s.read(ctx, org, plan.view(), func(schema string) statement {
 		page, types = EntityPage{Items: []Entity{}}, map[string]*EntityType{}
 		sql, args := plan.sql(schema)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
 			var e Entity
-			found, definition, err := scanExpanded(scan, &e, []any{&page.Count}, q.ExpandTypes)
+			found, definition, err := scanExpanded(scan, &e, append([]any{&page.Count}, plan.searchColumns(&hits)...), q.ExpandTypes)
 			if definition != nil {
 				types[definition.Name] = definition
 			}
 			if found {
+				e.rank = hits.rankOf()
 				page.Items = append(page.Items, e)
 			}
 			return err
@@ -144,6 +150,9 @@ func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (Entity
 	})
 	if err == nil && plan.after != nil {
 		err = plan.after.sameLog(at)
+	}
+	if err == nil && q.Search != "" {
+		page.Truncated, err = hits.outcome()
 	}
 	if err != nil {
 		return EntityPage{}, at, err

@@ -307,7 +307,7 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 	h := newHub(t)
 	id := h.create(t, "customer", "C-1", `{"city":"Paris"}`, "vip")
 	h.create(t, "customer", "C-2", `{}`)
-	h.append(t, "acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Schema: json.RawMessage(`{}`)})
+	h.append(t, "acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Schema: json.RawMessage(`{}`), Search: []string{"city"}})
 	h.project(t)
 	page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Sort: "-key"})
 	require.NoError(t, err)
@@ -337,6 +337,10 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 		},
 		"examination": func() error {
 			_, _, err := h.reads.Examine(t.Context(), "acme", "customer", nil, func(json.RawMessage) (yes, known bool) { return true, true })
+			return err
+		},
+		"search": func() error {
+			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "paris", Type: "customer", Tag: "vip", Count: true})
 			return err
 		},
 		"list of the past": func() error {

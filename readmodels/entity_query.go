@@ -28,7 +28,7 @@ type EntityQuery struct {
 	// value that reads as a number or as true or false matches that too.
 	Filters []Filter
 	// Sort is created_at, updated_at or key, with - before it for descending;
-	// -created_at when empty. Entities without a key come last in either order.
+	// -created_at, or with Search by rank, when empty. Entities without a key come last in either order.
 	Sort   string
 	Limit  int
 	Cursor string
@@ -36,6 +36,9 @@ type EntityQuery struct {
 	Offset int
 	// ExpandTypes fills in Entity.Definition.
 	ExpandTypes bool
+	// Search, when not empty, selects those that match its words; the best first unless
+	// Sort says otherwise. Not together with AsOf.
+	Search string
 	// AsOf asks for the entities as they were at a time, not as they are; not together
 	// with ExpandTypes.
 	AsOf *time.Time
@@ -50,6 +53,8 @@ type order struct {
 	descending bool
 	// fixed says that the column never changes.
 	fixed bool
+	// ranked says that it is the order of a search.
+	ranked bool
 	// nullable columns sort their nulls last.
 	nullable bool
 	// cast is the type that the cursor's text is turned into.
@@ -64,6 +69,7 @@ var orders = map[string]order{
 	"-updated_at": byTime("updated_at", func(e Entity) time.Time { return e.UpdatedAt }).down(),
 	"key":         byKey.never(),
 	"-key":        byKey.never().down(),
+	"rank":        byRank,
 }
 
 var byKey = order{column: "key", nullable: true, cast: "text", value: func(e Entity) *string { return e.Key }}
@@ -111,12 +117,15 @@ func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
 	if q.Status == "" {
 		q.Status = "active"
 	}
-	if q.Sort == "" {
+	switch {
+	case q.Sort == "" && q.Search != "":
+		q.Sort = "rank"
+	case q.Sort == "":
 		q.Sort = "-created_at"
 	}
 	p := &entityPlan{org: org, query: q}
 	var known bool
-	if p.order, known = orders[q.Sort]; !known {
+	if p.order, known = orders[q.Sort]; !known || p.order.ranked && q.Search == "" {
 		return nil, problem.New(problem.Invalid, "invalid_sort", "Entities cannot be sorted like this.").
 			With(problem.Field{Location: "query.sort", Message: "must be created_at, updated_at or key, with - before it for descending"})
 	}
@@ -128,6 +137,9 @@ func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
 		return nil, err
 	}
 	if err := p.checkOffset(); err != nil {
+		return nil, err
+	}
+	if err := p.checkSearch(); err != nil {
 		return nil, err
 	}
 	p.scope = cursorScope{org: org, route: p.view(), sort: q.Sort, filters: p.filterTexts()}
@@ -196,7 +208,10 @@ func (p *entityPlan) filterTexts() []string {
 		texts = append(texts, filter.Field, filter.Operator, filter.Value)
 	}
 	if q.AsOf != nil {
-		texts = append(texts, q.AsOf.UTC().Format(time.RFC3339Nano))
+		texts = append(texts, "as_of", q.AsOf.UTC().Format(time.RFC3339Nano))
+	}
+	if q.Search != "" {
+		texts = append(texts, "q", q.Search)
 	}
 	return texts
 }
@@ -220,18 +235,24 @@ func (p *entityPlan) sql(schema string) (string, []any) {
 		definition = ", " + entityTypeColumns
 		types = " LEFT JOIN " + schema + ".entity_types t ON t.org = " + args.add(p.org) + " AND t.name = e.type AND e.nth = 1"
 	}
-	return `SELECT ` + p.heads(schema, &args) + `, ` + count + `, ` + entityColumns + definition + `
+	with, searched := p.searching(schema, &args)
+	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + entityColumns + definition + `
 		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
 }
 
 // source is what entities are read from: rows of the alias e, whole; of the alias fixed
-// those with what never changes of an entity, by which indexes find it.
-type source struct{ rows, fixed, where string }
+// those with what never changes of an entity, by which indexes find it. columns are those
+// beside the entity's.
+type source struct{ rows, fixed, where, columns string }
 
 // sources are where to count and where to list from: the same, unless of the past.
 func (p *entityPlan) sources(schema string, args *arguments) (counted, listed source) {
-	if p.query.AsOf != nil {
+	switch {
+	case p.query.AsOf != nil:
 		return p.pastSources(schema, args)
+	case p.query.Search != "":
+		found := p.foundSource(schema, args)
+		return found, found
 	}
 	now := source{rows: schema + ".entities e", fixed: "e"}
 	return now, now
@@ -258,13 +279,16 @@ func (p *entityPlan) numbered(rows string) string {
 // which can be read off an index: the values in their order, then the nulls by id.
 func (p *entityPlan) rows(from source, args *arguments) string {
 	alias := "e"
-	if p.order.fixed {
+	switch {
+	case p.order.ranked:
+		alias = "h"
+	case p.order.fixed:
 		alias = from.fixed
 	}
 	column, id := alias+"."+p.order.column, alias+".id"
 	limit := " LIMIT " + args.add(p.limit+1+p.query.Offset)
 	part := func(where, sorted string) string {
-		return "(SELECT " + entityColumns + " FROM " + from.rows + " WHERE " + where +
+		return "(SELECT " + entityColumns + from.columns + " FROM " + from.rows + " WHERE " + where +
 			" ORDER BY " + sorted + limit + ")"
 	}
 	where := p.where(from, args)

@@ -13,6 +13,7 @@ type EntityType struct {
 	Name      string          `json:"name" doc:"The type's name." example:"customer"`
 	Title     string          `json:"title" doc:"What people call such entities." example:"Customer"`
 	Schema    json.RawMessage `json:"schema" doc:"JSON Schema (draft 2020-12) of the attributes, as it was written."`
+	Search    []string        `json:"search" doc:"Names of the attributes that q of the list of entities searches." example:"[\"name\",\"city\"]"`
 	Version   int64           `json:"version" doc:"Counts the type's events; also its ETag." example:"1"`
 	CreatedAt time.Time       `json:"created_at" doc:"When it was first defined."`
 	CreatedBy string          `json:"created_by" doc:"Who defined it." example:"ana"`
@@ -31,20 +32,21 @@ type RelationshipKind struct {
 }
 
 // entityTypeColumns are what scanEntityType reads, of the alias t.
-const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.relationships`
+const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.relationships, t.search`
 
 // entityTypeRow is a row of entityTypeColumns, which is one of nulls where a statement
 // finds nothing.
 type entityTypeRow struct {
 	name, title, createdBy, updatedBy *string
 	schema, relationships             []byte
+	search                            []string
 	version                           *int64
 	createdAt, updatedAt              *time.Time
 }
 
 // columns are what a row is scanned into.
 func (r *entityTypeRow) columns() []any {
-	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.relationships}
+	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.relationships, &r.search}
 }
 
 // entityType is what was scanned, nil for a row of nulls.
@@ -53,7 +55,7 @@ func (r *entityTypeRow) entityType() (*EntityType, error) {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	found := &EntityType{
-		Name: *r.name, Title: *r.title, Schema: r.schema, Version: *r.version,
+		Name: *r.name, Title: *r.title, Schema: r.schema, Search: r.search, Version: *r.version,
 		CreatedAt: r.createdAt.UTC(), CreatedBy: *r.createdBy, UpdatedAt: r.updatedAt.UTC(), UpdatedBy: *r.updatedBy,
 	}
 	return found, json.Unmarshal(r.relationships, &found.Relationships)

@@ -17,6 +17,8 @@ type DefineEntityType struct {
 	Name   string
 	Title  string
 	Schema json.RawMessage
+	// Search are the attributes that are searched.
+	Search []string
 	// Relationships are the kinds that its entities can have.
 	Relationships []entity.RelationshipKind
 	// Force lets the definition be narrower than the one before it.
@@ -48,7 +50,7 @@ func (c DefineEntityType) Decide(r domain.Reader, m domain.Meta) (domain.Decisio
 	}
 	known := func(name string) bool { return name == c.Name || typesOf(r)(name).Exists() }
 	facts, err := entity.Definition{
-		Name: c.Name, Title: c.Title, Schema: c.Schema, Relationships: c.Relationships, Force: c.Force,
+		Name: c.Name, Title: c.Title, Schema: c.Schema, Search: c.Search, Relationships: c.Relationships, Force: c.Force,
 	}.Decide(current, known)
 	return domain.Decision{
 		ResourceID: c.Name,

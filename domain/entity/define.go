@@ -15,6 +15,8 @@ type Definition struct {
 	Title string
 	// Schema is a JSON Schema of draft 2020-12; nil allows any attributes.
 	Schema json.RawMessage
+	// Search are the names of the attributes that are searched, each once.
+	Search []string
 	// Relationships are all kinds of relationships that its entities can have.
 	Relationships []RelationshipKind
 	// Force lets the definition refuse what the one before it allows.
@@ -34,8 +36,8 @@ func CheckTypeName(name string) error {
 // Decide defines the type or changes its definition; the same definition again
 // changes nothing. Entities that exist are not held against a new schema before
 // they are next patched or restored. known says which names are types, its own included.
-// Problems: invalid_title, invalid_schema, invalid_relationships, unknown_type,
-// narrowing_change.
+// Problems: invalid_title, invalid_schema, invalid_search_attributes,
+// invalid_relationships, unknown_type, narrowing_change.
 func (d Definition) Decide(current Type, known func(typeName string) bool) ([]domain.Fact, error) {
 	if fault := textFault(d.Title, maxTitle); fault != "" {
 		return nil, problem.New(problem.Invalid, "invalid_title", "The title cannot be used.").
@@ -49,10 +51,14 @@ func (d Definition) Decide(current Type, known func(typeName string) bool) ([]do
 	if err != nil {
 		return nil, err
 	}
-	if current.Exists() && current.Title == d.Title && same(current.Schema, schema) && slices.Equal(current.Relationships, kinds) {
+	if current.Exists() && current.Title == d.Title && same(current.Schema, schema) &&
+		slices.Equal(current.Search, d.Search) && slices.Equal(current.Relationships, kinds) {
 		return nil, nil
 	}
 	if err := checkSchema(schema); err != nil {
+		return nil, err
+	}
+	if err := checkSearched(d.Search, schema); err != nil {
 		return nil, err
 	}
 	if current.Exists() && !d.Force {
@@ -63,7 +69,7 @@ func (d Definition) Decide(current Type, known func(typeName string) bool) ([]do
 	return []domain.Fact{{
 		Stream: TypeStream(d.Name),
 		// Unlike attributes, a schema keeps its order of names: people read it.
-		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema), Relationships: kinds},
+		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema), Search: d.Search, Relationships: kinds},
 	}}, nil
 }
 

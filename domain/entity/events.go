@@ -16,12 +16,13 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 )
 
-// TypeDefined says that a type has this title and schema from now on; the first
-// one makes the type. Stream entity_type:<name>.
+// TypeDefined says that a type has this title and schema from now on, and which of its
+// attributes are searched; the first one makes the type. Stream entity_type:<name>.
 type TypeDefined struct {
 	Name          string             `json:"name"`
 	Title         string             `json:"title"`
 	Schema        json.RawMessage    `json:"schema"`
+	Search        []string           `json:"search,omitempty"`
 	Relationships []RelationshipKind `json:"relationships,omitempty"`
 }
 

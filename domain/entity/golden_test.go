@@ -22,7 +22,7 @@ var samples = map[string][]domain.Payload{
 		Relationships: []entity.RelationshipKind{
 			{Kind: "employer", Target: "company", OnArchive: "restrict"}, {Kind: "parent", Target: "customer", OnArchive: "detach", Acyclic: true},
 		},
-	}},
+	}, entity.TypeDefined{Name: "customer", Title: "Customer", Schema: json.RawMessage(`{}`), Search: []string{"name", "city"}}},
 	"relationship.added": {entity.RelationshipAdded{Kind: "employer", TargetID: other, SourceType: "customer", TargetType: "company"}},
 	"relationship.removed": {
 		entity.RelationshipRemoved{Kind: "employer", TargetID: other},

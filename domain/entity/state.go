@@ -85,6 +85,8 @@ type Type struct {
 	Name   string
 	Title  string
 	Schema json.RawMessage
+	// Search are the names of the attributes that are searched.
+	Search []string
 	// Relationships are the kinds that its entities can have.
 	Relationships []RelationshipKind
 	// Version counts the definitions.
@@ -104,7 +106,7 @@ func (t Type) Exists() bool { return t.Name != "" }
 func (t Type) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case TypeDefined:
-		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Relationships: p.Relationships, Version: t.Version + 1, Used: t.Used}.compiling()
+		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Search: p.Search, Relationships: p.Relationships, Version: t.Version + 1, Used: t.Used}.compiling()
 	case Created:
 		t.Used = true
 	}
@@ -122,7 +124,11 @@ const compiledFactor = 24
 
 // Size is the approximate memory held, in bytes, the compiled schema included.
 func (t Type) Size() int {
-	return stateBytes + len(t.Name) + len(t.Title) + len(t.Schema)*(1+compiledFactor) + len(t.Relationships)*linkBytes
+	size := stateBytes + len(t.Name) + len(t.Title) + len(t.Schema)*(1+compiledFactor) + len(t.Relationships)*linkBytes
+	for _, name := range t.Search {
+		size += entryBytes + len(name)
+	}
+	return size
 }
 
 // Key is the state of one key within a type.

@@ -48,7 +48,7 @@ func headerParameter(name, description, example string) *huma.Param {
 
 // requestExamples are bodies that work, by operationId.
 var requestExamples = map[string]string{
-	"defineEntityType":   `{"title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1},"city":{"type":"string"}},"required":["name"]},"relationships":[{"kind":"employer","target":"company","on_archive":"restrict"},{"kind":"parent","target":"customer","on_archive":"detach","acyclic":true}]}`,
+	"defineEntityType":   `{"title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1},"city":{"type":"string"}},"required":["name"]},"search":["name","city"],"relationships":[{"kind":"employer","target":"company","on_archive":"restrict"},{"kind":"parent","target":"customer","on_archive":"detach","acyclic":true}]}`,
 	"updateOrganization": `{"timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR"}`,
 	"createEntity":       `{"type":"customer","key":"C-17","attributes":{"name":"Ana","city":"Paris"},"tags":["vip"]}`,
 	"patchEntity":        `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
@@ -61,7 +61,7 @@ const (
 	exampleEvent        = `{"specversion":"1.0","id":"0197a3a2-51c5-7c3e-9d5b-6f2a8f1d0c11","source":"urn:hub-backend:acme","type":"entity.created","subject":"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","time":"2026-11-22T09:30:00.123456Z","datacontenttype":"application/json","position":4711,"orgposition":120,"epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","org":"acme","streamversion":1,"schemaversion":1,"tags":"[\"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]","subjects":"[]","actor":"{\"sub\":\"ana\",\"person\":\"p-7\"}","commandid":"0197a3a2-51c6-7c3e-9d5b-6f2a8f1d0c11","recordedat":"2026-11-22T09:30:00.125456Z","leafhash":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","data":{"type":"customer","key":"C-17","attributes":{"name":"Ana"},"tags":["vip"]}}`
 	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"type_version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
 	exampleOrganization = `{"id":"acme","timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR","version":1,"updated_at":"2026-11-22T09:28:00.123456Z","updated_by":"ana"}`
-	exampleEntityType   = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana","relationships":[{"kind":"employer","target":"company","on_archive":"restrict"}]}`
+	exampleEntityType   = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"search":["name","city"],"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana","relationships":[{"kind":"employer","target":"company","on_archive":"restrict"}]}`
 )
 
 // answerExamples are answers of success, by operationId.

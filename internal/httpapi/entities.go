@@ -157,6 +157,7 @@ type listEntitiesInput struct {
 	Type   string `query:"type" doc:"Only entities of this type." example:"customer"`
 	Key    string `query:"key" doc:"Only the entity with this key; usually with type."`
 	Tag    string `query:"tag" doc:"Only entities with this label."`
+	Q      string `query:"q" maxLength:"200" doc:"Only entities with these words in the attributes that their types name in search: in any order, by the beginnings of words, and where none has them, similar ones. Case and accents do not matter. The best come first unless sort says otherwise." example:"muller par"`
 	Status string `query:"status" enum:"active,archived,all" default:"active" doc:"Only entities of this status."`
 	Sort   string `query:"sort" enum:"created_at,-created_at,updated_at,-updated_at,key,-key" default:"-created_at" doc:"Order; - for descending."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
@@ -187,7 +188,10 @@ func (a *API) listEntities(ctx context.Context, in *listEntitiesInput) (*view[re
 	}
 	asked := readmodels.EntityQuery{
 		AsOf: asOf, Type: in.Type, Key: in.Key, Tag: in.Tag, Status: in.Status, IDs: ids, Filters: e.filters(),
-		Sort: in.Sort, Limit: in.Limit, Cursor: in.Cursor, Offset: in.Offset, Count: in.Count, ExpandTypes: len(shape.expanded) > 0,
+		Search: in.Q, Sort: in.Sort, Limit: in.Limit, Cursor: in.Cursor, Offset: in.Offset, Count: in.Count, ExpandTypes: len(shape.expanded) > 0,
+	}
+	if in.Q != "" && e.query.Get("sort") == "" {
+		asked.Sort = "" // by rank
 	}
 	if len(ids) > 0 && !e.query.Has("limit") {
 		asked.Limit = len(ids) // whoever names them wants them all

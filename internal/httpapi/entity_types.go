@@ -17,6 +17,7 @@ const entityTypesPath = basePath + "/entity-types"
 type EntityTypeDefinition struct {
 	Title  string          `json:"title,omitempty" doc:"What people call such entities." example:"Customer"`
 	Schema json.RawMessage `json:"schema,omitempty" doc:"JSON Schema (draft 2020-12) that attributes must follow; any attributes without one."`
+	Search []string        `json:"search,omitempty" maxItems:"20" doc:"Names of the attributes that q of the list of entities searches. They must be in the properties of the schema, if it has any." example:"[\"name\",\"city\"]"`
 	Force  bool            `json:"force,omitempty" doc:"Let the definition refuse what the one before it allows."`
 
 	Relationships []readmodels.RelationshipKind `json:"relationships,omitempty" doc:"The kinds of relationships that entities of the type can have."`
@@ -42,7 +43,7 @@ func viewOfEntityType(r commands.Resource) (readmodels.EntityType, error) {
 		kinds = append(kinds, readmodels.RelationshipKind(k))
 	}
 	return readmodels.EntityType{
-		Name: state.Name, Title: state.Title, Schema: state.Schema, Version: r.Version,
+		Name: state.Name, Title: state.Title, Schema: state.Schema, Search: append([]string{}, state.Search...), Version: r.Version,
 		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
 		Relationships: kinds,
 	}, nil
@@ -74,7 +75,7 @@ type DefinitionReceipt struct {
 // of one that would have to be, and in a dry run.
 func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*definitionOutput, error) {
 	done, err := submit(ctx, a, entities.DefineEntityType{
-		Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema, Relationships: in.Body.declared(), Force: in.Body.Force,
+		Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema, Search: in.Body.Search, Relationships: in.Body.declared(), Force: in.Body.Force,
 	}, entityTypeResource)
 	if refusal := problem.Of(err); refusal != nil && refusal.Code == "narrowing_change" {
 		told := *refusal

@@ -64,6 +64,7 @@ func TestTheRepresentationIsWhatAReadAnswers(t *testing.T) {
 	for _, step := range []struct{ method, path, body, read string }{
 		{"PUT", "/api/v1/entity-types/supplier", `{"title":"S & Co","schema":{"type":"object","required":["a"],"properties":{"a":{}}}}`, "/api/v1/entity-types/supplier"},
 		{"PUT", "/api/v1/entity-types/supplier", `{"title":"Supplier"}`, "/api/v1/entity-types/supplier"},
+		{"PUT", "/api/v1/entity-types/supplier", `{"title":"Supplier","search":["b","a"]}`, "/api/v1/entity-types/supplier"},
 		{"PUT", "/api/v1/entity-types/supplier", `{"title":"Supplier"}`, "/api/v1/entity-types/supplier"},
 		{"PUT", "/api/v1/organization", `{"timezone":"Europe/Paris","base_currency":"EUR"}`, "/api/v1/organization"},
 		{"PUT", "/api/v1/organization", `{"timezone":"Europe/Paris","base_currency":"EUR"}`, "/api/v1/organization"},

@@ -171,7 +171,7 @@ func TestBadInput(t *testing.T) {
 func TestUnsupportedFieldsAreNamed(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, nil)
-	for _, field := range []string{"sensitive", "data_subject", "search", "audit_reads"} {
+	for _, field := range []string{"sensitive", "data_subject", "audit_reads"} {
 		p := e.call("PUT", "/api/v1/entity-types/t", `{"title":"T","other":1,"`+field+`":null}`).expect(422, "unsupported")
 		if len(p.Errors) != 1 || p.Errors[0].Location != "body."+field {
 			t.Errorf("%s: %v", field, p.Errors)

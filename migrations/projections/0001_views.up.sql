@@ -4,7 +4,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['hub_projector', 'hub_query'] LOOP
+  FOREACH name IN ARRAY ARRAY['hub_projector', 'hub_query', 'hub_search'] LOOP
     BEGIN
       IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
         EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS', name);
@@ -18,7 +18,27 @@ BEGIN
 END
 $$;
 
-GRANT USAGE ON SCHEMA public TO hub_projector, hub_query;
+GRANT USAGE ON SCHEMA public TO hub_projector, hub_query, hub_search;
+
+-- hub_search owns the functions that search within an organisation; the projector makes
+-- them with each version of a view. Nobody logs in as it.
+GRANT hub_search TO hub_projector;
+
+-- What the search rests on. Any owner of a database may make this extension.
+DO $$
+BEGIN
+  CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
+  IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm' AND extnamespace = 'public'::regnamespace) THEN
+    RAISE EXCEPTION 'the extension pg_trgm is in a schema other than public: run ALTER EXTENSION pg_trgm SET SCHEMA public';
+  END IF;
+  IF to_regcollation('pg_catalog."und-x-icu"') IS NULL THEN
+    RAISE EXCEPTION 'this PostgreSQL was built without ICU, which the search needs: use one that was built with it, as all packages are';
+  END IF;
+EXCEPTION
+  WHEN undefined_file OR feature_not_supported OR insufficient_privilege THEN
+    RAISE EXCEPTION 'the extension pg_trgm cannot be made (%): install the contrib modules of PostgreSQL, or let a superuser run CREATE EXTENSION pg_trgm WITH SCHEMA public in this database', SQLERRM;
+END
+$$;
 
 -- Which schema answers for a view. Swapping a rebuilt one in is one update here, and
 -- so is the way back to the one before it, which is kept up until it is pruned.

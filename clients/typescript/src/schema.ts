@@ -876,6 +876,8 @@ export interface components {
             items: components["schemas"]["Entity"][];
             /** @description Send it as cursor for the next page; null on the last one. */
             next_cursor: string | null;
+            /** @description true when a search may have left out matches: more match q than are looked at, or what is searched of a type was changed a moment ago. Search for more words, or again. */
+            truncated?: boolean;
         };
         EntityPatch: {
             /**
@@ -918,6 +920,14 @@ export interface components {
             /** @description JSON Schema (draft 2020-12) of the attributes, as it was written. */
             schema: unknown;
             /**
+             * @description Names of the attributes that q of the list of entities searches.
+             * @example [
+             *       "name",
+             *       "city"
+             *     ]
+             */
+            search: string[];
+            /**
              * @description What people call such entities.
              * @example Customer
              */
@@ -946,6 +956,14 @@ export interface components {
             relationships?: components["schemas"]["RelationshipKind"][];
             /** @description JSON Schema (draft 2020-12) that attributes must follow; any attributes without one. */
             schema?: unknown;
+            /**
+             * @description Names of the attributes that q of the list of entities searches. They must be in the properties of the schema, if it has any.
+             * @example [
+             *       "name",
+             *       "city"
+             *     ]
+             */
+            search?: string[];
             /**
              * @description What people call such entities.
              * @example Customer
@@ -2911,6 +2929,8 @@ export interface operations {
                 key?: string;
                 /** @description Only entities with this label. */
                 tag?: string;
+                /** @description Only entities with these words in the attributes that their types name in search: in any order, by the beginnings of words, and where none has them, similar ones. Case and accents do not matter. The best come first unless sort says otherwise. */
+                q?: string;
                 /** @description Only entities of this status. */
                 status?: "active" | "archived" | "all";
                 /** @description Order; - for descending. */
@@ -4121,6 +4141,10 @@ export interface operations {
                      *               "name"
                      *             ]
                      *           },
+                     *           "search": [
+                     *             "name",
+                     *             "city"
+                     *           ],
                      *           "version": 1,
                      *           "created_at": "2026-11-22T09:29:00.123456Z",
                      *           "created_by": "ana",
@@ -4224,6 +4248,10 @@ export interface operations {
                      *           "name"
                      *         ]
                      *       },
+                     *       "search": [
+                     *         "name",
+                     *         "city"
+                     *       ],
                      *       "version": 1,
                      *       "created_at": "2026-11-22T09:29:00.123456Z",
                      *       "created_by": "ana",
@@ -4324,6 +4352,10 @@ export interface operations {
                  *           "name"
                  *         ]
                  *       },
+                 *       "search": [
+                 *         "name",
+                 *         "city"
+                 *       ],
                  *       "relationships": [
                  *         {
                  *           "kind": "employer",
