@@ -1,6 +1,7 @@
 import type { Body, Method, Path, PathParameters, Query, Result } from "./operations.js";
 import { HubProblem, problemOf } from "./problem.js";
-import type { paths } from "./schema.js";
+import type { components, paths } from "./schema.js";
+import { messages } from "./sse.js";
 
 export interface HubOptions {
   /** Where the hub is, without /api: https://hub.example */
@@ -43,6 +44,24 @@ export interface WriteOptions extends Common {
   /** Why; kept with the events. */
   reason?: string;
 }
+
+/** An event of the log, as the hub sends it (CloudEvents 1.0). */
+export type CloudEvent = components["schemas"]["CloudEvent"];
+
+export interface FollowOptions {
+  /** Begin with the events after this position; with those to come unless given. */
+  after?: number;
+  /** The epoch that this position is of: of the answer or the event that it is from. */
+  epoch?: string;
+  /** Only these types; category.* stands for all of a category. */
+  types?: readonly string[];
+  /** Only what bears this tag. */
+  tag?: string;
+  signal?: AbortSignal;
+}
+
+/** Three heartbeats: a connection that is silent for longer is dead. */
+const silenceMilliseconds = 45_000;
 
 export interface Answer<T> {
   data: T;
@@ -125,6 +144,55 @@ export class Hub {
       yield* page.data.items as Item<Result<P, "get">>[];
       if (!page.data.next_cursor) return;
       cursor = page.data.next_cursor;
+    }
+  }
+
+  /**
+   * follow yields what happens, each event once and in order, without an end: it connects
+   * again, with a new token, whenever the stream has ended or broken. It throws a
+   * HubProblem when it may not go on, which of code epoch_changed means that the log was
+   * restored to before what was yielded last; its document has the position and the epoch
+   * to go on from.
+   */
+  async *follow(options: FollowOptions = {}): AsyncGenerator<CloudEvent> {
+    let { after, epoch } = options;
+    for (let failures = 0, retry = 1000; ; ) {
+      const connection = new AbortController();
+      const abort = () => connection.abort(options.signal?.reason);
+      options.signal?.addEventListener("abort", abort, { once: true });
+      let silence: ReturnType<typeof setTimeout> | undefined;
+      const alive = () => {
+        clearTimeout(silence);
+        silence = setTimeout(() => connection.abort(new TypeError("the stream is silent")), silenceMilliseconds);
+      };
+      try {
+        if (options.signal?.aborted) throw options.signal.reason;
+        alive();
+        const query = queryString({ after, epoch, types: options.types?.join(","), tag: options.tag });
+        const response = await this.#options.fetch(`${this.#options.baseUrl}/api/v1/events/stream${query}`, {
+          headers: { Authorization: `Bearer ${await this.#token()}` },
+          signal: connection.signal,
+        });
+        if (!response.ok) throw await problemOf(response);
+        after ??= Number(response.headers.get("Hub-Position"));
+        epoch = response.headers.get("Hub-Epoch") ?? epoch;
+        for await (const message of messages(response.body!)) {
+          alive();
+          failures = 0;
+          retry = message.retryMilliseconds ?? retry;
+          if (message.event === "end") break; // connecting again tells whether there is a way on
+          if (message.id !== "") after = Number(message.id);
+          if (message.data !== undefined) yield JSON.parse(message.data) as CloudEvent;
+        }
+      } catch (failure) {
+        if (options.signal?.aborted || ++failures >= this.#options.attempts || !mayRepeat(failure)) throw failure;
+        retry = this.#pauseBefore(failures, failure);
+      } finally {
+        clearTimeout(silence);
+        options.signal?.removeEventListener("abort", abort);
+        connection.abort(); // also when nobody wants to hear more
+      }
+      await pause(Math.min(retry, this.#options.maxPauseMilliseconds), options.signal);
     }
   }
 

@@ -21,7 +21,7 @@ export type Query<P extends keyof paths, M extends Method> = Declared<Operation<
   [filter: `attr.${string}`]: string | number | boolean | undefined;
 };
 
-type Json<C> = C extends { "application/json": infer B } ? B : never;
+type Json<C> = C extends { "application/json": infer B } ? B : C extends { "application/cloudevents-batch+json": infer B } ? B : never;
 
 /** Body is what an operation takes; never when it takes nothing. */
 export type Body<P extends keyof paths, M extends Method> =
