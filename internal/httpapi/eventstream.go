@@ -19,6 +19,9 @@ import (
 const (
 	// heartbeat is below what proxies usually close silent connections after: 30 to 60 s.
 	heartbeat = 15 * time.Second
+	// keptBytes is what a stream that is silent keeps for its next events; there are
+	// thousands of streams, and most are silent.
+	keptBytes = 8 << 10
 	// reconnectAfter and reconnectSpread are when clients whose stream has ended come back:
 	// not all in the same moment.
 	reconnectAfter  = 1 * time.Second
@@ -279,8 +282,8 @@ func (s *eventStream) flush() string {
 		err = s.control.Flush()
 	}
 	s.text.Reset()
-	if s.text.Cap() > streamBytes {
-		s.text = bytes.Buffer{} // a stream that is silent again needs no room for large events
+	if s.text.Cap() > keptBytes {
+		s.text = bytes.Buffer{}
 	}
 	switch {
 	case err == nil:

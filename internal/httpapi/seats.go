@@ -9,7 +9,7 @@ import (
 
 const (
 	// maxStreams bounds the streams and long polls of a process: each holds a connection
-	// and some 50 KiB.
+	// and some 150 KiB.
 	maxStreams = 2000
 	// maxStreamsPerCaller leaves room for the tabs of a person, or the workers of a service.
 	maxStreamsPerCaller = 20
