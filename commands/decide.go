@@ -347,14 +347,18 @@ func (t *turn) place(
 // checkSize holds the whole of an event to the limit: whatever is stored must fit a
 // message to NATS, too.
 func checkSize(e eventstore.NewEvent, m domain.Meta) error {
-	size := len(e.Data) + len(e.Stream) + len(m.Reason) + len(m.RequestID) + len(m.CorrelationID) + len(m.CausationID)
+	size := len(e.Stream) + len(m.Reason) + len(m.RequestID) + len(m.CorrelationID) + len(m.CausationID)
 	for _, tag := range e.Tags {
 		size += len(tag)
 	}
 	for _, subject := range e.Subjects {
 		size += len(subject)
 	}
-	if size > eventstore.MaxEventBytes {
+	if size > eventstore.MaxDescriptionBytes {
+		return problem.New(problem.TooLarge, "event_too_large",
+			"The change concerns so much at once that its event is described by %d bytes; the most is %d. Split it up.", size, eventstore.MaxDescriptionBytes)
+	}
+	if size += len(e.Data); size > eventstore.MaxEventBytes {
 		return problem.New(problem.TooLarge, "event_too_large",
 			"The change makes an event of %d bytes; the most is %d. Split it up.", size, eventstore.MaxEventBytes)
 	}

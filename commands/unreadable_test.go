@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
@@ -109,10 +110,16 @@ func TestAnEventThatIsTooLargeIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	l := s.loop(t)
-	sub := submission(add{counter: "counter:1", amount: 1})
-	sub.Meta.Reason = strings.Repeat("x", eventstore.MaxEventBytes)
-	_, err := l.Submit(t.Context(), sub)
-	assert.Equal(t, "event_too_large", problem.Of(err).Code)
+	large := submission(add{counter: "counter:1", amount: 1})
+	large.Meta.Reason = strings.Repeat("x", eventstore.MaxEventBytes)
+	wide := add{counter: "counter:1", amount: 1}
+	for i := range 1000 {
+		wide.also = append(wide.also, domain.NewTag("counter", fmt.Sprintf("0190aaaa-0000-7000-8000-%012d", i)))
+	}
+	for _, sub := range []commands.Submission{large, submission(wide)} {
+		_, err := l.Submit(t.Context(), sub)
+		assert.Equal(t, "event_too_large", problem.Of(err).Code)
+	}
 	_, events := s.total(t, "counter:1")
 	assert.Zero(t, events)
 }

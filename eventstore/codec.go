@@ -17,6 +17,11 @@ import (
 // 1 MiB; the table checks it for the data.
 const MaxEventBytes = 256 << 10
 
+// MaxDescriptionBytes bounds what describes an event beside its data: a message to
+// JetStream has it in its headers, of which there can be 64 KiB, and there it is longer
+// by quotes and escapes. An entity with 500 relationships that is archived needs 24 KiB.
+const MaxDescriptionBytes = 36 << 10
+
 // Codec turns payloads into stored bytes and stored events into facts.
 type Codec struct{ kinds map[string]domain.EventKind }
 

@@ -6,11 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
@@ -22,6 +24,25 @@ func TestSequenceIsPosition(t *testing.T) {
 	r := start(t, broker.Conn, log)
 	log.appendFrom(t, 8, 40, 10)
 	r.waitPublished(t, 8*40*10)
+	log.requireCopied(t, broker.JetStream)
+}
+
+// JetStream refuses headers above 64 KiB, and what the relay cannot publish nobody after it
+// is published: the most that the loop lets through must fit.
+func TestTheLongestDescriptionIsPublished(t *testing.T) {
+	t.Parallel()
+	log, broker := newLog(t), hubtest.NATS(t)
+	turn := newTurn("entity:"+domain.Tag(uuid.NewString()), 1, 1, `{}`)
+	outcome := &turn.Outcomes[0]
+	outcome.Meta.Reason = strings.Repeat("€", 500)
+	event := &outcome.Events[0]
+	for size := 4 << 10; size < eventstore.MaxDescriptionBytes; {
+		event.Tags = append(event.Tags, domain.NewTag("incoming", uuid.NewString()))
+		size += len(event.Tags[len(event.Tags)-1])
+	}
+	require.Greater(t, len(event.Tags), 600)
+	log.appendTurn(t, turn)
+	start(t, broker.Conn, log).waitPublished(t, 1)
 	log.requireCopied(t, broker.JetStream)
 }
 
