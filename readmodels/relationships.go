@@ -3,6 +3,7 @@ package readmodels
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -42,6 +43,9 @@ type RelationshipQuery struct {
 	Page
 	// Expand fills in Relationship.Far.
 	Expand bool
+	// Count asks for the number of all, which takes longer the more there are; only with
+	// Depth 1.
+	Count bool
 }
 
 // RelationshipPage is a page of relationships.
@@ -49,6 +53,7 @@ type RelationshipPage struct {
 	Items      []Relationship `json:"items" doc:"The nearest first; of one depth by kind."`
 	NextCursor *string        `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one, and with a depth over 1."`
 	Truncated  bool           `json:"truncated" doc:"true when there are more than limit and no cursor leads to them: with a depth over 1."`
+	Count      *int64         `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
 // relationshipPlan is a query that has been checked.
@@ -78,7 +83,7 @@ func (s *Store) Relationships(ctx context.Context, org string, q RelationshipQue
 		page, exists = RelationshipPage{Items: []Relationship{}}, false
 		sql, args := plan.sql(schema)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
-			found, err := scanRelationship(scan, &exists, q.Expand)
+			found, err := scanRelationship(scan, []any{&exists, &page.Count}, q.Expand)
 			if found != nil {
 				page.Items = append(page.Items, *found)
 			}
@@ -124,6 +129,9 @@ func (s *Store) relationshipPlan(org string, q RelationshipQuery) (*relationship
 	}
 	if q.Depth > 1 && q.Cursor != "" {
 		return nil, invalidDepth("must be 1 with a cursor: what is further away has no pages")
+	}
+	if q.Depth > 1 && q.Count {
+		return nil, invalidDepth("must be 1 with count: what is further away is looked for no further than limit")
 	}
 	if err := checkStatus(q.Status); err != nil {
 		return nil, err
@@ -176,7 +184,11 @@ func (p *relationshipPlan) sql(schema string) (string, []any) {
 		columns = ", " + entityColumns
 		far = ` LEFT JOIN ` + schema + `.entities e ON e.org = ` + org + ` AND e.id = r.` + p.far
 	}
-	return with + ` SELECT ` + heads + `, EXISTS (SELECT FROM ` + schema + `.entities x WHERE x.org = ` + org + ` AND x.id = ` + start + `),
+	count := "NULL::bigint"
+	if p.query.Count {
+		count = `(SELECT count(*) FROM met0 m JOIN ` + p.from(schema) + ` ON ` + p.where(org, &args) + `)`
+	}
+	return with + ` SELECT ` + heads + `, EXISTS (SELECT FROM ` + schema + `.entities x WHERE x.org = ` + org + ` AND x.id = ` + start + `), ` + count + `,
 			r.kind, r.source, r.target, r.depth, r.created_at, r.created_by` + columns + `
 		FROM ` + pointed + ` LEFT JOIN (SELECT * FROM (` + all + `) r ORDER BY ` + p.orderBy() + ` LIMIT ` + limit + `) r ON true` + far + `
 		ORDER BY ` + p.orderBy(), args
@@ -186,10 +198,14 @@ func (p *relationshipPlan) orderBy() string {
 	return "r.depth, r.kind, r." + p.near + ", r." + p.far
 }
 
-// step selects the relationships of the entities met, each looked up by an index in its
-// order. Who may see a relationship may see its far end: that is asked here and nowhere
+// from are relationships with their far ends, and where those of an entity met that may
+// be seen. Who may see a relationship may see its far end: that is asked here and nowhere
 // else.
-func (p *relationshipPlan) step(schema, met, org, limit string, args *arguments) string {
+func (p *relationshipPlan) from(schema string) string {
+	return schema + `.relationships r JOIN ` + schema + `.entities e ON e.org = r.org AND e.id = r.` + p.far
+}
+
+func (p *relationshipPlan) where(org string, args *arguments) string {
 	where := "r.org = " + org + " AND r." + p.near + " = m.id"
 	if p.query.Kind != "" {
 		where += " AND r.kind = " + args.add(p.query.Kind)
@@ -197,19 +213,26 @@ func (p *relationshipPlan) step(schema, met, org, limit string, args *arguments)
 	if p.query.Status != "all" {
 		where += " AND e.status = " + args.add(p.query.Status)
 	}
+	return where
+}
+
+// step selects the relationships of the entities met, each looked up by an index in its
+// order.
+func (p *relationshipPlan) step(schema, met, org, limit string, args *arguments) string {
+	where := p.where(org, args)
 	if p.after != nil {
 		where += " AND (r.kind, r." + p.far + ") > (" + args.add(*p.after.Value) + "::text, " + args.add(p.after.ID) + "::uuid)"
 	}
 	return `SELECT r.* FROM ` + met + ` m CROSS JOIN LATERAL (
 			SELECT r.kind, r.source, r.target, r.created_at, r.created_by
-			  FROM ` + schema + `.relationships r JOIN ` + schema + `.entities e ON e.org = r.org AND e.id = r.` + p.far + `
+			  FROM ` + p.from(schema) + `
 			 WHERE ` + where + ` ORDER BY r.kind, r.` + p.far + ` LIMIT ` + limit + `
 		) r ORDER BY r.kind, r.` + p.near + `, r.` + p.far + ` LIMIT ` + limit
 }
 
 // scanRelationship reads a row, nil for the row of nulls that a statement has when it
-// finds nothing.
-func scanRelationship(scan func(...any) error, exists *bool, expand bool) (*Relationship, error) {
+// finds nothing. before are the columns before it.
+func scanRelationship(scan func(...any) error, before []any, expand bool) (*Relationship, error) {
 	var (
 		kind, createdBy *string
 		source, target  *uuid.UUID
@@ -219,7 +242,7 @@ func scanRelationship(scan func(...any) error, exists *bool, expand bool) (*Rela
 		found           bool
 		err             error
 	)
-	columns := []any{exists, &kind, &source, &target, &depth, &createdAt, &createdBy}
+	columns := slices.Concat(before, []any{&kind, &source, &target, &depth, &createdAt, &createdBy})
 	if expand {
 		found, err = scanEntity(scan, &far, columns, nil)
 	} else {

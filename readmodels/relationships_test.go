@@ -84,6 +84,7 @@ func TestRelationshipsAreWalked(t *testing.T) {
 			ID: rapid.SampledFrom(ids).Draw(r, "from"), Incoming: rapid.Bool().Draw(r, "incoming"), Depth: rapid.IntRange(1, 5).Draw(r, "depth"),
 			Kind: rapid.SampledFrom([]string{"", "a"}).Draw(r, "only"), Page: readmodels.Page{Limit: rapid.IntRange(1, 12).Draw(r, "limit")},
 		}
+		q.Count = q.Depth == 1
 		want := walked(all, q.ID, q.Incoming, q.Depth, q.Kind)
 		var got []edge
 		for {
@@ -93,6 +94,9 @@ func TestRelationshipsAreWalked(t *testing.T) {
 				got = append(got, edge{found.Depth, found.Kind, found.Source, found.Target})
 			}
 			require.Equal(r, q.Depth > 1 && len(want) > q.Limit, page.Truncated)
+			if q.Count {
+				require.EqualValues(r, len(want), *page.Count)
+			}
 			if page.NextCursor == nil {
 				break
 			}
@@ -136,6 +140,8 @@ func TestRelationshipQueriesThatCannotBe(t *testing.T) {
 	}
 	_, _, err := h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{Depth: 1, Kind: "\x00"})
 	requireProblem(t, problem.Invalid, "invalid_filter", err)
+	_, _, err = h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{Depth: 2, Count: true})
+	requireProblem(t, problem.Invalid, "invalid_depth", err)
 	_, _, err = h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{Depth: 1, Page: readmodels.Page{Cursor: "x"}})
 	requireProblem(t, problem.Malformed, "invalid_cursor", err)
 }

@@ -50,6 +50,7 @@ type listRelationshipsInput struct {
 	Status    string `query:"status" enum:"active,archived,all" default:"active" doc:"Only those whose far end has this status; nothing is looked for behind others."`
 	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
 	Cursor    string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were. Only with depth 1."`
+	Count     bool   `query:"count" doc:"Add count, the number of all. Only with depth 1."`
 	Fields    string `query:"fields" doc:"Only these members, with commas between." example:"kind,target"`
 	Expand    string `query:"expand" enum:"source,target" doc:"The far end, target with direction=out and source with direction=in: the entity itself in place of its id." example:"target"`
 }
@@ -67,7 +68,7 @@ func (a *API) listRelationships(ctx context.Context, in *listRelationshipsInput)
 	org := exchangeOf(ctx).caller.Org
 	asked := readmodels.RelationshipQuery{
 		ID: id, Incoming: in.Direction == "in", Depth: in.Depth, Kind: in.Kind, Status: in.Status,
-		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Expand: len(shape.expanded) > 0,
+		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Expand: len(shape.expanded) > 0, Count: in.Count,
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.RelationshipPage, readmodels.Snapshot, error) {
 		return a.reads.Relationships(ctx, org, asked)

@@ -1602,6 +1602,11 @@ export interface components {
             target: string;
         };
         RelationshipPage: {
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
             /** @description The nearest first; of one depth by kind. */
             items: components["schemas"]["Relationship"][];
             /** @description Send it as cursor for the next page; null on the last one, and with a depth over 1. */
@@ -3687,6 +3692,8 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. Only with depth 1. */
                 cursor?: string;
+                /** @description Add count, the number of all. Only with depth 1. */
+                count?: boolean;
                 /** @description Only these members, with commas between. */
                 fields?: string;
                 /** @description The far end, target with direction=out and source with direction=in: the entity itself in place of its id. */
