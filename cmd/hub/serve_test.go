@@ -73,6 +73,12 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 		require.Equal(t, http.StatusOK, front.get("/api/v1/entities/"+created.ID, token, after(created.Position), &found))
 		require.Equal(t, n, found.Attributes.N)
 	}
+	// What a definition does to them the command API reads from the views.
+	narrower := map[string]any{"title": "thing", "schema": map[string]any{"required": []string{"missing"}}}
+	response, answer, err := front.do(t.Context(), http.MethodPut, "/api/v1/entity-types/thing", token, nil, narrower)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusConflict, response.StatusCode)
+	require.Contains(t, string(answer), `"impact":{"entities":20,"examined":20,"invalid":20,`)
 	var health map[string]any
 	require.Equal(t, http.StatusOK, (&hub{t: t, base: "http://" + query}).get("/api/health/", "", nil, &health))
 	assert.Equal(t, "healthy", health["status"], "the query API without the log's database: %v", health)
