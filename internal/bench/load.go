@@ -17,7 +17,7 @@ import (
 
 // loadSpec is what a load child gets on its standard input.
 type loadSpec struct {
-	// Work is create, patch, read, mixed, visible (create, then read what was created), one
+	// Work is create, patch, read, get, mixed, visible (create, then read what was created), one
 	// of the writer's, or insert (the yardstick A where there is no pgbench).
 	Work        string
 	Address     string
@@ -30,6 +30,8 @@ type loadSpec struct {
 	// begins the next when the last was answered.
 	Rate float64
 	IDs  []string
+	// Paths are asked for in turn by get.
+	Paths []string
 	// Commands is how many an operation does at once; 0 is one.
 	Commands int
 	Run      string
@@ -211,6 +213,8 @@ func (l *load) operation(ctx context.Context, w *worker) (do operation, closing 
 		do = l.sending(c, w, l.requests.patch)
 	case "read":
 		do = l.sending(c, w, l.requests.read)
+	case "get":
+		do = l.sending(c, w, l.requests.get)
 	case "mixed":
 		do = l.sending(c, w, l.requests.mixed)
 	case "visible":

@@ -47,6 +47,9 @@ type bench struct {
 	// events are those of the log that cold builds a view from.
 	events int
 	views  *views
+	// entities are those of the catalogue.
+	entities  int
+	catalogue *catalogue
 	// readP99 is that of the latest run of read.
 	readP99 time.Duration
 	// grownAddress is that of the log that was filled, once it was.
@@ -83,10 +86,11 @@ func dispatch(ctx context.Context, arguments []string) error {
 	flag.DurationVar(&b.hold, "hold", defaultHold, "how long an old snapshot is held for store-snapshot")
 	flag.IntVar(&b.grown, "grown", defaultGrown, "events in the log of store-grown; two gigabytes a million")
 	flag.IntVar(&b.events, "events", defaultEvents, "events in the log that cold builds a view from")
+	flag.IntVar(&b.entities, "entities", defaultEntities, "entities that are read and searched among; two gigabytes a million")
 	flag.StringVar(&b.perf, "perf", "", "folder for profiles by Linux perf, one a scenario; costs some of the rate")
 	flag.Parse()
 	chosen, err := regexp.Compile(*only)
-	if err != nil || *seconds <= 0 || *seconds > maxSeconds || b.rounds < 1 || b.connections < 1 || b.grown < 1 || b.events < 1 || b.hold > maxSeconds*time.Second {
+	if err != nil || *seconds <= 0 || *seconds > maxSeconds || b.rounds < 1 || b.connections < 1 || b.grown < 1 || b.events < 1 || b.entities < 1000 || b.hold > maxSeconds*time.Second {
 		return errors.Join(err, errors.New("see -help"))
 	}
 	b.duration = time.Duration(*seconds * float64(time.Second))
@@ -236,6 +240,10 @@ func (b *bench) notef(format string, arguments ...any) {
 
 // close stops what was started.
 func (b *bench) close() {
+	if b.catalogue != nil {
+		b.catalogue.stop()
+		b.catalogue = nil
+	}
 	if b.hub != nil {
 		b.hub.process.stop()
 		b.hub = nil

@@ -113,7 +113,7 @@ func (v *views) read(ctx context.Context) error {
 		}
 		rows, err := conn.Query(ctx, `SELECT array_agg(org), array_agg(id::text), array_agg(type), array_agg(key), array_agg(status),
 			array_agg(attributes::text), array_agg(tags::text), array_agg(version), array_agg(created_at), array_agg(created_by),
-			array_agg(updated_at), array_agg(updated_by), array_agg(position), array_agg(event_id::text)
+			array_agg(updated_at), array_agg(updated_by), array_agg(position), array_agg(event_id::text), array_agg(type_version)
 			FROM `+pgx.Identifier{schema, "entities"}.Sanitize()+` GROUP BY position / $1 ORDER BY position / $1`, upsertRows)
 		if err != nil {
 			return err
@@ -161,12 +161,13 @@ func (b *bench) upserts(ctx context.Context) (sample, error) {
 }
 
 const upsert = `
-	INSERT INTO bench_upserts
+	INSERT INTO bench_upserts (org, id, type, key, status, attributes, tags, version, created_at, created_by, updated_at, updated_by, position,
+	                           event_id, type_version)
 	SELECT u.org, u.id, u.type, u.key, u.status, u.attributes::jsonb, u.tags::text[], u.version, u.created_at, u.created_by,
-	       u.updated_at, u.updated_by, u.position, u.event_id
+	       u.updated_at, u.updated_by, u.position, u.event_id, u.type_version
 	  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-	              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[])
-	       AS u(org, id, type, key, status, attributes, tags, version, created_at, created_by, updated_at, updated_by, position, event_id)
+	              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[], $15::bigint[])
+	       AS u(org, id, type, key, status, attributes, tags, version, created_at, created_by, updated_at, updated_by, position, event_id, type_version)
 	ON CONFLICT (org, id) DO UPDATE SET attributes = excluded.attributes, version = excluded.version`
 
 // inTime judges a build of the size that the goal speaks of.

@@ -16,6 +16,8 @@ type requests struct {
 	head string // header fields that all have
 	run  string // makes keys of this run distinct
 	ids  []string
+	// paths are asked for by get.
+	paths []string
 	// airports are attributes, as JSON.
 	airports [][]byte
 	sent     atomic.Int64
@@ -25,7 +27,7 @@ type requests struct {
 func newRequests(spec loadSpec) (*requests, error) {
 	r := &requests{
 		head: " HTTP/1.1\r\nHost: " + spec.Address + "\r\nAuthorization: Bearer " + spec.Token + "\r\n",
-		run:  spec.Run, ids: spec.IDs,
+		run:  spec.Run, ids: spec.IDs, paths: spec.Paths,
 	}
 	var err error
 	r.airports, err = readAirports(spec.Airports)
@@ -66,6 +68,14 @@ func (r *requests) read(request []byte) []byte {
 	id := r.ids[r.sent.Add(1)%int64(len(r.ids))]
 	request = append(request[:0], "GET /api/v1/entities/"...)
 	request = append(request, id...)
+	request = append(request, r.head...)
+	return append(request, "\r\n"...)
+}
+
+// get asks for one path after the other.
+func (r *requests) get(request []byte) []byte {
+	request = append(request[:0], "GET "...)
+	request = append(request, r.paths[r.sent.Add(1)%int64(len(r.paths))]...)
 	request = append(request, r.head...)
 	return append(request, "\r\n"...)
 }

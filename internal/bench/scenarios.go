@@ -55,7 +55,7 @@ const (
 const start = "start"
 
 func scenarios() []scenario {
-	return []scenario{
+	return append([]scenario{
 		{name: "A16", about: "pgbench, one INSERT a transaction, 16 clients",
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.insert(ctx, 16) }},
 		{name: "A64", about: "the same, 64 clients",
@@ -103,7 +103,7 @@ func scenarios() []scenario {
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.rawRows(ctx) }},
 		{name: "turns", about: "appends of 100 commands, one at a time", against: "rows", atLeast: 0.5,
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.onLog(ctx, "turns", 1) }},
-	}
+	}, catalogueScenarios()...)
 }
 
 func runCommands(ctx context.Context, b *bench) (sample, error) {
