@@ -92,7 +92,9 @@ func compareGolden(t *testing.T, kind domain.EventKind, path string, payload dom
 // decodeGolden reads a file of any schema version.
 func (e Events) decodeGolden(t *testing.T, kinds map[string]domain.EventKind, path string) {
 	t.Helper()
-	eventType, rest, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".json"), ".v")
+	name := strings.TrimSuffix(filepath.Base(path), ".json")
+	end := max(0, strings.LastIndex(name, ".v")) // a type may hold that too, as transaction.voided
+	eventType, rest := name[:end], strings.TrimPrefix(name[end:], ".v")
 	var schemaVersion int
 	if _, err := fmt.Sscanf(rest, "%d", &schemaVersion); err != nil {
 		t.Fatalf("%s has no schema version in its name", path)

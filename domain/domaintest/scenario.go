@@ -116,6 +116,9 @@ func (s *Scenario) When(d domain.Decider) *Outcome {
 	if a, b := describe(decision, err), describe(again, errAgain); a != b {
 		s.t.Fatalf("the decider decided differently the second time:\n%s\nthen:\n%s", a, b)
 	}
+	if err != nil && len(decision.Facts) > 0 {
+		s.t.Fatalf("the decider refused and decided something nevertheless:\n%s", describeFacts(decision.Facts))
+	}
 	for _, f := range decision.Facts {
 		if !r.named[f.Stream] {
 			s.t.Fatalf("the fact %s goes to the stream %q, which is not among the boundaries", f.Payload.EventType(), f.Stream)

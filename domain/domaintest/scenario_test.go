@@ -120,6 +120,7 @@ func TestScenarioIsStrict(t *testing.T) {
 	fails(t, "without having named it", when(decider{names(), func(r domain.Reader, _ domain.Meta) (domain.Decision, error) {
 		return domain.Decision{}, fmt.Errorf("%v", r.State("counter:a"))
 	}}))
+	fails(t, "refused and decided something", when(decider{names("counter:a"), decides(domain.Decision{Facts: []domain.Fact{count("counter:a")}}, errors.New("no"))}))
 	fails(t, "not among the boundaries", when(decider{names(), one}))
 	fails(t, "cannot be a boundary", when(decider{names("subject:ana"), nothing}))
 	fails(t, "cannot be a boundary", when(decider{names("junk"), nothing}))
@@ -144,6 +145,9 @@ func TestScenarioIsStrict(t *testing.T) {
 func TestOutcomeIsStrict(t *testing.T) {
 	outcome := func(tb testing.TB, err error) *domaintest.Outcome {
 		d := domain.Decision{ResourceID: "a", Stream: "counter:a", Facts: []domain.Fact{count("counter:a")}}
+		if err != nil {
+			d = domain.Decision{}
+		}
 		return domaintest.Given(tb, folds).When(decider{names("counter:a"), decides(d, err)})
 	}
 	fails(t, "decided:", func(tb testing.TB) { outcome(tb, nil).ThenNothing() })

@@ -166,8 +166,9 @@ func goldenFiles(area, name string) ([]example, error) {
 	}
 	var examples []example
 	for _, file := range files {
-		_, rest, _ := strings.Cut(filepath.Base(file), ".v")
-		number, _, _ := strings.Cut(rest, ".")
+		name := filepath.Base(file)
+		// The last one: a type may hold that too, as transaction.voided.
+		number, _, _ := strings.Cut(name[strings.LastIndex(name, ".v")+len(".v"):], ".")
 		schemaVersion, err := strconv.Atoi(number)
 		if err != nil {
 			return nil, fmt.Errorf("%s: no schema version in the name", file)
