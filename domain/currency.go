@@ -12,6 +12,30 @@ func KnownCurrency(code string) bool {
 	return known
 }
 
+// CurrencyDigits is how many decimal digits the amounts of a currency have; 0 for what
+// KnownCurrency does not know.
+func CurrencyDigits(code string) int { return currencyDigits()[code] }
+
+// CurrencyFault says why nothing is kept in this currency, and what to take instead; ""
+// when it is one in use.
+func CurrencyFault(code string) string {
+	if KnownCurrency(code) {
+		return ""
+	}
+	if next, withdrawn := successors()[code]; withdrawn {
+		return "was withdrawn; use " + next
+	}
+	if meaning, reserved := reservedCodes[code]; reserved {
+		return "is the code of " + meaning + ", not of a currency"
+	}
+	if up := strings.ToUpper(code); up != code && (KnownCurrency(up) || CurrencyFault(up) != unknownCurrency) {
+		return "must be written in capitals"
+	}
+	return unknownCurrency
+}
+
+const unknownCurrency = "must be a code of ISO 4217, as EUR"
+
 // currencyDigits is how many decimal digits the amounts of each currency have.
 var currencyDigits = sync.OnceValue(func() map[string]int {
 	digits := map[string]int{}
@@ -34,4 +58,32 @@ var currencies = map[int]string{
 		TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG`,
 	3: `BHD IQD JOD KWD LYD OMR TND`,
 	4: `CLF UYW`,
+}
+
+// successors are what withdrawn currencies became (ISO 4217, list three).
+var successors = sync.OnceValue(func() map[string]string {
+	next := map[string]string{}
+	for currency, codes := range withdrawn {
+		for code := range strings.FieldsSeq(codes) {
+			next[code] = currency
+		}
+	}
+	return next
+})
+
+// withdrawn are codes that people still write, by the currency that took their place.
+var withdrawn = map[string]string{
+	"EUR": `ATS BEF BGN CYP DEM EEK ESP FIM FRF GRD HRK IEP ITL LTL LUF LVL MTL NLG PTE SIT SKK XEU`,
+	"AFN": `AFA`, "AOA": `AON AOR`, "AZN": `AZM`, "BRL": `BRE BRR`, "BYN": `BYB BYR`, "CUP": `CUC`, "GHS": `GHC`,
+	"MRU": `MRO`, "MXN": `MXP`, "MZN": `MZM`, "PEN": `PEI`, "PLN": `PLZ`, "RON": `ROL`, "RSD": `CSD YUM`, "RUB": `RUR`,
+	"SDG": `SDD SDP`, "SLE": `SLL`, "SRD": `SRG`, "STN": `STD`, "TMT": `TMM`, "TRY": `TRL`, "UAH": `UAK`, "VES": `VEB VEF`,
+	"XCG": `ANG`, "ZMW": `ZMK`, "ZWG": `ZWD ZWL ZWN ZWR`,
+}
+
+// reservedCodes are those of ISO 4217 that name something else than a currency.
+var reservedCodes = map[string]string{
+	"XAG": "silver", "XAU": "gold", "XPD": "palladium", "XPT": "platinum",
+	"XBA": "a bond unit", "XBB": "a bond unit", "XBC": "a bond unit", "XBD": "a bond unit",
+	"XDR": "special drawing rights", "XSU": "the Sucre, a unit of account", "XUA": "the ADB unit of account", "XAD": "the Arab accounting dinar",
+	"XTS": "tests",
 }
