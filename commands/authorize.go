@@ -8,6 +8,9 @@ type Permission string
 
 // The permissions.
 const (
+	AccountsRead  Permission = "accounts.read"
+	AccountsWrite Permission = "accounts.write"
+
 	EntitiesRead     Permission = "entities.read"
 	EntitiesWrite    Permission = "entities.write"
 	EntityTypesRead  Permission = "entity_types.read"
@@ -21,11 +24,22 @@ const (
 
 	OrganizationRead  Permission = "organization.read"
 	OrganizationWrite Permission = "organization.write"
+
+	// TransactionRulesWrite is about approval and closed periods, TransactionsApprove also
+	// about rejecting, voiding and reversing.
+	TransactionRulesWrite Permission = "transaction_rules.write"
+	TransactionsApprove   Permission = "transactions.approve"
+	TransactionsPost      Permission = "transactions.post"
+	TransactionsRead      Permission = "transactions.read"
+	TransactionsWrite     Permission = "transactions.write"
 )
 
 // Permissions are all of them, in alphabetical order.
 func Permissions() []Permission {
-	return []Permission{EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, EventsRead, MembersRead, Operations, OrganizationRead, OrganizationWrite}
+	return []Permission{
+		AccountsRead, AccountsWrite, EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, EventsRead, MembersRead, Operations,
+		OrganizationRead, OrganizationWrite, TransactionRulesWrite, TransactionsApprove, TransactionsPost, TransactionsRead, TransactionsWrite,
+	}
 }
 
 // Roles are all that a token may carry, those with fewer permissions first.
@@ -71,12 +85,16 @@ func Allowed(p Permission, roles []string) bool {
 // grantedTo is the table of permissions: which roles hold each.
 func grantedTo(p Permission) []string {
 	switch p {
-	case EntitiesRead, EntityTypesRead, OrganizationRead:
+	case AccountsRead, EntitiesRead, EntityTypesRead, OrganizationRead, TransactionsRead:
 		// Every role also reads what a viewer reads.
 		return Roles()
-	case EntitiesWrite:
+	case EntitiesWrite, TransactionsWrite:
 		return []string{roleEditor, roleAdmin}
-	case EntityTypesWrite, MembersRead, OrganizationWrite:
+	case TransactionsPost:
+		return []string{roleEditor, roleApprover, roleAdmin}
+	case TransactionsApprove:
+		return []string{roleApprover, roleAdmin}
+	case AccountsWrite, EntityTypesWrite, MembersRead, OrganizationWrite, TransactionRulesWrite:
 		return []string{roleAdmin}
 	case EventsRead:
 		return []string{roleAnalyst, roleAdmin}

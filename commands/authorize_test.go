@@ -12,11 +12,11 @@ var allPermissions = commands.Permissions()
 
 func TestAllowedByRole(t *testing.T) {
 	t.Parallel()
-	reads := []commands.Permission{commands.EntitiesRead, commands.EntityTypesRead, commands.OrganizationRead}
+	reads := []commands.Permission{commands.AccountsRead, commands.EntitiesRead, commands.EntityTypesRead, commands.OrganizationRead, commands.TransactionsRead}
 	for role, want := range map[string][]commands.Permission{
 		"viewer":   reads,
-		"editor":   append([]commands.Permission{commands.EntitiesWrite}, reads...),
-		"approver": reads,
+		"editor":   append([]commands.Permission{commands.EntitiesWrite, commands.TransactionsWrite, commands.TransactionsPost}, reads...),
+		"approver": append([]commands.Permission{commands.TransactionsApprove, commands.TransactionsPost}, reads...),
 		"analyst":  append([]commands.Permission{commands.EventsRead}, reads...),
 		"auditor":  reads,
 		"privacy":  reads,

@@ -5,6 +5,7 @@ func All() []Projection {
 	all := []Projection{
 		Entities(),
 		EntityHistory(),
+		Ledger(),
 		Members(),
 		Organizations(),
 	}

@@ -38,6 +38,7 @@ type history struct {
 	before   int64 // the position that it goes on from
 	states   map[domain.Tag]domain.State
 	versions map[domain.Tag]int64
+	folds    domain.Folds
 	events   []domain.Event
 	related  map[string]bool
 }
@@ -68,13 +69,13 @@ func (h *history) add(stream domain.Tag, payload domain.Payload) {
 	}
 	state, known := h.states[stream]
 	if !known {
-		state = entity.Folds()[stream.Kind()]
+		state = h.folds[stream.Kind()]
 	}
 	h.states[stream] = state.Evolve(fact)
 }
 
 func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) *history {
-	h := &history{codec: codec, org: org, before: before, related: map[string]bool{}, states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}}
+	h := &history{codec: codec, org: org, before: before, related: map[string]bool{}, states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}, folds: entity.Folds()}
 	tags := rapid.SliceOfN(rapid.SampledFrom([]string{"vip", `a"b\c{}`, "NULL", "ü"}), 0, 3)
 	values := rapid.MapOfN(rapid.SampledFrom(attributeNames), rapid.SampledFrom(attributeValues), 0, 4)
 	raw := func(label string) map[string]json.RawMessage {

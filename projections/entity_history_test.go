@@ -128,7 +128,7 @@ func TestAVersionWithoutTheOneBeforeItIsParked(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
 	w := h.historyWriter(t, "entity_history_v1_91")
-	history := &history{codec: h.options.Codec, org: "acme", states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}}
+	history := &history{codec: h.options.Codec, org: "acme", states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}, folds: entity.Folds()}
 	stream, other := entity.Stream(uuid.New()), entity.Stream(uuid.New())
 	history.versions[stream] = 4
 	history.add(stream, entity.Archived{})
@@ -143,7 +143,7 @@ func TestACheckpointKnowsTheTimeOfItsEvent(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
 	w := h.historyWriter(t, "entity_history_v1_91")
-	history := &history{codec: h.options.Codec, org: "acme", states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}}
+	history := &history{codec: h.options.Codec, org: "acme", states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}, folds: entity.Folds()}
 	history.add(entity.Stream(uuid.New()), entity.Created{Type: "thing"})
 	history.add(entity.TypeStream("thing"), entity.TypeDefined{Name: "thing", Schema: json.RawMessage(`{}`)}) // not of this view
 	require.NoError(t, w.write(t.Context(), history.events))

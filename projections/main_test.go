@@ -16,6 +16,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/member"
 	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/eventstore"
@@ -55,7 +56,7 @@ func newHub(t testing.TB) *hub {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	h.options = Options{
-		Pool: pool, Store: eventstore.New(pool), Codec: eventstore.NewCodec(slices.Concat(entity.Kinds(), member.Kinds(), organization.Kinds())...),
+		Pool: pool, Store: eventstore.New(pool), Codec: eventstore.NewCodec(slices.Concat(entity.Kinds(), ledger.Kinds(), member.Kinds(), organization.Kinds())...),
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Projections: []Projection{Entities()}, // one is enough for most tests
 		Notify: func() {
 			select {

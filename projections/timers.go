@@ -9,12 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/ledger"
 )
 
 // TimerKinds are the timers of the product. A new one is a line here and one in
 // reactions.Timers, and raises timersVersion.
 func TimerKinds() []domain.Timer {
-	return []domain.Timer{}
+	return []domain.Timer{ledger.Expiry()}
 }
 
 // timersVersion goes up with each change of TimerKinds, so that what the log says of a

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/readmodels"
@@ -306,6 +307,7 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
 	id := h.create(t, "customer", "C-1", `{"city":"Paris"}`, "vip")
+	account := h.openAccount(t, "1000", ledger.Asset)
 	h.create(t, "customer", "C-2", `{}`)
 	h.append(t, "acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Schema: json.RawMessage(`{}`), Search: []string{"city"}})
 	h.project(t)
@@ -335,6 +337,29 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 			_, _, err := h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{ID: id, Depth: 5, Expand: true})
 			return err
 		},
+		"account": func() error {
+			_, _, err := h.reads.Account(t.Context(), "acme", account, readmodels.Point{})
+			return err
+		},
+		"balance of the past": func() error {
+			_, _, err := h.reads.Account(t.Context(), "acme", account, readmodels.Point{KnownAt: &page.Items[0].CreatedAt})
+			return err
+		},
+		"accounts": func() error {
+			_, _, err := h.reads.Accounts(t.Context(), "acme", readmodels.AccountQuery{})
+			return err
+		},
+		"statement": func() error {
+			_, _, err := h.reads.Entries(t.Context(), "acme", account, readmodels.EntryQuery{})
+			return err
+		},
+		"transactions": func() error {
+			_, _, err := h.reads.Transactions(t.Context(), "acme", readmodels.TransactionQuery{AccountID: &account})
+			return err
+		},
+		"trial balance": func() error { _, _, err := h.reads.TrialBalance(t.Context(), "acme", readmodels.Point{}); return err },
+		"policies":      func() error { _, _, err := h.reads.Policies(t.Context(), "acme", ""); return err },
+		"periods":       func() error { _, _, err := h.reads.Periods(t.Context(), "acme"); return err },
 		"examination": func() error {
 			_, _, err := h.reads.Examine(t.Context(), "acme", "customer", nil, func(json.RawMessage) (yes, known bool) { return true, true })
 			return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/member"
 	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -50,7 +51,7 @@ func newHub(t testing.TB) *hub {
 		projector: hubtest.Pool(t, url, string(eventstore.RoleProjector)), trips: &counter{}, versions: map[domain.Tag]int64{},
 	}
 	h.options = projections.Options{
-		Pool: h.projector, Store: eventstore.New(h.projector), Codec: eventstore.NewCodec(slices.Concat(entity.Kinds(), member.Kinds(), organization.Kinds())...),
+		Pool: h.projector, Store: eventstore.New(h.projector), Codec: eventstore.NewCodec(slices.Concat(entity.Kinds(), ledger.Kinds(), member.Kinds(), organization.Kinds())...),
 	}
 	h.reads = readmodels.New(readmodels.Options{Pool: h.queryPool(t), CursorKey: cursorKey})
 	return h

@@ -38,7 +38,7 @@ func (s *system) ready() error {
 func (s *system) health(ctx context.Context) httpapi.Health {
 	h := httpapi.Health{
 		Status: httpapi.Healthy, Service: "backend", Version: version, Timestamp: time.Now().UTC(),
-		Database: "connected", Features: []string{"entities", "reactions"},
+		Database: "connected", Features: []string{"entities", "reactions", "transactions"},
 		Components: map[string]httpapi.Component{
 			"redis": s.redisHealth(ctx), "nats": s.natsHealth(), "identity": s.identityHealth(ctx),
 		},

@@ -101,7 +101,8 @@ func TestOperationsOfReactions(t *testing.T) {
 	}
 	var found listOf[httpapi.OperatedReaction]
 	require.Equal(t, http.StatusOK, h.get("/api/v1/operations/reactions", operator, nil, &found))
-	require.Len(t, found.Items, 1)
+	require.Len(t, found.Items, 2, "and the hub's own timer")
+	require.Equal(t, "greeting", found.Items[0].Name)
 	require.EqualValues(t, 2, found.Items[0].Parked)
 	require.Equal(t, []any{int64(12), true, int64(13), false}, []any{
 		found.Items[0].Items[0].Position, found.Items[0].Items[0].Retry, found.Items[0].Items[1].Position, found.Items[0].Items[1].Retry,

@@ -20,6 +20,7 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/logevent"
 	"github.com/reactdjango-hub/backend/domain/member"
 	"github.com/reactdjango-hub/backend/domain/organization"
@@ -105,13 +106,13 @@ func newSystem(cfg config.Config, roles ...config.Role) *system {
 
 // codec knows every event of every area.
 func codec() *eventstore.Codec {
-	return eventstore.NewCodec(slices.Concat(entity.Kinds(), member.Kinds(), logevent.Kinds(), organization.Kinds())...)
+	return eventstore.NewCodec(slices.Concat(entity.Kinds(), ledger.Kinds(), member.Kinds(), logevent.Kinds(), organization.Kinds())...)
 }
 
 // folds say what the boundaries of every area fold to.
 func folds() domain.Folds {
 	all := domain.Folds{}
-	for _, area := range []domain.Folds{entity.Folds(), member.Folds(), organization.Folds()} {
+	for _, area := range []domain.Folds{entity.Folds(), ledger.Folds(), member.Folds(), organization.Folds()} {
 		maps.Copy(all, area)
 	}
 	return all

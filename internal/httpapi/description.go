@@ -55,12 +55,21 @@ var requestExamples = map[string]string{
 	"setLogLevel":        `{"level":"debug"}`,
 	"addRelationship":    `{"kind":"employer","target_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"}`,
 	"restoreEntity":      `{"attributes":{"city":"Lyon"}}`,
+	"openAccount":        `{"code":"1000","name":"Bank","kind":"asset","currency":"EUR","min_balance":"0.00"}`,
+	"createTransaction":  `{"date":"2026-01-31","description":"Office rent, January","lines":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","side":"debit","amount":"850.00"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","side":"credit","amount":"850.00"}],"external_ref":"rent-2026-01","action":"post"}`,
+	"patchTransaction":   `{"description":"Office rent, February","date":"2026-02-01"}`,
+	"postTransaction":    `{"on_closed_period":"move"}`,
+	"reverseTransaction": `{"date":"2026-02-03","description":"Charged twice"}`,
+	"setPolicy":          `{"currency":"EUR","approval_above":"1000.00","approvals_needed":1}`,
+	"closePeriods":       `{"closed_through":"2026-01-31"}`,
 }
 
 const (
 	exampleEvent        = `{"specversion":"1.0","id":"0197a3a2-51c5-7c3e-9d5b-6f2a8f1d0c11","source":"urn:hub-backend:acme","type":"entity.created","subject":"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","time":"2026-11-22T09:30:00.123456Z","datacontenttype":"application/json","position":4711,"orgposition":120,"epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","org":"acme","streamversion":1,"schemaversion":1,"tags":"[\"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]","subjects":"[]","actor":"{\"sub\":\"ana\",\"person\":\"p-7\"}","commandid":"0197a3a2-51c6-7c3e-9d5b-6f2a8f1d0c11","recordedat":"2026-11-22T09:30:00.125456Z","leafhash":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","data":{"type":"customer","key":"C-17","attributes":{"name":"Ana"},"tags":["vip"]}}`
 	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"type_version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
 	exampleOrganization = `{"id":"acme","timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR","version":1,"updated_at":"2026-11-22T09:28:00.123456Z","updated_by":"ana"}`
+	exampleAccount      = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","code":"1000","name":"Bank","kind":"asset","currency":"EUR","status":"open","min_balance":"0.00","entity_id":null,"balance":"1250.00","pending":"-50.00","available":"1200.00","version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
+	exampleTransaction  = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","status":"posted","date":"2026-01-31","description":"Office rent, January","lines":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","side":"debit","amount":"850.00","currency":"EUR"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","side":"credit","amount":"850.00","currency":"EUR"}],"approvals":[{"by":"bob","at":"2026-02-01T09:00:00Z"}],"external_ref":"rent-2026-01","metadata":{},"expires_at":null,"reverses":null,"reversed_by":null,"version":3,"created_at":"2026-02-01T08:30:00.123456Z","created_by":"ana","updated_at":"2026-02-01T09:30:00.123456Z","updated_by":"ana"}`
 	exampleEntityType   = `{"name":"customer","title":"Customer","schema":{"type":"object","properties":{"name":{"type":"string","minLength":1}},"required":["name"]},"search":["name","city"],"version":1,"created_at":"2026-11-22T09:29:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:29:00.123456Z","updated_by":"ana","relationships":[{"kind":"employer","target":"company","on_archive":"restrict"}]}`
 )
 
@@ -102,6 +111,28 @@ var answerExamples = map[string]string{
 	"getLogLevel":        `{"level":"info"}`,
 	"setLogLevel":        `{"level":"debug"}`,
 	"isReady":            `{"status":"ok"}`,
+	"openAccount":        exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "1", "account.opened", "4711"),
+	"closeAccount":       exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "2", "account.closed", "4712"),
+	"reopenAccount":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "account.reopened", "4713"),
+	"createTransaction":  exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "1", "transaction.posted", "4714"),
+	"patchTransaction":   exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "2", "transaction.updated", "4715"),
+	"submitTransaction":  exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "2", "transaction.submitted", "4716"),
+	"approveTransaction": exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "transaction.approved", "4717"),
+	"rejectTransaction":  exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "transaction.rejected", "4718"),
+	"postTransaction":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "4", "transaction.posted", "4719"),
+	"voidTransaction":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "3", "transaction.voided", "4720"),
+	"reverseTransaction": exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "1", "transaction.posted", "4721"),
+	"setPolicy":          exampleReceipt("EUR", "1", "transaction_policy.set", "4722"),
+	"closePeriods":       exampleReceipt("all", "1", "transaction_periods.closed", "4723"),
+	"getAccount":         exampleAccount,
+	"listAccounts":       `{"items":[` + exampleAccount + `],"next_cursor":null}`,
+	"listEntries":        `{"items":[{"transaction_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","date":"2026-01-31","side":"credit","amount":"850.00","balance":"1250.00","position":4714,"recorded_at":"2026-02-01T09:30:00.123456Z"}],"next_cursor":null}`,
+	"getTransaction":     exampleTransaction,
+	"listTransactions":   `{"items":[` + exampleTransaction + `],"next_cursor":null}`,
+	"explainTransaction": `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","status":"posted","events":[{"position":4714,"type":"transaction.posted","at":"2026-02-01T09:30:00.123456Z","by":"ana","entries":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","code":"6000","date":"2026-01-31","side":"debit","amount":"850.00","currency":"EUR"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","code":"1000","date":"2026-01-31","side":"credit","amount":"850.00","currency":"EUR"}]}],"truncated":false,"version":1}`,
+	"getTrialBalance":    `{"items":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","code":"1000","name":"Bank","kind":"asset","currency":"EUR","debit":"1250.00","credit":"0.00"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c14","code":"3000","name":"Capital","kind":"equity","currency":"EUR","debit":"0.00","credit":"1250.00"}],"totals":[{"currency":"EUR","debit":"1250.00","credit":"1250.00"}],"truncated":false}`,
+	"getPolicy":          `{"currency":"EUR","approval_above":"1000.00","approvals_needed":1,"version":1,"items":[{"currency":"EUR","approval_above":"1000.00","approvals_needed":1,"version":1}]}`,
+	"getPeriods":         `{"closed_through":"2026-01-31","version":1}`,
 }
 
 func exampleReceipt(id, version, event, position string) string {

@@ -75,7 +75,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, nil)
 	for _, path := range []string{"/", "/api", "/api/v1", "/api/v1/", "/api/v2/entities", "/api/v1/entities/a/b/c", "/api/v1/entities//archive",
-		"/api/v1/nothing", "/api/transactions/", "/wp-login.php", "/api/v1/entities/../entities", "/api/docs/assets/../docs.html", "/api/docs/assets/docs.html"} {
+		"/api/v1/nothing", "/api/scheduling/", "/wp-login.php", "/api/v1/entities/../entities", "/api/docs/assets/../docs.html", "/api/docs/assets/docs.html"} {
 		e.call("GET", path, "").expect(404, "not_found")
 	}
 	for _, test := range []struct{ method, path, allow string }{

@@ -49,6 +49,8 @@ func newHuma(routes huma.Adapter) huma.API {
 	config.Tags = []*huma.Tag{
 		{Name: "Entity types", Description: "What kinds of things there are, and which attributes they may have."},
 		{Name: "Entities", Description: "The things themselves."},
+		{Name: "Accounts", Description: "What money is on, with statements and balances at any point in time."},
+		{Name: "Transactions", Description: "Double entry: money moves by lines that balance, with approvals and closed periods."},
 		{Name: "Events", Description: "What has happened, as it is recorded: to copy it, or to follow it."},
 		{Name: "Organization", Description: "The organisation as a whole, and the caller."},
 		{Name: "Operations", Description: "How far the views and the copy in JetStream are, what waits, and the jobs that mend it. All organisations share them, so these say nothing about any organisation."},

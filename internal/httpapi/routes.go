@@ -7,10 +7,10 @@ import (
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
-// routes is the whole API: what is not listed here does not exist. The two pages
-// for people and the document for programs are in pages.
+// routes is the whole API: what is not listed here, and in ledgerRoutes, does not exist.
+// The two pages for people and the document for programs are in pages.
 func (a *API) routes() []*route {
-	return []*route{
+	return append(a.ledgerRoutes(), []*route{
 		{
 			Method: http.MethodPut, Path: "/api/v1/entity-types/{name}", ID: "defineEntityType",
 			Kind: command, Permission: commands.EntityTypesWrite, Status: http.StatusOK, Creates: true,
@@ -278,7 +278,7 @@ func (a *API) routes() []*route {
 			Description: "200 while requests should be sent here, 503 while the process is stopping. For load balancers.",
 			register:    handle(a.isReady),
 		},
-	}
+	}...)
 }
 
 // pages are the routes outside the API itself: its description, and pages for

@@ -34,7 +34,8 @@ type resource[T any] struct {
 	collection string
 	// kind is that of the resource's stream, whose name is the id.
 	kind string
-	// view shows a state as the read of the resource answers it.
+	// view shows a state as the read of the resource answers it; nil where the state is
+	// not all that is shown, and then nothing is.
 	view func(commands.Resource) (T, error)
 }
 
@@ -74,7 +75,7 @@ func submit[T any](ctx context.Context, a *API, decider domain.Decider, about re
 	if err != nil {
 		return nil, err
 	}
-	if preference(e.request.Header["Prefer"], "return") == "representation" {
+	if about.view != nil && preference(e.request.Header["Prefer"], "return") == "representation" {
 		submission.Represent = about.kind
 	}
 	receipt, err := a.send(ctx, submission)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/ledger"
+	"github.com/reactdjango-hub/backend/domain/member"
 	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
@@ -35,9 +37,11 @@ type system struct {
 func startSystem(t testing.TB) *system {
 	t.Helper()
 	url := hubtest.Database(t, hubtest.LogAndViews())
-	codec := eventstore.NewCodec(slices.Concat(entity.Kinds(), organization.Kinds())...)
+	codec := eventstore.NewCodec(slices.Concat(entity.Kinds(), ledger.Kinds(), member.Kinds(), organization.Kinds())...)
 	folds := organization.Folds()
 	maps.Copy(folds, entity.Folds())
+	maps.Copy(folds, ledger.Folds())
+	maps.Copy(folds, member.Folds())
 	loop := commands.New(commands.Options{
 		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec, Folds: folds,
 		Appended: func(int64) {}, Log: slog.New(slog.DiscardHandler),
@@ -58,7 +62,8 @@ func (s *system) project(t testing.TB) {
 	defer poll.Stop()
 	for waited := time.After(time.Minute); ; {
 		if _, _, err := s.reads.Organization(t.Context(), "acme"); err == nil {
-			if _, _, err := s.reads.EntityTypes(t.Context(), "acme", readmodels.Page{}); err == nil {
+			_, _, err = s.reads.EntityTypes(t.Context(), "acme", readmodels.Page{})
+			if _, _, ofBooks := s.reads.Periods(t.Context(), "acme"); err == nil && ofBooks == nil {
 				return
 			}
 		}

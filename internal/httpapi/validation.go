@@ -51,7 +51,7 @@ var pointers = strings.NewReplacer("[", "/", "]", "")
 
 // invalidRequest is the problem for faults found by schema, the most telling code
 // first: a field of the contract that is not built yet, a field that nobody knows,
-// anything else.
+// an amount that is no string, anything else.
 func (e *exchange) invalidRequest(details []*huma.ErrorDetail) *problem.Problem {
 	var unsupported, unknown, other []problem.Field
 	for _, detail := range details {
@@ -70,10 +70,21 @@ func (e *exchange) invalidRequest(details []*huma.ErrorDetail) *problem.Problem 
 		return problem.New(problem.Invalid, "unsupported", "The request uses fields that this version does not offer yet. Leave them out.").With(sorted(unsupported)...)
 	case len(unknown) > 0:
 		return problem.New(problem.Invalid, "unknown_field", "The request has fields that do not exist. Remove them or check their spelling.").With(sorted(append(unknown, other...))...)
+	case slices.ContainsFunc(other, isAmount):
+		for i := range other {
+			if isAmount(other[i]) {
+				other[i].Message = "must be a decimal string, as \"123.45\", not a number"
+			}
+		}
+		return problem.New(problem.Invalid, "invalid_amount", "An amount cannot be used; errors says what is expected.").With(sorted(other)...)
 	default:
 		return problem.New(problem.Invalid, "invalid_request", "The request does not fit its description. See errors for what to change.").With(sorted(other)...)
 	}
 }
+
+// isAmount reports whether a fault is about an amount of money. Those are strings, so that
+// no reader takes them for doubles; a number is the fault that most people begin with.
+func isAmount(fault problem.Field) bool { return strings.HasSuffix(fault.Location, ".amount") }
 
 // sorted gives faults a stable order, which huma's walk over maps does not, and
 // keeps the first ones.

@@ -4,6 +4,110 @@
  */
 
 export interface paths {
+    "/api/v1/accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List accounts
+         * @description By code, with what is on them now or, with as_of and known_at, was.
+         */
+        get: operations["listAccounts"];
+        put?: never;
+        /**
+         * Open an account
+         * @description Nothing is on it. Its code is taken for ever, also when it is closed.
+         */
+        post: operations["openAccount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an account
+         * @description With what is on it. With as_of, what entries of that date and before come to; with known_at, as far as they had been recorded then. Both together answer what was known then of that date.
+         */
+        get: operations["getAccount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close an account
+         * @description It takes no entries any more; what is on it stays. Doing so twice changes nothing.
+         */
+        post: operations["closeAccount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The statement of an account
+         * @description Its entries by date, and those of a date as they were recorded, with the balance after each.
+         */
+        get: operations["listEntries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/reopen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reopen a closed account
+         * @description It takes entries again.
+         */
+        post: operations["reopenAccount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/entities": {
         parameters: {
             query?: never;
@@ -568,6 +672,262 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/transactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List and search transactions
+         * @description By date. All filters must match. awaiting=me lists what waits for the caller's approval.
+         */
+        get: operations["listTransactions"];
+        put?: never;
+        /**
+         * Make a transaction
+         * @description A draft, or one that is submitted or posted at once. Problems come in a fixed order: what the request says, then a taken external_ref, then the state of accounts, periods, policy and balances.
+         */
+        post: operations["createTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/periods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far the books are closed
+         * @description Nothing can be posted on this date or before.
+         */
+        get: operations["getPeriods"];
+        /**
+         * Close the books up to a date
+         * @description Nothing is posted on that date or before any more. An earlier date, or null, opens periods again; both are events.
+         */
+        put: operations["closePeriods"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the approval policies
+         * @description All of them, or that of one currency. A currency without one needs no approval.
+         */
+        get: operations["getPolicy"];
+        /**
+         * Set the approval policy of a currency
+         * @description Transactions in it above the amount need approval before they are posted. It holds at once, also for what is submitted already.
+         */
+        put: operations["setPolicy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/trial-balance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Trial balance
+         * @description What every account has on it, on the side where it stands; the sides are equal in each currency. With as_of and known_at at a point in the past.
+         */
+        get: operations["getTrialBalance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a transaction
+         * @description As it is now. Once it is posted, its lines and its date are those that were.
+         */
+        get: operations["getTransaction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change a transaction
+         * @description A JSON merge patch (RFC 7396) of a draft, or of what is submitted. It ends all approvals.
+         */
+        patch: operations["patchTransaction"];
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve a transaction
+         * @description Not by a person who made, changed or submitted it. Send the version that you have read as If-Match: then nobody can change it under your hands.
+         */
+        post: operations["approveTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The events behind a transaction
+         * @description In order, with what each has put on accounts.
+         */
+        get: operations["explainTransaction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}/post": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Post a transaction
+         * @description The money moves. What is above the limit of the policy needs its approvals, which count only while their givers may still approve. Some of the lines post a part, and release the rest.
+         */
+        post: operations["postTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reject a transaction
+         * @description It is over, and the money is released.
+         */
+        post: operations["rejectTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}/reverse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reverse a transaction
+         * @description A new transaction takes back what was posted, once; the receipt is about the new one. It needs no approval.
+         */
+        post: operations["reverseTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for approval
+         * @description The money is held from then on, until the transaction is posted or over.
+         */
+        post: operations["submitTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transactions/{id}/void": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Void a transaction
+         * @description Ends what is not posted, and releases the money. What is posted is reversed instead.
+         */
+        post: operations["voidTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -636,6 +996,104 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Account: {
+            /**
+             * @description The balance less what submitted transactions would take from it; null for a time in the past.
+             * @example 1200.00
+             */
+            available: string | null;
+            /**
+             * @description What its entries come to.
+             * @example 1250.00
+             */
+            balance: string;
+            /**
+             * @description The organisation's own number of it.
+             * @example 1000
+             */
+            code: string;
+            /**
+             * Format: date-time
+             * @description When it was opened.
+             */
+            created_at: string;
+            /**
+             * @description Who opened it.
+             * @example ana
+             */
+            created_by: string;
+            /**
+             * @description Code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
+            /** @description The entity that it is linked to, null for none. */
+            entity_id: string | null;
+            /**
+             * @description The account's id.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * @description Debits make the balance of assets and expenses grow, credits that of the others.
+             * @enum {string}
+             */
+            kind: "asset" | "liability" | "equity" | "income" | "expense";
+            /**
+             * @description The least that may be available, on any day; null for no limit.
+             * @example 0.00
+             */
+            min_balance: string | null;
+            /**
+             * @description What people call it.
+             * @example Bank
+             */
+            name: string;
+            /**
+             * @description Net of the submitted and approved lines that are not posted yet; null for a time in the past.
+             * @example -50.00
+             */
+            pending: string | null;
+            /**
+             * @description A closed account takes no entries.
+             * @enum {string}
+             */
+            status: "open" | "closed";
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updated_at: string;
+            /**
+             * @description Who changed it last.
+             * @example ana
+             */
+            updated_by: string;
+            /**
+             * Format: int64
+             * @description Counts the events of the account itself, which entries are not among; also its ETag, with as_of and known_at apart.
+             * @example 1
+             */
+            version: number;
+        };
+        AccountPage: {
+            /** @description The accounts of this page, by code. */
+            items: components["schemas"]["Account"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        Approval: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /**
+             * @description Who approved.
+             * @example bob
+             */
+            by: string;
+        };
         ChangedEvents: {
             /**
              * Format: int64
@@ -643,6 +1101,13 @@ export interface components {
              * @example 1
              */
             events: number;
+        };
+        ClosedPeriods: {
+            /**
+             * @description The last date that nothing can be posted on any more; null to open all.
+             * @example 2026-01-31
+             */
+            closed_through: string | null;
         };
         CloudEvent: {
             /**
@@ -1038,6 +1503,139 @@ export interface components {
             /** @description Send it as cursor for the next page; null on the last one. */
             next_cursor: string | null;
         };
+        Entry: {
+            /**
+             * @description The amount of the line.
+             * @example 50.00
+             */
+            amount: string;
+            /**
+             * @description What was on the account after it, in the order of this list.
+             * @example 1250.00
+             */
+            balance: string;
+            /**
+             * Format: date
+             * @description When it took effect.
+             * @example 2026-01-31
+             */
+            date: string;
+            /**
+             * Format: int64
+             * @description The event that posted it.
+             * @example 4711
+             */
+            position: number;
+            /**
+             * Format: date-time
+             * @description When it was recorded.
+             */
+            recorded_at: string;
+            /**
+             * @description The side that it stands on.
+             * @enum {string}
+             */
+            side: "debit" | "credit";
+            /** @description The transaction that it is a line of. */
+            transaction_id: string;
+        };
+        EntryPage: {
+            /** @description The entries of this page, by date and then as they were recorded. */
+            items: components["schemas"]["Entry"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        Exchange: {
+            /**
+             * @description The amount that was converted.
+             * @example 100.00
+             */
+            from_amount: string;
+            /**
+             * @description Its currency.
+             * @example USD
+             */
+            from_currency: string;
+            /**
+             * @description How much one of it is worth.
+             * @example 0.9231
+             */
+            rate: string;
+        };
+        ExplainedEntry: {
+            /** @description The account. */
+            account_id: string;
+            /**
+             * @description The amount.
+             * @example 50.00
+             */
+            amount: string;
+            /**
+             * @description Its code.
+             * @example 1000
+             */
+            code: string;
+            /**
+             * @description Its currency.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: date
+             * @description When it took effect.
+             * @example 2026-01-31
+             */
+            date: string;
+            /**
+             * @description The side that it stands on.
+             * @enum {string}
+             */
+            side: "debit" | "credit";
+        };
+        ExplainedEvent: {
+            /**
+             * Format: date-time
+             * @description When it was recorded.
+             */
+            at: string;
+            /**
+             * @description Who caused it.
+             * @example ana
+             */
+            by: string;
+            /** @description What it has put on accounts. */
+            entries: components["schemas"]["ExplainedEntry"][];
+            /**
+             * Format: int64
+             * @description Its position in the log.
+             * @example 4711
+             */
+            position: number;
+            /**
+             * @description Its type.
+             * @example transaction.posted
+             */
+            type: string;
+        };
+        Explanation: {
+            /** @description Its events, in order. */
+            events: components["schemas"]["ExplainedEvent"][];
+            /** @description The transaction's id. */
+            id: string;
+            /**
+             * @description Where the events have brought it.
+             * @example posted
+             */
+            status: string;
+            /** @description true when it has more events than are here. */
+            truncated: boolean;
+            /**
+             * Format: int64
+             * @description Counts its events.
+             * @example 2
+             */
+            version: number;
+        };
         Field: {
             location: string;
             message: string;
@@ -1111,6 +1709,23 @@ export interface components {
         };
         ItemsViewJob: {
             items: components["schemas"]["ViewJob"][];
+        };
+        LineExchange: {
+            /**
+             * @description The amount that was converted, which another line has.
+             * @example 100.00
+             */
+            from_amount: string;
+            /**
+             * @description Its currency.
+             * @example USD
+             */
+            from_currency: string;
+            /**
+             * @description How much one of it is worth, as a decimal string.
+             * @example 0.9231
+             */
+            rate: string;
         };
         LogLevel: {
             /**
@@ -1203,6 +1818,38 @@ export interface components {
             /** @description Send it as cursor for the next page; null on the last one. */
             next_cursor: string | null;
         };
+        NewAccount: {
+            /**
+             * @description The organisation's own number of it, unique for ever; 1 to 64 characters.
+             * @example 1000
+             */
+            code: string;
+            /**
+             * @description Code of ISO 4217. All entries are in it.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * @description An entity that the account belongs to, as a customer.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            entity_id?: string | null;
+            /**
+             * @description Debits make the balance of assets and expenses grow, credits that of the others.
+             * @enum {string}
+             */
+            kind: "asset" | "liability" | "equity" | "income" | "expense";
+            /**
+             * @description The least that may be available, on any day, at most zero; null or absent for no limit. It never changes.
+             * @example 0.00
+             */
+            min_balance?: string | null;
+            /**
+             * @description What people call it; 1 to 200 characters.
+             * @example Bank
+             */
+            name: string;
+        };
         NewEntity: {
             /**
              * @description Values by name; they must follow the type's schema.
@@ -1232,6 +1879,49 @@ export interface components {
              */
             type: string;
         };
+        NewLine: {
+            /**
+             * @description An account that is open.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            account_id: string;
+            /**
+             * @description A positive decimal string, with at most the digits of the account's currency.
+             * @example 850.00
+             */
+            amount: string;
+            /**
+             * @description The currency that you believe the account to be in.
+             * @example EUR
+             */
+            currency?: string;
+            /** @description What the amount was converted from. The rate must make this amount of that one, rounded half away from zero. */
+            exchange?: components["schemas"]["LineExchange"];
+            /**
+             * @description The side that it stands on.
+             * @enum {string}
+             */
+            side: "debit" | "credit";
+        };
+        NewPolicy: {
+            /**
+             * @description The greatest amount that needs no approval, as a decimal string; null when nothing does.
+             * @example 1000.00
+             */
+            approval_above: string | null;
+            /**
+             * Format: int64
+             * @description How many persons must approve what is above.
+             * @default 1
+             * @example 1
+             */
+            approvals_needed: number;
+            /**
+             * @description Code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
+        };
         NewRelationship: {
             /**
              * @description A kind that the entity's type declares.
@@ -1243,6 +1933,52 @@ export interface components {
              * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22
              */
             target_id: string;
+        };
+        NewTransaction: {
+            /**
+             * @description How far it goes at once: draft, also when absent, holds nothing; submit asks for approval and holds the money; post moves it.
+             * @enum {string}
+             */
+            action?: "draft" | "submit" | "post";
+            /**
+             * @description When it takes effect, from 1900-01-01 to 2199-12-31.
+             * @example 2026-01-31
+             */
+            date: string;
+            /**
+             * @description What it is about; at most 1,000 characters. Nothing personal.
+             * @example Office rent, January
+             */
+            description?: string;
+            /**
+             * Format: date-time
+             * @description When it expires unless it has been posted.
+             * @example 2026-12-01T00:00:00Z
+             */
+            expires_at?: string;
+            /**
+             * @description Your own id of it, unique for ever; at most 200 characters. The same request again answers the same transaction.
+             * @example invoice-4711
+             */
+            external_ref?: string;
+            /** @description What is debited and what is credited: with those of splits at least 2 and at most 500, and equal in each currency. */
+            lines?: components["schemas"]["NewLine"][];
+            /**
+             * @description Anything of your own, at most 50 members and 16 KiB. Nothing personal.
+             * @example {
+             *       "order": "A-17"
+             *     }
+             */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description Where the date is in a closed period: refuse, also when absent, or move it to the first open date.
+             * @enum {string}
+             */
+            on_closed_period?: "refuse" | "move";
+            /** @description Amounts that are shared out: a line for each account. */
+            splits?: components["schemas"]["Split"][];
         };
         OperatedReaction: {
             /** @description The first 100 of them. */
@@ -1443,6 +2179,79 @@ export interface components {
             /** @example entities */
             view: string;
         };
+        Periods: {
+            /**
+             * Format: date
+             * @description The last date that nothing can be posted on; null when none is closed.
+             * @example 2026-01-31
+             */
+            closed_through: string | null;
+            /**
+             * Format: int64
+             * @description Counts the changes; also its ETag.
+             * @example 1
+             */
+            version: number;
+        };
+        Policies: {
+            /**
+             * @description The greatest amount that needs no approval; absent when nothing does.
+             * @example 1000.00
+             */
+            approval_above?: string;
+            /**
+             * Format: int64
+             * @description How many persons must approve what is above.
+             * @example 1
+             */
+            approvals_needed?: number;
+            /**
+             * @description The currency that was asked for; absent without one.
+             * @example EUR
+             */
+            currency?: string;
+            /** @description The policies, by currency. */
+            items: components["schemas"]["Policy"][];
+            /**
+             * Format: int64
+             * @description Counts the changes of that policy.
+             * @example 1
+             */
+            version?: number;
+        };
+        Policy: {
+            /**
+             * @description The greatest amount that needs no approval; null when nothing does.
+             * @example 1000.00
+             */
+            approval_above: string | null;
+            /**
+             * Format: int64
+             * @description How many persons must approve what is above.
+             * @example 1
+             */
+            approvals_needed: number;
+            /**
+             * @description Code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: int64
+             * @description Counts the changes.
+             * @example 1
+             */
+            version: number;
+        };
+        Posting: {
+            /** @description Those to post, of each account and side at most what the transaction has; the rest is released. All when absent. */
+            lines?: components["schemas"]["NewLine"][];
+            /**
+             * @description Where the date is in a closed period: refuse, also when absent, or move it to the first open date.
+             * @enum {string}
+             */
+            on_closed_period?: "refuse" | "move";
+        };
         Probe: {
             /** @example ok */
             status: string;
@@ -1482,6 +2291,31 @@ export interface components {
              * @example /api/docs/problems#not_found
              */
             type: string;
+        };
+        ReceiptAccount: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["Account"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
         };
         ReceiptEntity: {
             /** @description true when nothing was written, because ?dry_run=true asked for that. */
@@ -1541,6 +2375,81 @@ export interface components {
             position: number | null;
             /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
             resource?: components["schemas"]["Organization"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
+        };
+        ReceiptPeriods: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["Periods"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
+        };
+        ReceiptPolicy: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["Policy"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
+        };
+        ReceiptTransaction: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["Transaction"];
             /**
              * Format: int64
              * @description The resource's version from now on.
@@ -1649,6 +2558,50 @@ export interface components {
              */
             published: number;
         };
+        Reversal: {
+            /**
+             * @description When the reversal takes effect, not before the transaction; its date when absent.
+             * @example 2026-02-03
+             */
+            date?: string;
+            /**
+             * @description Of the reversal; that of the transaction when absent.
+             * @example Charged twice
+             */
+            description?: string;
+            /**
+             * @description Where the date is in a closed period: refuse, also when absent, or move it to the first open date.
+             * @enum {string}
+             */
+            on_closed_period?: "refuse" | "move";
+        };
+        Share: {
+            /**
+             * @description An account that is open.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            account_id: string;
+            /**
+             * Format: int64
+             * @description In relation to the others, as 80, 8 and 12.
+             * @example 80
+             */
+            share: number;
+        };
+        Split: {
+            /**
+             * @description A positive decimal string.
+             * @example 15.00
+             */
+            amount: string;
+            /** @description Who gets how much of it: parts are rounded down, and what is left goes in smallest units to the first. */
+            shares: components["schemas"]["Share"][];
+            /**
+             * @description The side that its lines stand on.
+             * @enum {string}
+             */
+            side: "debit" | "credit";
+        };
         StreamEnd: {
             /**
              * @description Why the stream ends.
@@ -1673,6 +2626,184 @@ export interface components {
              * @example Vf7r0kq…
              */
             ticket: string;
+        };
+        Transaction: {
+            /** @description Who has approved it. */
+            approvals: components["schemas"]["Approval"][];
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * @description Who made it.
+             * @example ana
+             */
+            created_by: string;
+            /**
+             * Format: date
+             * @description When it takes effect.
+             * @example 2026-01-31
+             */
+            date: string;
+            /**
+             * @description What it is about.
+             * @example Office rent, January
+             */
+            description: string;
+            /**
+             * Format: date-time
+             * @description When it expires unless it has been posted; null for never.
+             */
+            expires_at: string | null;
+            /**
+             * @description The caller's own id of it; null for none.
+             * @example invoice-4711
+             */
+            external_ref: string | null;
+            /**
+             * @description The transaction's id.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /** @description Its lines; once it is posted, those that were. */
+            lines: components["schemas"]["TransactionLine"][];
+            /** @description What the caller has added. */
+            metadata: unknown;
+            /** @description The transaction that has taken this one back. */
+            reversed_by: string | null;
+            /** @description The transaction that this one takes back. */
+            reverses: string | null;
+            /**
+             * @description Where it is on its way.
+             * @enum {string}
+             */
+            status: "draft" | "submitted" | "approved" | "posted" | "rejected" | "voided" | "expired" | "reversed";
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updated_at: string;
+            /**
+             * @description Who changed it last.
+             * @example ana
+             */
+            updated_by: string;
+            /**
+             * Format: int64
+             * @description Counts the transaction's events; also its ETag.
+             * @example 1
+             */
+            version: number;
+        };
+        TransactionLine: {
+            /** @description The account. */
+            account_id: string;
+            /**
+             * @description A positive amount.
+             * @example 50.00
+             */
+            amount: string;
+            /**
+             * @description That of the account.
+             * @example EUR
+             */
+            currency: string;
+            /** @description What the amount was converted from. */
+            exchange?: components["schemas"]["Exchange"];
+            /**
+             * @description The side that it stands on.
+             * @enum {string}
+             */
+            side: "debit" | "credit";
+        };
+        TransactionPage: {
+            /** @description The transactions of this page, by date. */
+            items: components["schemas"]["Transaction"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        TransactionPatch: {
+            /**
+             * @description A new date.
+             * @example 2026-02-01
+             */
+            date?: string;
+            /**
+             * @description A new text; null for none.
+             * @example Office rent, February
+             */
+            description?: string | null;
+            /**
+             * Format: date-time
+             * @description A new time; null for never.
+             */
+            expires_at?: string | null;
+            /** @description The new lines, all of them. */
+            lines?: components["schemas"]["NewLine"][];
+            /** @description New values by name; null removes one, and null instead of the object all. */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        TrialBalance: {
+            /** @description The accounts that have had entries, by code. */
+            items: components["schemas"]["TrialBalanceItem"][];
+            /** @description The sums of both sides, which are equal in each currency; of all accounts, also when items are not all. */
+            totals: components["schemas"]["TrialBalanceTotal"][];
+            /** @description true when there are more accounts than items. */
+            truncated: boolean;
+        };
+        TrialBalanceItem: {
+            /** @description The account. */
+            account_id: string;
+            /**
+             * @description Its code.
+             * @example 1000
+             */
+            code: string;
+            /**
+             * @description What is on the credit side.
+             * @example 0.00
+             */
+            credit: string;
+            /**
+             * @description Code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * @description What is on the debit side.
+             * @example 1250.00
+             */
+            debit: string;
+            /**
+             * @description Its kind.
+             * @enum {string}
+             */
+            kind: "asset" | "liability" | "equity" | "income" | "expense";
+            /**
+             * @description Its name.
+             * @example Bank
+             */
+            name: string;
+        };
+        TrialBalanceTotal: {
+            /**
+             * @description What is on the credit side.
+             * @example 0.00
+             */
+            credit: string;
+            /**
+             * @description Code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * @description What is on the debit side.
+             * @example 1250.00
+             */
+            debit: string;
         };
         ViewJob: {
             /**
@@ -2880,6 +4011,607 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    listAccounts: {
+        parameters: {
+            query?: {
+                /** @description Count entries that took effect on this date or before. */
+                as_of?: string;
+                /** @description Count entries that had been recorded by this time. */
+                known_at?: string;
+                /** @description Only accounts of this kind. */
+                kind?: "asset" | "liability" | "equity" | "income" | "expense";
+                /** @description Only accounts in this currency. */
+                currency?: string;
+                /** @description Only accounts of this status. */
+                status?: "open" | "closed";
+                /** @description Only the account with this code. */
+                code?: string;
+                /** @description Only accounts that are linked to this entity. */
+                entity_id?: string;
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description next_cursor of the page before; keep the other parameters as they were. */
+                cursor?: string;
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *           "code": "1000",
+                     *           "name": "Bank",
+                     *           "kind": "asset",
+                     *           "currency": "EUR",
+                     *           "status": "open",
+                     *           "min_balance": "0.00",
+                     *           "entity_id": null,
+                     *           "balance": "1250.00",
+                     *           "pending": "-50.00",
+                     *           "available": "1200.00",
+                     *           "version": 1,
+                     *           "created_at": "2026-11-22T09:30:00.123456Z",
+                     *           "created_by": "ana",
+                     *           "updated_at": "2026-11-22T09:30:00.123456Z",
+                     *           "updated_by": "ana"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AccountPage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    openAccount: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        /** @description At most 64 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "code": "1000",
+                 *       "name": "Bank",
+                 *       "kind": "asset",
+                 *       "currency": "EUR",
+                 *       "min_balance": "0.00"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewAccount"];
+            };
+        };
+        responses: {
+            /** @description What would happen, to a dry run. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 1,
+                     *       "position": 4711,
+                     *       "events": [
+                     *         {
+                     *           "type": "account.opened",
+                     *           "position": 4711
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptAccount"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 1,
+                     *       "position": 4711,
+                     *       "events": [
+                     *         {
+                     *           "type": "account.opened",
+                     *           "position": 4711
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptAccount"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    getAccount: {
+        parameters: {
+            query?: {
+                /** @description Count entries that took effect on this date or before. */
+                as_of?: string;
+                /** @description Count entries that had been recorded by this time. */
+                known_at?: string;
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The account's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "code": "1000",
+                     *       "name": "Bank",
+                     *       "kind": "asset",
+                     *       "currency": "EUR",
+                     *       "status": "open",
+                     *       "min_balance": "0.00",
+                     *       "entity_id": null,
+                     *       "balance": "1250.00",
+                     *       "pending": "-50.00",
+                     *       "available": "1200.00",
+                     *       "version": 1,
+                     *       "created_at": "2026-11-22T09:30:00.123456Z",
+                     *       "created_by": "ana",
+                     *       "updated_at": "2026-11-22T09:30:00.123456Z",
+                     *       "updated_by": "ana"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    closeAccount: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The account's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 2,
+                     *       "position": 4712,
+                     *       "events": [
+                     *         {
+                     *           "type": "account.closed",
+                     *           "position": 4712
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptAccount"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    listEntries: {
+        parameters: {
+            query?: {
+                /** @description Only entries of this date or later. */
+                from?: string;
+                /** @description Only entries of this date or before. */
+                to?: string;
+                /** @description Order; - for the latest first. The balances are the same. */
+                sort?: "date" | "-date";
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description next_cursor of the page before; keep the other parameters as they were. */
+                cursor?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The account's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "transaction_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *           "date": "2026-01-31",
+                     *           "side": "credit",
+                     *           "amount": "850.00",
+                     *           "balance": "1250.00",
+                     *           "position": 4714,
+                     *           "recorded_at": "2026-02-01T09:30:00.123456Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EntryPage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    reopenAccount: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The account's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 3,
+                     *       "position": 4713,
+                     *       "events": [
+                     *         {
+                     *           "type": "account.reopened",
+                     *           "position": 4713
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptAccount"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
     listEntities: {
         parameters: {
             query?: {
@@ -5529,6 +7261,1611 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfPersonal"];
             500: components["responses"]["InternalServerErrorOfPersonal"];
             503: components["responses"]["ServiceUnavailableOfPersonal"];
+        };
+    };
+    listTransactions: {
+        parameters: {
+            query?: {
+                /** @description Only transactions of this status. */
+                status?: "draft" | "submitted" | "approved" | "posted" | "rejected" | "voided" | "expired" | "reversed";
+                /** @description Only transactions with a line on this account. */
+                account_id?: string;
+                /** @description Only transactions of this date or later. */
+                from?: string;
+                /** @description Only transactions of this date or before. */
+                to?: string;
+                /** @description Only transactions whose description or external_ref has this text in it, in capitals or not. */
+                q?: string;
+                /** @description Only the transaction with this external_ref. */
+                external_ref?: string;
+                /** @description me: only submitted transactions that the caller may approve and has not approved yet; nothing for who may not approve. */
+                awaiting?: "me";
+                /** @description Order; - for the latest first. */
+                sort?: "date" | "-date";
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description next_cursor of the page before; keep the other parameters as they were. */
+                cursor?: string;
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *           "status": "posted",
+                     *           "date": "2026-01-31",
+                     *           "description": "Office rent, January",
+                     *           "lines": [
+                     *             {
+                     *               "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                     *               "side": "debit",
+                     *               "amount": "850.00",
+                     *               "currency": "EUR"
+                     *             },
+                     *             {
+                     *               "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13",
+                     *               "side": "credit",
+                     *               "amount": "850.00",
+                     *               "currency": "EUR"
+                     *             }
+                     *           ],
+                     *           "approvals": [
+                     *             {
+                     *               "by": "bob",
+                     *               "at": "2026-02-01T09:00:00Z"
+                     *             }
+                     *           ],
+                     *           "external_ref": "rent-2026-01",
+                     *           "metadata": {},
+                     *           "expires_at": null,
+                     *           "reverses": null,
+                     *           "reversed_by": null,
+                     *           "version": 3,
+                     *           "created_at": "2026-02-01T08:30:00.123456Z",
+                     *           "created_by": "ana",
+                     *           "updated_at": "2026-02-01T09:30:00.123456Z",
+                     *           "updated_by": "ana"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TransactionPage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    createTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        /** @description At most 1024 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "date": "2026-01-31",
+                 *       "description": "Office rent, January",
+                 *       "lines": [
+                 *         {
+                 *           "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                 *           "side": "debit",
+                 *           "amount": "850.00"
+                 *         },
+                 *         {
+                 *           "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13",
+                 *           "side": "credit",
+                 *           "amount": "850.00"
+                 *         }
+                 *       ],
+                 *       "external_ref": "rent-2026-01",
+                 *       "action": "post"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewTransaction"];
+            };
+        };
+        responses: {
+            /** @description What would happen, to a dry run. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 1,
+                     *       "position": 4714,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.posted",
+                     *           "position": 4714
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 1,
+                     *       "position": 4714,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.posted",
+                     *           "position": 4714
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    getPeriods: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "closed_through": "2026-01-31",
+                     *       "version": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Periods"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    closePeriods: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        /** @description At most 64 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "closed_through": "2026-01-31"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ClosedPeriods"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "all",
+                     *       "version": 1,
+                     *       "position": 4723,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction_periods.closed",
+                     *           "position": 4723
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptPeriods"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    getPolicy: {
+        parameters: {
+            query?: {
+                /** @description Only the policy of this currency, also beside items. */
+                currency?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "currency": "EUR",
+                     *       "approval_above": "1000.00",
+                     *       "approvals_needed": 1,
+                     *       "version": 1,
+                     *       "items": [
+                     *         {
+                     *           "currency": "EUR",
+                     *           "approval_above": "1000.00",
+                     *           "approvals_needed": 1,
+                     *           "version": 1
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Policies"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    setPolicy: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        /** @description At most 64 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "currency": "EUR",
+                 *       "approval_above": "1000.00",
+                 *       "approvals_needed": 1
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewPolicy"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "EUR",
+                     *       "version": 1,
+                     *       "position": 4722,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction_policy.set",
+                     *           "position": 4722
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptPolicy"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    getTrialBalance: {
+        parameters: {
+            query?: {
+                /** @description Count entries that took effect on this date or before. */
+                as_of?: string;
+                /** @description Count entries that had been recorded by this time. */
+                known_at?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13",
+                     *           "code": "1000",
+                     *           "name": "Bank",
+                     *           "kind": "asset",
+                     *           "currency": "EUR",
+                     *           "debit": "1250.00",
+                     *           "credit": "0.00"
+                     *         },
+                     *         {
+                     *           "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c14",
+                     *           "code": "3000",
+                     *           "name": "Capital",
+                     *           "kind": "equity",
+                     *           "currency": "EUR",
+                     *           "debit": "0.00",
+                     *           "credit": "1250.00"
+                     *         }
+                     *       ],
+                     *       "totals": [
+                     *         {
+                     *           "currency": "EUR",
+                     *           "debit": "1250.00",
+                     *           "credit": "1250.00"
+                     *         }
+                     *       ],
+                     *       "truncated": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TrialBalance"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    getTransaction: {
+        parameters: {
+            query?: {
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "status": "posted",
+                     *       "date": "2026-01-31",
+                     *       "description": "Office rent, January",
+                     *       "lines": [
+                     *         {
+                     *           "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                     *           "side": "debit",
+                     *           "amount": "850.00",
+                     *           "currency": "EUR"
+                     *         },
+                     *         {
+                     *           "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13",
+                     *           "side": "credit",
+                     *           "amount": "850.00",
+                     *           "currency": "EUR"
+                     *         }
+                     *       ],
+                     *       "approvals": [
+                     *         {
+                     *           "by": "bob",
+                     *           "at": "2026-02-01T09:00:00Z"
+                     *         }
+                     *       ],
+                     *       "external_ref": "rent-2026-01",
+                     *       "metadata": {},
+                     *       "expires_at": null,
+                     *       "reverses": null,
+                     *       "reversed_by": null,
+                     *       "version": 3,
+                     *       "created_at": "2026-02-01T08:30:00.123456Z",
+                     *       "created_by": "ana",
+                     *       "updated_at": "2026-02-01T09:30:00.123456Z",
+                     *       "updated_by": "ana"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Transaction"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    patchTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+                /** @description Where the date is in a closed period: refuse, or move it to the first open date. */
+                on_closed_period?: "refuse" | "move";
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description At most 1024 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "description": "Office rent, February",
+                 *       "date": "2026-02-01"
+                 *     }
+                 */
+                "application/json": components["schemas"]["TransactionPatch"];
+                /**
+                 * @example {
+                 *       "description": "Office rent, February",
+                 *       "date": "2026-02-01"
+                 *     }
+                 */
+                "application/merge-patch+json": components["schemas"]["TransactionPatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 2,
+                     *       "position": 4715,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.updated",
+                     *           "position": 4715
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    approveTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 3,
+                     *       "position": 4717,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.approved",
+                     *           "position": 4717
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    explainTransaction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "status": "posted",
+                     *       "events": [
+                     *         {
+                     *           "position": 4714,
+                     *           "type": "transaction.posted",
+                     *           "at": "2026-02-01T09:30:00.123456Z",
+                     *           "by": "ana",
+                     *           "entries": [
+                     *             {
+                     *               "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                     *               "code": "6000",
+                     *               "date": "2026-01-31",
+                     *               "side": "debit",
+                     *               "amount": "850.00",
+                     *               "currency": "EUR"
+                     *             },
+                     *             {
+                     *               "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13",
+                     *               "code": "1000",
+                     *               "date": "2026-01-31",
+                     *               "side": "credit",
+                     *               "amount": "850.00",
+                     *               "currency": "EUR"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "truncated": false,
+                     *       "version": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    postTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description At most 1024 KiB. */
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "on_closed_period": "move"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Posting"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 4,
+                     *       "position": 4719,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.posted",
+                     *           "position": 4719
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    rejectTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 3,
+                     *       "position": 4718,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.rejected",
+                     *           "position": 4718
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    reverseTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description At most 64 KiB. */
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "date": "2026-02-03",
+                 *       "description": "Charged twice"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Reversal"];
+            };
+        };
+        responses: {
+            /** @description What would happen, to a dry run. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 1,
+                     *       "position": 4721,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.posted",
+                     *           "position": 4721
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 1,
+                     *       "position": 4721,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.posted",
+                     *           "position": 4721
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    submitTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 2,
+                     *       "position": 4716,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.submitted",
+                     *           "position": 4716
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    voidTransaction: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The transaction's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 3,
+                     *       "position": 4720,
+                     *       "events": [
+                     *         {
+                     *           "type": "transaction.voided",
+                     *           "position": 4720
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
         };
     };
     isLive: {

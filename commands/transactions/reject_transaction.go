@@ -1,0 +1,27 @@
+package transactions
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/ledger"
+)
+
+// RejectTransaction ends what was submitted, and releases its money.
+//
+// Permission: transactions.approve. Reads: the transaction, then its accounts, closed periods,
+// policies, and balances that are guarded.
+type RejectTransaction struct{ ID uuid.UUID }
+
+// Boundaries names what the decision depends on.
+func (c RejectTransaction) Boundaries(r domain.Reader) []domain.Tag { return boundaries(r, c.ID) }
+
+// Decide does it.
+func (c RejectTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	current, err := ledger.OpenTransaction(r, c.ID, m)
+	if err != nil {
+		return domain.Decision{}, err
+	}
+	facts, err := ledger.Reject(r, c.ID, current, m)
+	return about(c.ID, facts), err
+}

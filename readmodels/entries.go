@@ -1,0 +1,194 @@
+package readmodels
+
+import (
+	"context"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain/ledger"
+)
+
+// Entry is one line that was posted to an account.
+type Entry struct {
+	TransactionID uuid.UUID `json:"transaction_id" doc:"The transaction that it is a line of."`
+	Date          string    `json:"date" format:"date" doc:"When it took effect." example:"2026-01-31"`
+	Side          string    `json:"side" enum:"debit,credit" doc:"The side that it stands on."`
+	Amount        string    `json:"amount" doc:"The amount of the line." example:"50.00"`
+	Balance       string    `json:"balance" doc:"What was on the account after it, in the order of this list." example:"1250.00"`
+	Position      int64     `json:"position" doc:"The event that posted it." example:"4711"`
+	RecordedAt    time.Time `json:"recorded_at" doc:"When it was recorded."`
+
+	line int32
+}
+
+// EntryPage is a page of a statement.
+type EntryPage struct {
+	Items      []Entry `json:"items" doc:"The entries of this page, by date and then as they were recorded."`
+	NextCursor *string `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+}
+
+// EntryQuery selects entries of an account.
+type EntryQuery struct {
+	Page
+	From, To *ledger.Date
+	// Descending lists the latest first; balances are the same.
+	Descending bool
+}
+
+// Entries is the statement of an account: its entries with the balance after each.
+// Problems: not_found (NotFound), invalid_limit (Invalid), invalid_cursor (Malformed),
+// epoch_changed (Conflict).
+func (s *Store) Entries(ctx context.Context, org string, account uuid.UUID, q EntryQuery) (EntryPage, Snapshot, error) {
+	limit, err := q.limit()
+	if err != nil {
+		return EntryPage{}, Snapshot{}, err
+	}
+	scope := cursorScope{org: org, route: "entries", sort: strconv.FormatBool(q.Descending), filters: []string{account.String(), dateText(q.From), dateText(q.To)}}
+	var after entryPlace
+	var begun cursor
+	if q.Cursor != "" {
+		if begun, err = s.open(q.Cursor, scope); err != nil {
+			return EntryPage{}, Snapshot{}, err
+		}
+		if after, err = placeOf(begun); err != nil {
+			return EntryPage{}, Snapshot{}, err
+		}
+	}
+	var rows entryRows
+	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
+		rows = entryRows{}
+		sql, args := q.sql(schema, org, account, limit, after)
+		return statement{sql: sql, args: args, row: rows.scan}
+	})
+	if err == nil && q.Cursor != "" {
+		err = begun.sameLog(at)
+	}
+	if err == nil && rows.kind == nil {
+		err = noAccount()
+	}
+	if err != nil {
+		return EntryPage{}, at, err
+	}
+	page := EntryPage{Items: rows.balanced(q.Descending)}
+	if len(page.Items) > limit {
+		page.Items = page.Items[:limit]
+		last := page.Items[limit-1]
+		value := last.Date + "/" + strconv.FormatInt(last.Position, 10) + "/" + strconv.Itoa(int(last.line))
+		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &value}, scope)
+		if err != nil {
+			return EntryPage{}, at, err
+		}
+		page.NextCursor = &next
+	}
+	return page, at, nil
+}
+
+// sql is the statement: the rows of a page, what the account has before the earliest of
+// them, and the account itself.
+func (q EntryQuery) sql(schema, org string, account uuid.UUID, limit int, after entryPlace) (string, []any) {
+	from, _ := Point{AsOf: q.From}.parameters()
+	to, _ := Point{AsOf: q.To}.parameters()
+	order, operator := "ASC", ">"
+	if q.Descending {
+		order, operator = "DESC", "<"
+	}
+	args, beyond := []any{ledgerView, org, account, from, to, limit + 1}, ""
+	if q.Cursor != "" {
+		beyond = ` AND (e.date, e.position, e.line) ` + operator + ` ($7::date, $8::bigint, $9::integer)`
+		args = append(args, after.date, after.position, after.line)
+	}
+	sorted := "e.date " + order + ", e.position " + order + ", e.line " + order
+	return `WITH page AS MATERIALIZED (
+					SELECT * FROM ` + schema + `.entries e
+					 WHERE e.org = $2 AND e.account_id = $3 AND ($4::date IS NULL OR e.date >= $4) AND ($5::date IS NULL OR e.date <= $5)` + beyond + `
+					 ORDER BY ` + sorted + ` LIMIT $6
+				), first AS (SELECT date, position, line FROM page ORDER BY date, position, line LIMIT 1
+				), opening AS (
+					SELECT coalesce(sum(x.net), 0)::text AS net FROM (
+						SELECT s.debit - s.credit AS net FROM first f JOIN ` + schema + `.entry_sums s
+						    ON s.org = $2 AND s.account_id = $3 AND (s.date, s.bucket) < (f.date, f.position >> ` + bucketBits + `)
+						UNION ALL
+						SELECT CASE e.side WHEN 'debit' THEN e.amount ELSE -e.amount END FROM first f JOIN ` + schema + `.entries e
+						    ON e.org = $2 AND e.account_id = $3 AND e.date = f.date AND e.position >= (f.position >> ` + bucketBits + `) << ` + bucketBits + `
+						   AND (e.position, e.line) < (f.position, f.line)
+					) x
+				)
+				SELECT ` + heads + `, a.kind, a.currency, o.net, e.transaction_id, e.date, e.side, e.amount, e.position, e.line, e.recorded_at
+				  FROM ` + pointed + ` LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = $3
+				  LEFT JOIN opening o ON true LEFT JOIN page e ON true ORDER BY ` + sorted, args
+}
+
+// entryPlace is an entry within a statement.
+type entryPlace struct {
+	date     time.Time
+	position int64
+	line     int64
+}
+
+func placeOf(c cursor) (p entryPlace, err error) {
+	if c.Value == nil {
+		return p, invalidCursor()
+	}
+	parts := strings.Split(*c.Value, "/")
+	if len(parts) != 3 {
+		return p, invalidCursor()
+	}
+	date, ok := ledger.ParseDate(parts[0])
+	position, err := strconv.ParseInt(parts[1], 10, 64)
+	line, errLine := strconv.ParseInt(parts[2], 10, 32)
+	if !ok || err != nil || errLine != nil {
+		return p, invalidCursor()
+	}
+	return entryPlace{date.Time(), position, line}, nil
+}
+
+// entryRows are the rows of a page, in its order.
+type entryRows struct {
+	kind, currency, opening *string
+	items                   []Entry
+	amounts                 []int64
+}
+
+func (r *entryRows) scan(scan func(...any) error) error {
+	var (
+		id               *uuid.UUID
+		date, recordedAt *time.Time
+		side             *string
+		amount, position *int64
+		line             *int32
+	)
+	if err := scan(&r.kind, &r.currency, &r.opening, &id, &date, &side, &amount, &position, &line, &recordedAt); err != nil || id == nil {
+		return err
+	}
+	r.items = append(r.items, Entry{
+		TransactionID: *id, Date: date.Format(time.DateOnly), Side: *side, Position: *position, RecordedAt: recordedAt.UTC(), line: *line,
+	})
+	r.amounts = append(r.amounts, *amount)
+	return nil
+}
+
+// balanced are the entries with the balance after each, from the earliest on.
+func (r *entryRows) balanced(descending bool) []Entry {
+	net := whole(r.opening)
+	for n := range r.items {
+		i := n
+		if descending {
+			i = len(r.items) - 1 - n
+		}
+		signed := r.amounts[i]
+		if r.items[i].Side == string(ledger.Credit) {
+			signed = -signed
+		}
+		net.Add(net, big.NewInt(signed))
+		r.items[i].Amount = ledger.FormatMinor(r.amounts[i], *r.currency)
+		r.items[i].Balance = shownSum(natural(*r.kind, net), *r.currency)
+	}
+	if r.items == nil {
+		return []Entry{}
+	}
+	return r.items
+}

@@ -1,0 +1,326 @@
+package readmodels
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain/ledger"
+	"github.com/reactdjango-hub/backend/domain/problem"
+)
+
+// Transaction is a transaction as it is now.
+type Transaction struct {
+	ID          uuid.UUID         `json:"id" doc:"The transaction's id." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Status      string            `json:"status" enum:"draft,submitted,approved,posted,rejected,voided,expired,reversed" doc:"Where it is on its way."`
+	Date        string            `json:"date" format:"date" doc:"When it takes effect." example:"2026-01-31"`
+	Description string            `json:"description" doc:"What it is about." example:"Office rent, January"`
+	Lines       []TransactionLine `json:"lines" doc:"Its lines; once it is posted, those that were."`
+	Approvals   []Approval        `json:"approvals" doc:"Who has approved it."`
+	ExternalRef *string           `json:"external_ref" nullable:"true" doc:"The caller's own id of it; null for none." example:"invoice-4711"`
+	Metadata    json.RawMessage   `json:"metadata" doc:"What the caller has added."`
+	ExpiresAt   *time.Time        `json:"expires_at" nullable:"true" doc:"When it expires unless it has been posted; null for never."`
+	Reverses    *uuid.UUID        `json:"reverses" nullable:"true" doc:"The transaction that this one takes back."`
+	ReversedBy  *uuid.UUID        `json:"reversed_by" nullable:"true" doc:"The transaction that has taken this one back."`
+	Version     int64             `json:"version" doc:"Counts the transaction's events; also its ETag." example:"1"`
+	CreatedAt   time.Time         `json:"created_at" doc:"When it was made."`
+	CreatedBy   string            `json:"created_by" doc:"Who made it." example:"ana"`
+	UpdatedAt   time.Time         `json:"updated_at" doc:"When it was last changed."`
+	UpdatedBy   string            `json:"updated_by" doc:"Who changed it last." example:"ana"`
+}
+
+// TransactionLine is one leg of a transaction.
+type TransactionLine struct {
+	AccountID uuid.UUID `json:"account_id" doc:"The account."`
+	Side      string    `json:"side" enum:"debit,credit" doc:"The side that it stands on."`
+	Amount    string    `json:"amount" doc:"A positive amount." example:"50.00"`
+	Currency  string    `json:"currency" doc:"That of the account." example:"EUR"`
+	Exchange  *Exchange `json:"exchange,omitempty" doc:"What the amount was converted from."`
+}
+
+// Exchange is the other end of a conversion.
+type Exchange struct {
+	FromAmount   string `json:"from_amount" doc:"The amount that was converted." example:"100.00"`
+	FromCurrency string `json:"from_currency" doc:"Its currency." example:"USD"`
+	Rate         string `json:"rate" doc:"How much one of it is worth." example:"0.9231"`
+}
+
+// Approval is one approval.
+type Approval struct {
+	By string    `json:"by" doc:"Who approved." example:"bob"`
+	At time.Time `json:"at" doc:"When."`
+}
+
+// NewTransaction shows the state of a transaction.
+func NewTransaction(id uuid.UUID, t ledger.Transaction) (Transaction, error) {
+	c := t.Content
+	view := Transaction{
+		ID: id, Status: string(t.Status), Date: c.Date.String(), Description: c.Description, Approvals: []Approval{},
+		ExpiresAt: c.ExpiresAt, Reverses: t.Reverses, ReversedBy: t.ReversedBy, Metadata: json.RawMessage("{}"),
+	}
+	if c.ExternalRef != "" {
+		view.ExternalRef = &c.ExternalRef
+	}
+	for _, approval := range t.Approvals {
+		view.Approvals = append(view.Approvals, Approval{approval.By.Sub, approval.At})
+	}
+	for _, line := range c.Lines {
+		view.Lines = append(view.Lines, TransactionLine{
+			line.AccountID, string(line.Side), line.Amount.String(), line.Amount.Currency, (*Exchange)(line.Exchange),
+		})
+	}
+	if c.Metadata == nil {
+		return view, nil
+	}
+	var err error
+	view.Metadata, err = json.Marshal(c.Metadata)
+	return view, err
+}
+
+// transactionColumns are what a transactionRow reads, of the alias t.
+const transactionColumns = `t.id, t.status, t.date, t.description, t.lines, t.approvals, t.external_ref, t.metadata, t.expires_at, t.reverses,
+	t.reversed_by, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by`
+
+// transactionRow is a row of transactionColumns, which is one of nulls where a statement
+// finds nothing.
+type transactionRow struct {
+	id, reverses, reversedBy                       *uuid.UUID
+	status, description, ref, createdBy, updatedBy *string
+	date, expires, createdAt, updatedAt            *time.Time
+	lines, approvals, metadata                     []byte
+	version                                        *int64
+}
+
+func (r *transactionRow) columns() []any {
+	return []any{
+		&r.id, &r.status, &r.date, &r.description, &r.lines, &r.approvals, &r.ref, &r.metadata, &r.expires, &r.reverses,
+		&r.reversedBy, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy,
+	}
+}
+
+// transaction is what was scanned, nil for a row of nulls.
+func (r *transactionRow) transaction() (*Transaction, error) {
+	if r.id == nil {
+		return nil, nil
+	}
+	t := &Transaction{
+		ID: *r.id, Status: *r.status, Date: r.date.Format(time.DateOnly), Description: *r.description, ExternalRef: r.ref, Metadata: r.metadata,
+		Reverses: r.reverses, ReversedBy: r.reversedBy, Version: *r.version,
+		CreatedAt: r.createdAt.UTC(), CreatedBy: *r.createdBy, UpdatedAt: r.updatedAt.UTC(), UpdatedBy: *r.updatedBy,
+	}
+	if r.expires != nil {
+		until := r.expires.UTC()
+		t.ExpiresAt = &until
+	}
+	if err := json.Unmarshal(r.lines, &t.Lines); err != nil {
+		return nil, err
+	}
+	return t, json.Unmarshal(r.approvals, &t.Approvals)
+}
+
+// Transaction gives one transaction of an organisation. Problem: NotFound not_found,
+// together with the snapshot in which it was not there.
+func (s *Store) Transaction(ctx context.Context, org string, id uuid.UUID) (Transaction, Snapshot, error) {
+	var found *Transaction
+	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
+		found = nil
+		return statement{
+			sql: `SELECT ` + heads + `, ` + transactionColumns + `
+				FROM ` + pointed + ` LEFT JOIN ` + schema + `.transactions t ON t.org = $2 AND t.id = $3`,
+			args: []any{ledgerView, org, id},
+			row: func(scan func(...any) error) (err error) {
+				var row transactionRow
+				if err := scan(row.columns()...); err != nil {
+					return err
+				}
+				found, err = row.transaction()
+				return err
+			},
+		}
+	})
+	if err == nil && found == nil {
+		err = noTransaction()
+	}
+	if err != nil {
+		return Transaction{}, at, err
+	}
+	return *found, at, nil
+}
+
+func noTransaction() error {
+	return problem.New(problem.NotFound, "not_found", "There is no transaction with this id.")
+}
+
+// TransactionQuery selects transactions; fields left zero do not restrict.
+type TransactionQuery struct {
+	Page
+	// Status is one of ledger.Statuses.
+	Status    string
+	AccountID *uuid.UUID
+	From, To  *ledger.Date
+	// Q is looked for in description and external_ref, in any case of letters.
+	Q           string
+	ExternalRef string
+	// AwaitingApprovalOf is a person who may approve: submitted transactions that neither
+	// were made by the person nor have the person's approval.
+	AwaitingApprovalOf string
+	// Nothing lists none: what is asked for can be nobody's.
+	Nothing bool
+	// Descending lists the latest dates first.
+	Descending bool
+}
+
+// TransactionPage is a page of transactions.
+type TransactionPage struct {
+	Items      []Transaction `json:"items" doc:"The transactions of this page, by date."`
+	NextCursor *string       `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+}
+
+// Transactions lists transactions by date. Problems: invalid_limit, invalid_filter
+// (Invalid), invalid_cursor (Malformed), epoch_changed (Conflict).
+func (s *Store) Transactions(ctx context.Context, org string, q TransactionQuery) (TransactionPage, Snapshot, error) {
+	limit, err := q.limit()
+	if err != nil {
+		return TransactionPage{}, Snapshot{}, err
+	}
+	if q.Status != "" && !slices.Contains(ledger.Statuses(), ledger.Status(q.Status)) {
+		return TransactionPage{}, Snapshot{}, invalidFilter("status", "must be a status of transactions")
+	}
+	if !storable(q.Q) || !storable(q.ExternalRef) {
+		return TransactionPage{}, Snapshot{}, invalidFilter("q", "must be UTF-8 without NUL characters")
+	}
+	scope := q.scope(org)
+	var after *transactionPlace
+	var begun cursor
+	if q.Cursor != "" {
+		if begun, err = s.open(q.Cursor, scope); err != nil {
+			return TransactionPage{}, Snapshot{}, err
+		}
+		if after, err = placeByID(begun); err != nil {
+			return TransactionPage{}, Snapshot{}, err
+		}
+	}
+	var page TransactionPage
+	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
+		page = TransactionPage{Items: []Transaction{}}
+		sql, args := q.sql(schema, org, limit, after)
+		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
+			var row transactionRow
+			if err := scan(row.columns()...); err != nil {
+				return err
+			}
+			found, err := row.transaction()
+			if found != nil {
+				page.Items = append(page.Items, *found)
+			}
+			return err
+		}}
+	})
+	if err == nil && q.Cursor != "" {
+		err = begun.sameLog(at)
+	}
+	if err != nil {
+		return TransactionPage{}, at, err
+	}
+	if len(page.Items) > limit {
+		page.Items = page.Items[:limit]
+		last := page.Items[limit-1]
+		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &last.Date, ID: last.ID}, scope)
+		if err != nil {
+			return TransactionPage{}, at, err
+		}
+		page.NextCursor = &next
+	}
+	return page, at, nil
+}
+
+func (q TransactionQuery) scope(org string) cursorScope {
+	account := ""
+	if q.AccountID != nil {
+		account = q.AccountID.String()
+	}
+	return cursorScope{org: org, route: "transactions", sort: q.direction(), filters: []string{
+		q.Status, account, dateText(q.From), dateText(q.To), q.Q, q.ExternalRef, q.AwaitingApprovalOf,
+	}}
+}
+
+func dateText(d *ledger.Date) string {
+	if d == nil {
+		return ""
+	}
+	return d.String()
+}
+
+func (q TransactionQuery) direction() string {
+	if q.Descending {
+		return "DESC"
+	}
+	return "ASC"
+}
+
+// transactionPlace is a transaction within a list.
+type transactionPlace struct {
+	date time.Time
+	id   uuid.UUID
+}
+
+func placeByID(c cursor) (*transactionPlace, error) {
+	if c.Value == nil {
+		return nil, invalidCursor()
+	}
+	date, ok := ledger.ParseDate(*c.Value)
+	if !ok {
+		return nil, invalidCursor()
+	}
+	return &transactionPlace{date.Time(), c.ID}, nil
+}
+
+// sql is the statement. The transactions of an account are found by what names it, whose
+// index is in the order of the list, too.
+func (q TransactionQuery) sql(schema, org string, limit int, after *transactionPlace) (string, []any) {
+	args := arguments{ledgerView, org}
+	from, sorted := schema+`.transactions t`, []string{"t.date", "t.id"}
+	where := `t.org = $2`
+	if q.AccountID != nil {
+		from = schema + `.transaction_accounts n JOIN ` + schema + `.transactions t ON t.org = n.org AND t.id = n.transaction_id`
+		where = `n.org = $2 AND n.account_id = ` + args.add(*q.AccountID)
+		sorted = []string{"n.date", "n.transaction_id"}
+	}
+	if q.Status != "" {
+		where += ` AND t.status = ` + args.add(q.Status)
+	}
+	if q.From != nil {
+		where += ` AND ` + sorted[0] + ` >= ` + args.add(q.From.Time()) + `::date`
+	}
+	if q.To != nil {
+		where += ` AND ` + sorted[0] + ` <= ` + args.add(q.To.Time()) + `::date`
+	}
+	if q.Q != "" {
+		where += ` AND position(` + args.add(strings.ToLower(q.Q)) + `::text IN t.search) > 0`
+	}
+	if q.ExternalRef != "" {
+		where += ` AND t.external_ref = ` + args.add(q.ExternalRef)
+	}
+	if q.AwaitingApprovalOf != "" {
+		person := args.add(q.AwaitingApprovalOf)
+		where += ` AND t.status = 'submitted' AND NOT ` + person + `::text = ANY (t.makers) AND NOT t.approvals @> jsonb_build_array(jsonb_build_object('person', ` + person + `::text))`
+	}
+	if q.Nothing {
+		where += ` AND false`
+	}
+	operator := ">"
+	if q.Descending {
+		operator = "<"
+	}
+	if after != nil {
+		where += ` AND (` + sorted[0] + `, ` + sorted[1] + `) ` + operator + ` (` + args.add(after.date) + `::date, ` + args.add(after.id) + `::uuid)`
+	}
+	direction := " " + q.direction()
+	return `SELECT ` + heads + `, ` + transactionColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL (
+		SELECT t.* FROM ` + from + ` WHERE ` + where + ` ORDER BY ` + sorted[0] + direction + `, ` + sorted[1] + direction + ` LIMIT ` + args.add(limit+1) + `
+	) t ON true ORDER BY t.date` + direction + `, t.id` + direction, args
+}
