@@ -206,10 +206,17 @@ func (f checkedFilter) where(args *arguments, fixed string) string {
 }
 
 // whereAttribute compares numbers with numbers and texts with texts: jsonb itself
-// would order all texts before all numbers, and texts as the server's language does.
+// would order all texts before all numbers, and texts as the server's language does. What
+// it compares with goes to the server as jsonb: a cast would be made for each row.
 func (f checkedFilter) whereAttribute(args *arguments) string {
-	path := args.add(f.path) + "::text[]"
-	value := "e.attributes #> " + path
+	var value, text string
+	if len(f.path) == 1 {
+		name := args.add(f.path[0]) + "::text"
+		value, text = "e.attributes -> "+name, "e.attributes ->> "+name
+	} else {
+		path := args.add(f.path) + "::text[]"
+		value, text = "e.attributes #> "+path, "e.attributes #>> "+path
+	}
 	switch f.Operator {
 	case "eq", "in", "ne":
 		var all []string
@@ -217,7 +224,7 @@ func (f checkedFilter) whereAttribute(args *arguments) string {
 			all = append(all, candidates(one)...)
 		}
 		// jsonb compares numbers by value: 1.0 is 1.
-		equal := value + " = ANY (" + args.add(all) + "::text[]::jsonb[])"
+		equal := "(" + value + ") = ANY (" + args.add(all) + "::jsonb[])"
 		if f.Operator == "ne" {
 			return "NOT coalesce(" + equal + ", false)"
 		}
@@ -226,10 +233,10 @@ func (f checkedFilter) whereAttribute(args *arguments) string {
 	operator := " " + sqlOperators[f.Operator] + " "
 	number := ""
 	if isNumber(f.Value) {
-		number = " WHEN 'number' THEN " + value + operator + args.add(f.Value) + "::text::jsonb"
+		number = " WHEN 'number' THEN (" + value + ")" + operator + args.add(f.Value) + "::jsonb"
 	}
 	return "CASE jsonb_typeof(" + value + ")" + number +
-		" WHEN 'string' THEN (e.attributes #>> " + path + `) COLLATE "C"` + operator + args.add(f.Value) + " ELSE false END"
+		" WHEN 'string' THEN (" + text + `) COLLATE "C"` + operator + args.add(f.Value) + " ELSE false END"
 }
 
 // storable reports whether PostgreSQL takes the text; what it does not take is in no
