@@ -14,6 +14,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 )
 
 // view is what one command may read: states as of the commands before it.
@@ -22,6 +23,8 @@ type view struct {
 	org  string
 	// deciding makes reading a boundary that was not loaded a fault of the program.
 	deciding bool
+	// needs gets what the command asks of the keyring; nil where nobody collects it.
+	needs *needs
 }
 
 func (v view) get(tag domain.Tag) folded {
@@ -47,81 +50,6 @@ func (t *turn) empty(tag domain.Tag) folded {
 		panic(fmt.Sprintf("no fold reads boundaries like %q", tag))
 	}
 	return folded{state: state}
-}
-
-// prefetch loads what the calls name, all of them together, in as many reads as
-// the command with the longest chain needs.
-func (t *turn) prefetch(ctx context.Context) error {
-	rounds := 0
-	for _, c := range t.calls {
-		rounds = max(rounds, c.rounds())
-	}
-	for range rounds {
-		missing := make(map[eventstore.Boundary]bool)
-		for _, c := range t.calls {
-			named, err := t.named(c)
-			if err != nil {
-				continue // decide meets the same fault and answers the call with it
-			}
-			for _, boundary := range named {
-				missing[boundary] = true
-			}
-		}
-		if len(missing) == 0 {
-			return nil
-		}
-		if err := t.loadAll(ctx, slices.Collect(maps.Keys(missing))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// named lists the boundaries that a call names and the turn does not have yet; the
-// cache's are taken in on the way.
-func (t *turn) named(c *call) (missing []eventstore.Boundary, err error) {
-	defer recoverInto(&err)
-	if fresh, ok := c.Decider.(domain.Fresher); ok {
-		for _, tag := range fresh.Fresh() {
-			t.adopt(eventstore.Boundary{Org: c.Meta.Org, Tag: tag}, t.empty(tag))
-		}
-	}
-	for adopted := true; adopted; {
-		missing, adopted = nil, false
-		for _, tag := range c.Decider.Boundaries(view{turn: t, org: c.Meta.Org}) {
-			if !tag.Boundary() {
-				return nil, fmt.Errorf("a command names %q, which nothing may be decided on", tag)
-			}
-			boundary := eventstore.Boundary{Org: c.Meta.Org, Tag: tag}
-			if _, loaded := t.states[boundary]; loaded {
-				continue
-			}
-			t.empty(tag)
-			if cached, found := t.loop.cache.get(boundary); found && !t.locked {
-				t.adopt(boundary, cached)
-				t.loop.metrics.cacheHits.Inc()
-				adopted = true // seeing it, the command may name more
-				continue
-			}
-			missing = append(missing, boundary)
-		}
-	}
-	return missing, nil
-}
-
-func (t *turn) adopt(boundary eventstore.Boundary, f folded) {
-	if _, loaded := t.base[boundary]; !loaded {
-		t.base[boundary], t.states[boundary] = f, f
-	}
-}
-
-// loadAll reads boundaries from the start of the log.
-func (t *turn) loadAll(ctx context.Context, boundaries []eventstore.Boundary) error {
-	for _, boundary := range boundaries {
-		t.loop.metrics.cacheMisses.Inc()
-		t.adopt(boundary, t.empty(boundary.Tag))
-	}
-	return t.advance(ctx, boundaries)
 }
 
 // catchUp brings all boundaries of the turn to the end of the log and forgets the
@@ -226,40 +154,17 @@ func (t *turn) decide(ctx context.Context) error {
 	return nil
 }
 
-// loadFor loads what a call names only now, because of what commands before it in
-// the turn have done. A fault is the call's own; err is the log's.
-func (t *turn) loadFor(ctx context.Context, c *call) (fault, err error) {
-	for range c.rounds() {
-		missing, fault := t.named(c)
-		if fault != nil || len(missing) == 0 {
-			return fault, nil
-		}
-		if err := t.loadAll(ctx, missing); err != nil {
-			return nil, err
-		}
-		for _, boundary := range missing {
-			for _, m := range t.unread[boundary] {
-				t.states[boundary] = t.states[boundary].apply(boundary.Tag, m.fact, m.by)
-			}
-		}
-	}
-	return fmt.Errorf("a command named further boundaries %d times", c.rounds()), nil
-}
-
-// rounds is how often the call may name further boundaries.
-func (c *call) rounds() int {
-	if walker, ok := c.Decider.(domain.Walker); ok {
-		return max(maxRounds, walker.Rounds())
-	}
-	return maxRounds
-}
-
 // decideOne decides a call and applies its effects, or leaves no trace of it; a dry
 // run leaves none either way.
 func (t *turn) decideOne(c *call, d *decided) (err error) {
 	defer recoverInto(&err)
 	v := view{turn: t, org: c.Meta.Org, deciding: true}
+	v.needs = &d.needs
 	for _, tag := range c.Decider.Boundaries(v) {
+		if !tag.Boundary() {
+			d.needs.subject(keyring.Ref{Org: c.Meta.Org, Subject: tag.Name()})
+			continue
+		}
 		if err := t.unreadable[eventstore.Boundary{Org: c.Meta.Org, Tag: tag}]; err != nil {
 			return err
 		}
@@ -303,6 +208,14 @@ func (t *turn) place(
 ) (eventstore.NewEvent, error) {
 	by := Stamp{By: c.Meta.Actor.Sub}
 	e := eventstore.NewEvent{Stream: fact.Stream, Subjects: fact.Subjects}
+	var err error
+	if e.ID, err = uuid.NewV7(); err != nil {
+		return e, fmt.Errorf("making an event id: %w", err)
+	}
+	fact.ID = e.ID
+	if fact, err = t.sealed(c.Meta.Org, fact); err != nil {
+		return e, err
+	}
 	e.Tags = distinct(append([]domain.Tag{fact.Stream}, fact.Tags...))
 	for _, tag := range e.Tags {
 		if !tag.Boundary() {
@@ -325,7 +238,7 @@ func (t *turn) place(
 		}
 	}
 	for _, subject := range fact.Subjects {
-		e.Tags = append(e.Tags, domain.NewTag("subject", subject))
+		e.Tags = append(e.Tags, domain.SubjectTag(subject))
 	}
 	e.Tags = distinct(e.Tags)
 	for _, tag := range e.Tags {
@@ -334,10 +247,6 @@ func (t *turn) place(
 		}
 	}
 	e.Version = after[eventstore.Boundary{Org: c.Meta.Org, Tag: fact.Stream}].version
-	var err error
-	if e.ID, err = uuid.NewV7(); err != nil {
-		return e, fmt.Errorf("making an event id: %w", err)
-	}
 	if e.Type, e.SchemaVersion, e.Data, err = t.loop.codec.Encode(fact.Payload); err != nil {
 		return e, err
 	}

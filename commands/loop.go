@@ -20,6 +20,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
@@ -63,6 +64,8 @@ type Loop struct {
 	codec *eventstore.Codec
 	folds domain.Folds
 	cache *cache
+	// keys seal and open values; nil in a program that has nothing to seal.
+	keys *keyring.Keyring
 	// incarnation is that of the log which all of cache was read from, "" before the
 	// first turn.
 	incarnation string
@@ -85,6 +88,8 @@ type Options struct {
 	Store *eventstore.Store
 	Codec *eventstore.Codec
 	Folds domain.Folds
+	// Keys seal and open values, as eventstore.RoleCommand; nil for events without any.
+	Keys *keyring.Keyring
 	// Appended is called after each turn that wrote events, with the last position.
 	// It must not block.
 	Appended func(position int64)
@@ -100,7 +105,7 @@ type Options struct {
 func New(o Options) *Loop {
 	queue := make(chan *call, maxQueued)
 	return &Loop{
-		store: o.Store, codec: o.Codec, folds: o.Folds, cache: newCache(), metrics: newLoopMetrics(o.Metrics, queue), snapshots: newSnapshots(o),
+		store: o.Store, codec: o.Codec, folds: o.Folds, keys: o.Keys, cache: newCache(), metrics: newLoopMetrics(o.Metrics, queue), snapshots: newSnapshots(o),
 		queue: queue, stopped: make(chan struct{}), reading: make(chan struct{}, 1), appended: o.Appended, log: o.Log, settle: settleTimeout,
 	}
 }
@@ -118,6 +123,10 @@ type call struct {
 	since time.Time
 	// claimed says that the loop has taken the call or its caller has given it up.
 	claimed atomic.Bool
+	// needs is what the decider asks of the keyring, and keys those that it was decided
+	// with where its resource is to be shown.
+	needs   needs
+	keys    map[keyring.Ref]*keyring.Key
 	receipt Receipt
 	err     error
 	done    chan struct{}

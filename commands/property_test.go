@@ -117,6 +117,10 @@ type model struct {
 func (m model) State(tag domain.Tag) domain.State { return counter{m.totals[tag]} }
 func (m model) Version(tag domain.Tag) int64      { return m.versions[tag] }
 
+// Counters have nothing that is sealed.
+func (m model) Open(domain.Sealed) (json.RawMessage, error) { return nil, domain.ErrErased }
+func (m model) Token(string, string) string                 { return "" }
+
 func (s system) history(t *testing.T, start int64) history {
 	t.Helper()
 	now := model{map[domain.Tag]int{}, map[domain.Tag]int64{}}

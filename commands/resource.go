@@ -28,17 +28,27 @@ func (f folded) resource(id string) *Resource {
 // command is done whatever happens here, so a resource that cannot be had is left out.
 func (l *Loop) represented(ctx context.Context, c *call) (Receipt, error) {
 	r := c.receipt
-	if c.err != nil || c.Represent == "" || r.Resource != nil {
+	if c.err != nil || c.Represent == "" {
 		return r, c.err
+	}
+	if err := l.represent(ctx, c, &r); err != nil {
+		l.log.Warn("the resource of a receipt could not be shown", slog.Any("error", err))
+		r.Resource = nil
+	}
+	return r, nil
+}
+
+func (l *Loop) represent(ctx context.Context, c *call, r *Receipt) error {
+	if r.Resource != nil {
+		return l.unveil(ctx, c, r.Resource)
 	}
 	boundary := eventstore.Boundary{Org: c.Meta.Org, Tag: domain.NewTag(c.Represent, r.ID)}
 	f, err := l.stateAt(ctx, boundary, r.Position)
 	if err != nil {
-		l.log.Warn("the resource of a replayed receipt could not be read", slog.Any("error", err))
-		return r, nil
+		return err
 	}
 	r.Resource = f.resource(r.ID)
-	return r, nil
+	return l.unveil(ctx, c, r.Resource)
 }
 
 // stateAt folds a boundary as it was at a position. One at a time: the loop needs the

@@ -12,6 +12,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 )
 
 // maxRounds bounds how often a command may name further boundaries after seeing
@@ -37,13 +38,14 @@ type turn struct {
 	// behind, is not asked.
 	locked  bool
 	decided []decided
+	vault   vault
 }
 
 func (l *Loop) newTurn(calls []*call) *turn {
 	return &turn{
 		loop: l, calls: calls,
 		base: make(map[eventstore.Boundary]folded), states: make(map[eventstore.Boundary]folded),
-		unreadable: make(map[eventstore.Boundary]error),
+		unreadable: make(map[eventstore.Boundary]error), vault: newVault(),
 	}
 }
 
@@ -59,6 +61,8 @@ type decided struct {
 	outcome eventstore.Outcome
 	// resource is what the outcome is about, as this call leaves it.
 	resource folded
+	// needs are the keys and names that it was decided with.
+	needs needs
 	// err is a refusal, validated and perhaps kept, or a fault, neither.
 	err error
 }
@@ -100,30 +104,6 @@ func (l *Loop) turn(ctx context.Context, calls []*call) {
 	if len(again) > 0 {
 		l.turn(ctx, again)
 	}
-}
-
-// follower is a call with the idempotency key or the command id of an earlier one in
-// the same turn.
-type follower struct {
-	*call
-	leader *call
-}
-
-func separate(calls []*call) (leaders []*call, followers []follower) {
-	byKey, byCommand := make(map[scope]*call), make(map[uuid.UUID]*call)
-	for _, c := range calls {
-		leader := byCommand[c.Meta.CommandID]
-		if leader == nil && c.IdempotencyKey != "" {
-			leader = byKey[c.scope()]
-		}
-		if leader != nil {
-			followers = append(followers, follower{c, leader})
-			continue
-		}
-		byCommand[c.Meta.CommandID], byKey[c.scope()] = c, c
-		leaders = append(leaders, c)
-	}
-	return leaders, followers
 }
 
 // settle tries until every call is answered: first on what the cache and one read
@@ -204,7 +184,11 @@ func (t *turn) attempt(ctx context.Context) (eventstore.Appended, error) {
 	}
 	phase.end(t.loop.metrics.decide)
 	defer phase.end(t.loop.metrics.append)
-	return t.loop.store.Append(ctx, t.turn())
+	appended, err := t.loop.store.Append(ctx, t.turn())
+	if keyring.Taken(err) {
+		return eventstore.Appended{Other: true}, nil
+	}
+	return appended, err
 }
 
 // attemptLocked decides again while nobody else can append. It first answers the
@@ -224,6 +208,9 @@ func (t *turn) attemptLocked(ctx context.Context) (appended eventstore.Appended,
 			}
 		}
 		if err := t.catchUp(ctx); err != nil {
+			return err
+		}
+		if err := t.recheck(ctx); err != nil {
 			return err
 		}
 		if err := t.decide(ctx); err != nil {
@@ -304,13 +291,22 @@ func (t *turn) turn() eventstore.Turn {
 			out.Outcomes = append(out.Outcomes, d.outcome)
 		}
 	}
+	if keys, tokens := t.kept(); len(keys)+len(tokens) > 0 {
+		out.With = keyring.Keep(keys, tokens)
+	}
 	return out
 }
 
 // finish remembers the states that the log has confirmed and answers all calls.
 func (t *turn) finish(appended eventstore.Appended) {
 	position := appended.Base
+	if keys, _ := t.kept(); len(keys) > 0 {
+		t.loop.keys.Remember(keys)
+	}
 	for _, d := range t.decided {
+		if d.call.Represent != "" {
+			d.call.keys = t.vault.keys
+		}
 		if d.err != nil {
 			d.call.answer(Receipt{}, d.err)
 			continue

@@ -7,6 +7,7 @@
 package domain
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +45,13 @@ type Reader interface {
 	State(Tag) State
 	// Version counts the events of the stream of this name, 0 when there is none.
 	Version(Tag) int64
+	// Open gives what a sealed value of a state says, for the time of the decision. The
+	// command must have named the value's subject among its boundaries (SubjectTag).
+	// Error: ErrErased.
+	Open(Sealed) (json.RawMessage, error)
+	// Token stands for a personal name in a tag: random, and the same for the same name
+	// of a kind. In Boundaries it is "" until it was looked up, which asking for it does.
+	Token(kind, name string) string
 }
 
 // Read is the typed form of Reader.State.
@@ -80,7 +88,8 @@ type Decision struct {
 // Decider is one command with its rules.
 type Decider interface {
 	// Boundaries names all that the decision depends on. It is called again with
-	// what it named loaded, until it names nothing new.
+	// what it named loaded, until it names nothing new. A SubjectTag is no boundary; it
+	// says that the decision seals or opens values of that subject.
 	Boundaries(Reader) []Tag
 	// Decide returns a *problem.Problem as error when the rules refuse.
 	Decide(Reader, Meta) (Decision, error)

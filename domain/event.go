@@ -21,6 +21,8 @@ type Payload interface{ EventType() string }
 // what a fold reads back. It carries nothing that differs between the two, so
 // that a decision and its replay cannot disagree.
 type Fact struct {
+	// ID is the event's; zero while a decider decides, who does not make ids.
+	ID uuid.UUID
 	// Stream is the one sequence of events this belongs to and is versioned in.
 	Stream Tag
 	// Tags are the further boundaries this event moves; the stream is implied.

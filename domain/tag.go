@@ -23,6 +23,9 @@ type Tag string
 // NewTag joins a kind and a name.
 func NewTag(kind, name string) Tag { return Tag(kind + ":" + name) }
 
+// SubjectTag finds what is about a data subject.
+func SubjectTag(subject string) Tag { return NewTag(subjectKind, subject) }
+
 // Kind is the part before the first colon; it says which fold reads the boundary.
 func (t Tag) Kind() string {
 	kind, _, _ := strings.Cut(string(t), ":")

@@ -62,6 +62,9 @@ type Turn struct {
 	Incarnation string
 	Marks       []Mark
 	Outcomes    []Outcome
+	// With queues statements that are done behind it in the same transaction, under the
+	// log's lock: should one fail, nothing of the turn is written. Nil for none.
+	With func(*pgx.Batch)
 }
 
 // Appended says where a turn went, or why it went nowhere.
@@ -89,6 +92,7 @@ var ErrUnknownOutcome = errors.New("the log did not say whether it was written")
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
 }
 
 // Append writes a turn if nothing it depends on has moved, durably, in one round
@@ -153,9 +157,17 @@ func appendTurn(ctx context.Context, q querier, t Turn) (Appended, error) {
 		incarnation                     string
 		moved, knownCommands, knownKeys []int32
 	)
-	err = q.QueryRow(ctx, `SELECT incarnation, base, recorded, moved, known_commands, known_keys
-		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)`,
-		args...).Scan(&incarnation, &a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys)
+	const statement = `SELECT incarnation, base, recorded, moved, known_commands, known_keys
+		FROM append_events($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)`
+	answer := []any{&incarnation, &a.Base, &a.RecordedAt, &moved, &knownCommands, &knownKeys}
+	if t.With == nil {
+		err = q.QueryRow(ctx, statement, args...).Scan(answer...)
+	} else {
+		batch := &pgx.Batch{}
+		batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(answer...) })
+		t.With(batch)
+		err = q.SendBatch(ctx, batch).Close()
+	}
 	if err != nil {
 		if unsent(err) {
 			return Appended{}, fmt.Errorf("appending: %w", err)

@@ -76,7 +76,7 @@ func (c *Codec) Fact(e domain.Event) (domain.Fact, error) {
 	if err != nil {
 		return domain.Fact{}, unknownEvent(err)
 	}
-	return domain.Fact{Stream: e.Stream, Tags: e.Tags, Subjects: e.Subjects, Payload: payload}, nil
+	return domain.Fact{ID: e.ID, Stream: e.Stream, Tags: e.Tags, Subjects: e.Subjects, Payload: payload}, nil
 }
 
 // unknownEvent hides the cause from callers and keeps it for the log.

@@ -15,7 +15,7 @@ import (
 const loadedAtOnce = 2000
 
 // BoundaryEvent is an event as one of the loaded boundaries contains it. Only what
-// a fold may see is read, Stream, Type, SchemaVersion, Tags, Subjects and Data, and
+// a fold may see is read, ID, Stream, Type, SchemaVersion, Tags, Subjects and Data, and
 // what says by whom and when: Position, Actor.Sub and RecordedAt.
 type BoundaryEvent struct {
 	// Mark is the index of the boundary among those asked for.
@@ -37,7 +37,7 @@ func (s *Store) Load(ctx context.Context, marks []Mark) (events []BoundaryEvent,
 func load(ctx context.Context, q querier, marks []Mark) (events []BoundaryEvent, more bool, err error) {
 	var b boundaryArrays
 	b.add(marks)
-	rows, err := q.Query(ctx, `SELECT boundary, position, stream, type, schema_version, event_tags, subjects, data, actor_sub, recorded_at
+	rows, err := q.Query(ctx, `SELECT boundary, position, id, stream, type, schema_version, event_tags, subjects, data, actor_sub, recorded_at
 		FROM load_boundaries($1, $2, $3, $4)`, b.org, b.tag, b.head, loadedAtOnce)
 	if err != nil {
 		return nil, false, fmt.Errorf("loading boundaries: %w", err)
@@ -49,7 +49,7 @@ func load(ctx context.Context, q querier, marks []Mark) (events []BoundaryEvent,
 			tags   []string
 		)
 		e := &loaded.Event
-		err := row.Scan(&loaded.Mark, &e.Position, &stream, &e.Type, &e.SchemaVersion, &tags, &e.Subjects, &e.Data, &e.Actor.Sub, &e.RecordedAt)
+		err := row.Scan(&loaded.Mark, &e.Position, &e.ID, &stream, &e.Type, &e.SchemaVersion, &tags, &e.Subjects, &e.Data, &e.Actor.Sub, &e.RecordedAt)
 		loaded.Mark--
 		e.Stream, e.Tags, e.RecordedAt = domain.Tag(stream), asTags(tags), e.RecordedAt.UTC()
 		return loaded, err

@@ -250,13 +250,14 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 	if err := store.EnsurePartitions(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := s.keys(ctx, pool, false); err != nil {
+	keys, err := s.keys(ctx, pool, false)
+	if err != nil {
 		return nil, err
 	}
 	s.work(background, "receipts", eventstore.NewPurge(store, s.log, s.metrics).Run)
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
 	loop := commands.New(commands.Options{
-		Store: store, Codec: codec(), Folds: folds(), Log: s.log, Appended: s.announce(appended),
+		Store: store, Codec: codec(), Folds: folds(), Keys: keys, Log: s.log, Appended: s.announce(appended),
 		Metrics: s.metrics, Fingerprint: programFingerprint(s.log),
 	})
 	s.work(background, "command loop", func(ctx context.Context) error {

@@ -24,15 +24,28 @@ type CreateEntity struct {
 
 // Boundaries names what the decision depends on. Names that are not valid have no
 // boundary; they are refused whatever the state.
-func (c CreateEntity) Boundaries(domain.Reader) []domain.Tag {
+func (c CreateEntity) Boundaries(r domain.Reader) []domain.Tag {
 	tags := []domain.Tag{entity.Stream(c.ID)}
 	if entity.ValidTypeName(c.Type) {
 		tags = append(tags, entity.TypeStream(c.Type))
-		if entity.ValidKey(c.Key) {
-			tags = append(tags, entity.KeyTag(c.Type, c.Key))
+		typ := domain.Read[entity.Type](r, entity.TypeStream(c.Type))
+		if name := c.keyName(r, typ); name != "" {
+			tags = append(tags, entity.KeyTag(c.Type, name))
+		}
+		if typ.Seals() {
+			tags = append(tags, domain.SubjectTag(c.ID.String()))
 		}
 	}
 	return tags
+}
+
+// keyName is what stands for the key in its tag. That depends on the type, so it is ""
+// while that is not known.
+func (c CreateEntity) keyName(r domain.Reader, typ entity.Type) string {
+	if !typ.Exists() || !entity.ValidKey(c.Key) {
+		return ""
+	}
+	return typ.KeyName(r, c.Key)
 }
 
 // Fresh says that the id is new.
@@ -45,13 +58,14 @@ func (c CreateEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, e
 	}
 	var typ entity.Type
 	var key entity.Key
+	var keyName string
 	if entity.ValidTypeName(c.Type) {
 		typ = domain.Read[entity.Type](r, entity.TypeStream(c.Type))
-		if entity.ValidKey(c.Key) {
-			key = domain.Read[entity.Key](r, entity.KeyTag(c.Type, c.Key))
+		if keyName = c.keyName(r, typ); keyName != "" {
+			key = domain.Read[entity.Key](r, entity.KeyTag(c.Type, keyName))
 		}
 	}
-	facts, err := entity.NewEntity{ID: c.ID, Type: c.Type, Key: c.Key, Attributes: c.Attributes, Tags: c.Tags}.Decide(typ, key)
+	facts, err := entity.NewEntity{ID: c.ID, Type: c.Type, Key: c.Key, KeyName: keyName, Attributes: c.Attributes, Tags: c.Tags}.Decide(typ, key)
 	return domain.Decision{
 		ResourceID: c.ID.String(),
 		Stream:     entity.Stream(c.ID),

@@ -21,6 +21,10 @@ type DefineEntityType struct {
 	Search []string
 	// Relationships are the kinds that its entities can have.
 	Relationships []entity.RelationshipKind
+	// Sensitive, DataSubject and AuditReads say what is sealed, and which reads are recorded.
+	Sensitive   []string
+	DataSubject bool
+	AuditReads  string
 	// Force lets the definition be narrower than the one before it.
 	Force bool
 }
@@ -51,6 +55,7 @@ func (c DefineEntityType) Decide(r domain.Reader, m domain.Meta) (domain.Decisio
 	known := func(name string) bool { return name == c.Name || typesOf(r)(name).Exists() }
 	facts, err := entity.Definition{
 		Name: c.Name, Title: c.Title, Schema: c.Schema, Search: c.Search, Relationships: c.Relationships, Force: c.Force,
+		Sensitive: c.Sensitive, DataSubject: c.DataSubject, AuditReads: c.AuditReads,
 	}.Decide(current, known)
 	return domain.Decision{
 		ResourceID: c.Name,

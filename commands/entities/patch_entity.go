@@ -19,7 +19,18 @@ type PatchEntity struct {
 }
 
 // Boundaries names the entity and, once it is loaded, its type.
-func (c PatchEntity) Boundaries(r domain.Reader) []domain.Tag { return entityAndType(r, c.ID) }
+func (c PatchEntity) Boundaries(r domain.Reader) []domain.Tag { return unlocked(r, c.ID) }
+
+// unlocked are the entity and its type, and, where there is something to open or to seal,
+// the key for it.
+func unlocked(r domain.Reader, id uuid.UUID) []domain.Tag {
+	tags := entityAndType(r, id)
+	current := domain.Read[entity.Entity](r, entity.Stream(id))
+	if current.Exists() && entity.Sealing(current, domain.Read[entity.Type](r, entity.TypeStream(current.Type))) {
+		tags = append(tags, domain.SubjectTag(id.String()))
+	}
+	return tags
+}
 
 func entityAndType(r domain.Reader, id uuid.UUID) []domain.Tag {
 	tags := []domain.Tag{entity.Stream(id)}
@@ -32,6 +43,9 @@ func entityAndType(r domain.Reader, id uuid.UUID) []domain.Tag {
 // Decide patches the entity.
 func (c PatchEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
 	current, err := entity.Open(r, c.ID, m)
+	if err == nil {
+		current, err = entity.Unlocked(r, current)
+	}
 	if err != nil {
 		return domain.Decision{}, err
 	}

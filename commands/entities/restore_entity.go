@@ -21,7 +21,7 @@ type RestoreEntity struct {
 
 // Boundaries names what the decision depends on.
 func (c RestoreEntity) Boundaries(r domain.Reader) []domain.Tag {
-	tags := append(entityAndType(r, c.ID), entity.OutgoingTag(c.ID))
+	tags := append(unlocked(r, c.ID), entity.OutgoingTag(c.ID))
 	for _, target := range c.outgoing(r).Targets("") {
 		tags = append(tags, entity.Stream(target))
 	}
@@ -35,6 +35,9 @@ func (c RestoreEntity) outgoing(r domain.Reader) entity.Outgoing {
 // Decide restores the entity.
 func (c RestoreEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
 	current, err := entity.Open(r, c.ID, m)
+	if err == nil {
+		current, err = entity.Unlocked(r, current)
+	}
 	if err != nil {
 		return domain.Decision{}, err
 	}

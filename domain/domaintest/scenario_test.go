@@ -122,7 +122,16 @@ func TestScenarioIsStrict(t *testing.T) {
 	}}))
 	fails(t, "refused and decided something", when(decider{names("counter:a"), decides(domain.Decision{Facts: []domain.Fact{count("counter:a")}}, errors.New("no"))}))
 	fails(t, "not among the boundaries", when(decider{names(), one}))
-	fails(t, "cannot be a boundary", when(decider{names("subject:ana"), nothing}))
+	fails(t, "no fold reads", when(decider{names("subject:ana"), func(r domain.Reader, _ domain.Meta) (domain.Decision, error) {
+		return domain.Decision{}, fmt.Errorf("%v", r.State("subject:ana"))
+	}}))
+	fails(t, "without having named the subject", when(decider{names(), func(r domain.Reader, _ domain.Meta) (domain.Decision, error) {
+		_, err := r.Open(domain.Sealed{Subject: "ana"})
+		return domain.Decision{}, err
+	}}))
+	fails(t, "did not ask for in Boundaries", when(decider{names(), func(r domain.Reader, _ domain.Meta) (domain.Decision, error) {
+		return domain.Decision{}, fmt.Errorf("%s", r.Token("key", "a"))
+	}}))
 	fails(t, "cannot be a boundary", when(decider{names("junk"), nothing}))
 	fails(t, "no fold reads", when(decider{names("other:a"), func(r domain.Reader, _ domain.Meta) (domain.Decision, error) {
 		return domain.Decision{}, fmt.Errorf("%v", r.State("other:a"))

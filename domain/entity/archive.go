@@ -150,5 +150,5 @@ func (n Restoration) Decide(current Entity, typ Type, targetOf func(uuid.UUID) E
 	if !changed.nothing() {
 		facts = append(facts, domain.Fact{Stream: Stream(n.ID), Payload: changed})
 	}
-	return facts, nil
+	return typ.Sealed(n.ID, facts), nil
 }

@@ -78,6 +78,9 @@ func validAttributes(t Type, attributes map[string]any) error {
 	if len(attributes) > maxAttributes {
 		return invalidAttributes(problem.Field{Location: attributesLocation, Message: fmt.Sprintf("must have at most %d members", maxAttributes)})
 	}
+	if err := t.checkMasks(attributes); err != nil {
+		return err
+	}
 	schema, err := t.compiled()
 	if err != nil {
 		// It compiled when it was defined, so this is a fault of ours.

@@ -12,9 +12,11 @@ import (
 // NewEntity is what an entity shall begin as. Its attributes are JSON that
 // internal/strictjson lets through.
 type NewEntity struct {
-	ID         uuid.UUID
-	Type       string
-	Key        string // "" for none
+	ID   uuid.UUID
+	Type string
+	Key  string // "" for none
+	// KeyName is what stands for the key in its tag: see Type.KeyName.
+	KeyName    string
 	Attributes map[string]json.RawMessage
 	Tags       []string
 }
@@ -45,18 +47,18 @@ func (n NewEntity) Decide(typ Type, key Key) ([]domain.Fact, error) {
 	if key.EntityID != "" {
 		return nil, keyTaken(key)
 	}
-	return []domain.Fact{{
+	return typ.Sealed(n.ID, []domain.Fact{{
 		Stream:  Stream(n.ID),
 		Tags:    n.tags(typ),
 		Payload: Created{Type: n.Type, Key: n.Key, Attributes: recorded(attributes), Tags: tags, TypeVersion: typ.Version},
-	}}, nil
+	}}), nil
 }
 
 // tags are the boundaries that the creation moves beside the entity's own.
 func (n NewEntity) tags(typ Type) []domain.Tag {
 	var tags []domain.Tag
 	if n.Key != "" {
-		tags = append(tags, KeyTag(n.Type, n.Key))
+		tags = append(tags, KeyTag(n.Type, n.KeyName))
 	}
 	if !typ.Used {
 		tags = append(tags, TypeStream(n.Type))

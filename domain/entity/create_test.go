@@ -13,7 +13,7 @@ import (
 
 func TestCreate(t *testing.T) {
 	n := entity.NewEntity{
-		ID: id, Type: "thing", Key: "a/b",
+		ID: id, Type: "thing", Key: "a/b", KeyName: "a/b",
 		Attributes: attrs(`{"name": "A & B", "size": 1.50, "gone": null, "deep": { "z": [1, {"y": null}], "a": 1e2 } }`),
 		Tags:       []string{"vip", "gold", "vip"},
 	}

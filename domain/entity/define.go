@@ -19,6 +19,10 @@ type Definition struct {
 	Search []string
 	// Relationships are all kinds of relationships that its entities can have.
 	Relationships []RelationshipKind
+	// Sensitive, DataSubject and AuditReads are as of Type.
+	Sensitive   []string
+	DataSubject bool
+	AuditReads  string
 	// Force lets the definition refuse what the one before it allows.
 	Force bool
 }
@@ -52,8 +56,11 @@ func (d Definition) Decide(current Type, known func(typeName string) bool) ([]do
 		return nil, err
 	}
 	if current.Exists() && current.Title == d.Title && same(current.Schema, schema) &&
-		slices.Equal(current.Search, d.Search) && slices.Equal(current.Relationships, kinds) {
+		slices.Equal(current.Search, d.Search) && slices.Equal(current.Relationships, kinds) && d.sealsAs(current) {
 		return nil, nil
+	}
+	if err := d.checkSealing(current); err != nil {
+		return nil, err
 	}
 	if err := checkSchema(schema); err != nil {
 		return nil, err
@@ -69,7 +76,8 @@ func (d Definition) Decide(current Type, known func(typeName string) bool) ([]do
 	return []domain.Fact{{
 		Stream: TypeStream(d.Name),
 		// Unlike attributes, a schema keeps its order of names: people read it.
-		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema), Search: d.Search, Relationships: kinds},
+		Payload: TypeDefined{Name: d.Name, Title: d.Title, Schema: encode(schema), Search: d.Search, Relationships: kinds,
+			Sensitive: d.Sensitive, DataSubject: d.DataSubject, AuditReads: d.audits()},
 	}}, nil
 }
 

@@ -24,6 +24,9 @@ type TypeDefined struct {
 	Schema        json.RawMessage    `json:"schema"`
 	Search        []string           `json:"search,omitempty"`
 	Relationships []RelationshipKind `json:"relationships,omitempty"`
+	Sensitive     []string           `json:"sensitive,omitempty"`
+	DataSubject   bool               `json:"data_subject,omitempty"`
+	AuditReads    string             `json:"audit_reads,omitempty"`
 }
 
 // Created is the first event of an entity. Stream entity:<id>; it carries the tag
@@ -36,6 +39,12 @@ type Created struct {
 	Attributes  map[string]json.RawMessage `json:"attributes"`
 	Tags        []string                   `json:"tags"`
 	TypeVersion int64                      `json:"type_version,omitzero"`
+	// SealedKey is the key where that is personal; the event's tag has a token for it.
+	SealedKey json.RawMessage `json:"sealed_key,omitempty"`
+
+	// Secrets, by attribute, and SecretKey are sealed before the event is recorded.
+	Secrets   map[string]domain.Secret `json:"-"`
+	SecretKey *domain.Secret           `json:"-"`
 }
 
 // Updated holds what a patch changed. Attributes maps a name to its whole new
@@ -45,6 +54,9 @@ type Updated struct {
 	Attributes  map[string]json.RawMessage `json:"attributes,omitempty"`
 	Tags        []string                   `json:"tags,omitzero"`
 	TypeVersion int64                      `json:"type_version,omitzero"`
+
+	// Secrets, by attribute, are sealed before the event is recorded.
+	Secrets map[string]domain.Secret `json:"-"`
 }
 
 // Archived takes an entity out of use. Its key stays taken, or restoring it could

@@ -22,7 +22,9 @@ var samples = map[string][]domain.Payload{
 		Relationships: []entity.RelationshipKind{
 			{Kind: "employer", Target: "company", OnArchive: "restrict"}, {Kind: "parent", Target: "customer", OnArchive: "detach", Acyclic: true},
 		},
-	}, entity.TypeDefined{Name: "customer", Title: "Customer", Schema: json.RawMessage(`{}`), Search: []string{"name", "city"}}},
+	}, entity.TypeDefined{Name: "customer", Title: "Customer", Schema: json.RawMessage(`{}`), Search: []string{"name", "city"}}, entity.TypeDefined{
+		Name: "patient", Title: "Patient", Schema: json.RawMessage(`{}`), Sensitive: []string{"diagnosis"}, DataSubject: true, AuditReads: "all",
+	}},
 	"relationship.added": {entity.RelationshipAdded{Kind: "employer", TargetID: other, SourceType: "customer", TargetType: "company"}},
 	"relationship.removed": {
 		entity.RelationshipRemoved{Kind: "employer", TargetID: other},
@@ -40,6 +42,13 @@ var samples = map[string][]domain.Payload{
 		},
 		entity.Created{Type: "customer", Attributes: map[string]json.RawMessage{}, Tags: []string{}},
 		entity.Created{Type: "customer", Attributes: map[string]json.RawMessage{}, Tags: []string{}, TypeVersion: 3},
+		entity.Created{
+			Type: "patient", Tags: []string{}, TypeVersion: 1, SealedKey: json.RawMessage(`{"$sealed":"AQ4","subject":"0190aaaa-0000-7000-8000-000000000001"}`),
+			Attributes: map[string]json.RawMessage{
+				"diagnosis": json.RawMessage(`{"$sealed":"AQ8","subject":"0190aaaa-0000-7000-8000-000000000001","sensitive":true}`),
+				"name":      json.RawMessage(`{"$sealed":"ARA","subject":"0190aaaa-0000-7000-8000-000000000001"}`),
+			},
+		},
 	},
 	"entity.updated": {
 		entity.Updated{Attributes: map[string]json.RawMessage{"name": json.RawMessage(`"Eva"`), "rating": json.RawMessage(`null`)}, Tags: []string{"gold"}},

@@ -18,10 +18,14 @@ func TestKeptStatesAreRestored(t *testing.T) {
 		"bare":     {entity.Created{Type: "customer"}},
 		"updated":  {created, entity.Updated{Attributes: attrs(`{"a":null,"d":"é\u2028"}`), Tags: []string{"x"}}},
 		"archived": {created, entity.Archived{}},
+		"sealed": {entity.Created{
+			Type: "patient", SealedKey: json.RawMessage(`{"$sealed":"AQ4","subject":"s"}`),
+			Attributes: attrs(`{"a":{"$sealed":"AQ8","subject":"s","sensitive":true},"b":{"$sealed":"ARA","subject":"s"},"c":1}`),
+		}, entity.Updated{Attributes: attrs(`{"b":null,"c":{"$sealed":"ARB","subject":"s"}}`)}},
 	} {
 		var state domain.State = entity.Entity{}
 		for _, payload := range facts {
-			state = state.Evolve(domain.Fact{Stream: "entity:1", Payload: payload})
+			state = state.Evolve(domain.Fact{ID: id, Stream: "entity:1", Payload: payload})
 		}
 		if again := restored(t, state); !reflect.DeepEqual(again, state) {
 			t.Errorf("%s: %+v, was %+v", name, again, state)

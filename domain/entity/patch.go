@@ -33,7 +33,7 @@ func (p Patch) Decide(current Entity, typ Type) ([]domain.Fact, error) {
 		return nil, err
 	}
 	changed.TypeVersion = current.newlyFollows(typ)
-	return []domain.Fact{{Stream: Stream(p.ID), Payload: changed}}, nil
+	return typ.Sealed(p.ID, []domain.Fact{{Stream: Stream(p.ID), Payload: changed}}), nil
 }
 
 // apply gives what the patch changes, and all attributes as it leaves them.

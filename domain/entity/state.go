@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
+	"slices"
 	"sync"
+
+	"github.com/google/uuid"
 
 	"github.com/reactdjango-hub/backend/domain"
 )
@@ -20,6 +23,10 @@ type Entity struct {
 	// TypeVersion is the version of the type that the attributes were last held against,
 	// 0 when no event says.
 	TypeVersion int64
+	// Sealed are the attributes that are ciphertext, each in its event, and SealedKey is
+	// the key where that is.
+	Sealed    map[string]domain.Sealed `json:",omitempty"`
+	SealedKey *domain.Sealed           `json:",omitempty"`
 }
 
 // Exists reports whether the entity was ever created.
@@ -29,11 +36,11 @@ func (e Entity) Exists() bool { return e.Type != "" }
 func (e Entity) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case Created:
-		return Entity{Type: p.Type, Key: p.Key, Attributes: p.Attributes, Tags: p.Tags, TypeVersion: p.TypeVersion}
+		return created(p, f.ID)
 	case Updated:
 		e.TypeVersion = cmp.Or(p.TypeVersion, e.TypeVersion)
 		if len(p.Attributes) > 0 {
-			e.Attributes = replaced(e.Attributes, p.Attributes)
+			e.Attributes, e.Sealed = e.changed(p.Attributes, f.ID)
 		}
 		if p.Tags != nil {
 			e.Tags = p.Tags
@@ -45,6 +52,41 @@ func (e Entity) Evolve(f domain.Fact) domain.State {
 		e.TypeVersion = cmp.Or(p.TypeVersion, e.TypeVersion)
 	}
 	return e
+}
+
+// created is an entity after its first event.
+func created(p Created, event uuid.UUID) Entity {
+	e := Entity{Type: p.Type, Key: p.Key, Attributes: p.Attributes, Tags: p.Tags, TypeVersion: p.TypeVersion}
+	if key, ok := domain.ParseSealed(p.SealedKey, event, keyPointer); ok {
+		e.SealedKey = &key
+	}
+	if sealed := sealedAmong(p.Attributes, event); sealed != nil {
+		e.Attributes, e.Sealed = Entity{}.changed(p.Attributes, event)
+	}
+	return e
+}
+
+// changed are the attributes of the entity after changes: those in clear, and those that
+// are sealed.
+func (e Entity) changed(changes map[string]json.RawMessage, event uuid.UUID) (map[string]json.RawMessage, map[string]domain.Sealed) {
+	next, fresh := replaced(e.Attributes, changes), sealedAmong(changes, event)
+	if len(fresh) == 0 && len(e.Sealed) == 0 {
+		return next, e.Sealed
+	}
+	sealed := make(map[string]domain.Sealed, len(e.Sealed)+len(fresh))
+	for name, value := range e.Sealed {
+		if _, touched := changes[name]; !touched {
+			sealed[name] = value
+		}
+	}
+	for name, value := range fresh {
+		sealed[name] = value
+		delete(next, name)
+	}
+	if len(sealed) == 0 {
+		sealed = nil
+	}
+	return next, sealed
 }
 
 // replaced is old with the changes made, in a map of its own.
@@ -61,11 +103,12 @@ func replaced(old, changes map[string]json.RawMessage) map[string]json.RawMessag
 	return next
 }
 
-// Memory of Go values beside their bytes, roughly: a struct with its headers, and
-// an entry of a map or slice.
+// Memory of Go values beside their bytes, roughly: a struct with its headers, an entry
+// of a map or slice, and a sealed value with its subject and pointer.
 const (
-	stateBytes = 160
-	entryBytes = 64
+	stateBytes  = 160
+	entryBytes  = 64
+	sealedBytes = 256
 )
 
 // Size is the approximate memory held, in bytes.
@@ -73,6 +116,12 @@ func (e Entity) Size() int {
 	size := stateBytes + len(e.Type) + len(e.Key)
 	for name, value := range e.Attributes {
 		size += entryBytes + len(name) + len(value)
+	}
+	for name, value := range e.Sealed {
+		size += sealedBytes + len(name) + len(value.Text)
+	}
+	if e.SealedKey != nil {
+		size += sealedBytes + len(e.SealedKey.Text)
 	}
 	for _, tag := range e.Tags {
 		size += entryBytes + len(tag)
@@ -89,6 +138,12 @@ type Type struct {
 	Search []string
 	// Relationships are the kinds that its entities can have.
 	Relationships []RelationshipKind
+	// Sensitive are the attributes that stay sealed in read tables, too. DataSubject says
+	// that each entity is a person, of whom all is sealed in the log. AuditReads is "all"
+	// where every read is recorded.
+	Sensitive   []string
+	DataSubject bool
+	AuditReads  string
 	// Version counts the definitions.
 	Version int64
 	// Used is true once the type has had an entity.
@@ -106,7 +161,10 @@ func (t Type) Exists() bool { return t.Name != "" }
 func (t Type) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case TypeDefined:
-		return Type{Name: p.Name, Title: p.Title, Schema: p.Schema, Search: p.Search, Relationships: p.Relationships, Version: t.Version + 1, Used: t.Used}.compiling()
+		return Type{
+			Name: p.Name, Title: p.Title, Schema: p.Schema, Search: p.Search, Relationships: p.Relationships,
+			Sensitive: p.Sensitive, DataSubject: p.DataSubject, AuditReads: p.AuditReads, Version: t.Version + 1, Used: t.Used,
+		}.compiling()
 	case Created:
 		t.Used = true
 	}
@@ -125,7 +183,7 @@ const compiledFactor = 24
 // Size is the approximate memory held, in bytes, the compiled schema included.
 func (t Type) Size() int {
 	size := stateBytes + len(t.Name) + len(t.Title) + len(t.Schema)*(1+compiledFactor) + len(t.Relationships)*linkBytes
-	for _, name := range t.Search {
+	for _, name := range slices.Concat(t.Search, t.Sensitive) {
 		size += entryBytes + len(name)
 	}
 	return size
@@ -139,7 +197,7 @@ type Key struct {
 
 // Evolve folds one fact.
 func (k Key) Evolve(f domain.Fact) domain.State {
-	if p, ok := f.Payload.(Created); ok && p.Key != "" {
+	if p, ok := f.Payload.(Created); ok && (p.Key != "" || p.SealedKey != nil) {
 		return Key{EntityID: f.Stream.Name()}
 	}
 	return k

@@ -51,9 +51,6 @@ func (k *Key) Erased() bool { return k.aead == nil }
 // New reports whether the key is not on disk yet.
 func (k *Key) New() bool { return k.wrapped != nil }
 
-// Kept is the key once it is on disk.
-func (k *Key) Kept() *Key { return &Key{ref: k.ref, aead: k.aead} }
-
 // Place is where in the log a value is: in which event, and where in its data, as a JSON
 // pointer. A value opens in its place only.
 type Place struct {

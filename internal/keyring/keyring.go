@@ -83,7 +83,6 @@ func New(o Options) *Keyring {
 
 // cached is a key that was seen at a time.
 type cached struct {
-	ref  Ref
 	key  *Key
 	seen time.Time
 }
@@ -111,7 +110,11 @@ func (k *Keyring) Load(ctx context.Context, refs []Ref) (map[Ref]*Key, error) {
 		return nil, err
 	}
 	maps.Copy(found, loaded)
-	k.Remember(loaded)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, key := range loaded {
+		k.put(key)
+	}
 	return found, nil
 }
 
@@ -131,25 +134,31 @@ func (k *Keyring) fresh(ref Ref) *Key {
 }
 
 func (k *Keyring) drop(element *list.Element) {
-	delete(k.entries, k.recent.Remove(element).(*cached).ref)
+	delete(k.entries, k.recent.Remove(element).(*cached).key.ref)
 }
 
-// Remember puts keys that are on disk into the cache: those that were kept just now. That
-// a subject was erased is never forgotten for a key.
-func (k *Keyring) Remember(keys map[Ref]*Key) {
+// Remember puts new keys into the cache that Keep has put on disk.
+func (k *Keyring) Remember(keys []*Key) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for ref, key := range keys {
-		if element, known := k.entries[ref]; known {
-			if key.aead != nil && element.Value.(*cached).key.aead == nil {
-				continue
-			}
-			k.drop(element)
+	for _, key := range keys {
+		// Without what is of no use on disk, and as a key that is not new.
+		k.put(&Key{ref: key.ref, aead: key.aead})
+	}
+}
+
+// put caches a key. That a subject was erased is not forgotten for a key that somebody
+// loaded before. Call it under mu.
+func (k *Keyring) put(key *Key) {
+	if element, known := k.entries[key.ref]; known {
+		if !key.Erased() && element.Value.(*cached).key.Erased() {
+			return
 		}
-		k.entries[ref] = k.recent.PushFront(&cached{ref, key, k.now()})
-		for len(k.entries) > maxCached {
-			k.drop(k.recent.Back())
-		}
+		k.drop(element)
+	}
+	k.entries[key.ref] = k.recent.PushFront(&cached{key, k.now()})
+	for len(k.entries) > maxCached {
+		k.drop(k.recent.Back())
 	}
 }
 
@@ -230,11 +239,13 @@ type Token struct {
 	Hash []byte
 	// ID is zero when there is none yet.
 	ID uuid.UUID
+	// New says that it is not on disk yet.
+	New bool
 }
 
 // NewToken makes the token of a name that has none. Keep puts it on disk.
 func NewToken(org string, hash []byte) Token {
-	return Token{Org: org, Hash: hash, ID: uuid.New()} // fails only where crypto/rand does, which ends the process
+	return Token{Org: org, Hash: hash, ID: uuid.New(), New: true} // fails only where crypto/rand does, which ends the process
 }
 
 // Keep gives the statement that puts new keys and tokens on disk. It belongs behind the
@@ -297,6 +308,8 @@ func (k *Keyring) Erase(ctx context.Context, ref Ref, tokens []uuid.UUID) error 
 	if _, err := k.pool.Exec(ctx, `SELECT hub_keys.erase($1, $2, coalesce($3, '{}'::uuid[]))`, ref.Org, ref.Subject, tokens); err != nil {
 		return fmt.Errorf("erasing a key: %w", err)
 	}
-	k.Remember(map[Ref]*Key{ref: {ref: ref}})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.put(&Key{ref: ref})
 	return nil
 }

@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"eventstore/archive":      {},
 	"eventstore/relay":        {"eventstore", "domain", "internal/lease", "internal/telemetry"},
 	"eventstore/subscription": {"eventstore", "eventstore/relay", "domain"},
-	"commands":                {"eventstore", "domain", "internal/telemetry"},
+	"commands":                {"eventstore", "domain", "internal/keyring", "internal/telemetry"},
 	"projections":             {"eventstore", "eventstore/subscription", "domain", "internal/lease", "internal/telemetry"},
 	"reactions":               {"commands", "eventstore", "eventstore/relay", "eventstore/subscription", "domain", "internal/lease", "internal/telemetry"},
 	"readmodels":              {"domain", "eventstore", "internal/telemetry"},

@@ -361,7 +361,7 @@ $$;
 -- and an event that several boundaries have for all of them. One call loads a whole
 -- turn of commands.
 CREATE FUNCTION load_boundaries(orgs text[], tags text[], afters bigint[], max_rows integer)
-RETURNS TABLE (boundary integer, "position" bigint, stream text, type text, schema_version integer,
+RETURNS TABLE (boundary integer, "position" bigint, id uuid, stream text, type text, schema_version integer,
                event_tags text[], subjects text[], data bytea, actor_sub text, recorded_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
@@ -370,7 +370,7 @@ AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
-  SELECT p.n::integer, e.position, e.stream, e.type, e.schema_version, e.tags, e.subjects, e.data,
+  SELECT p.n::integer, e.position, e.id, e.stream, e.type, e.schema_version, e.tags, e.subjects, e.data,
          coalesce(e.actor->>'sub', ''), e.recorded_at
     FROM (SELECT b.n, t.position
             FROM unnest(orgs, tags, afters) WITH ORDINALITY AS b(org, tag, after, n)

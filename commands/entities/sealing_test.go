@@ -1,0 +1,99 @@
+package entities_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/reactdjango-hub/backend/commands/entities"
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+// patientDefined makes a type of data subjects, of whom the diagnosis is sensitive.
+func patientDefined(sensitive ...string) domain.Fact {
+	return domain.Fact{Stream: "entity_type:patient", Payload: entity.TypeDefined{
+		Name: "patient", Title: "Patient", Schema: json.RawMessage(`{"type":"object"}`), DataSubject: true, Sensitive: sensitive,
+	}}
+}
+
+func secret(value string, sensitive bool) domain.Secret {
+	return domain.NewSecret(json.RawMessage(value), ana.String(), sensitive)
+}
+
+// anaAdmitted is the first patient, with the key P-1.
+func anaAdmitted() domain.Fact {
+	key := secret(`"P-1"`, false)
+	return domain.Fact{
+		Stream: entity.Stream(ana), Tags: []domain.Tag{"key:patient/token-1", "entity_type:patient"}, Subjects: []string{ana.String()},
+		Payload: entity.Created{
+			Type: "patient", Attributes: attrs(`{}`), Tags: []string{}, TypeVersion: 1, SecretKey: &key,
+			Secrets: map[string]domain.Secret{"name": secret(`"Ana"`, false), "diagnosis": secret(`{"code":"A1"}`, true)},
+		},
+	}
+}
+
+func TestDataSubjectsAreSealedWhole(t *testing.T) {
+	create := entities.CreateEntity{ID: ana, Type: "patient", Key: "P-1", Attributes: attrs(`{"name":"Ana","diagnosis":{"code":"A1"}}`)}
+	s := given(t, patientDefined("diagnosis")).When(create).
+		Named(entity.Stream(ana), "entity_type:patient", "key:patient/token-1", domain.SubjectTag(ana.String())).
+		Then(anaAdmitted())
+	// The key is taken, whatever its tag says, and a key of another name is not.
+	s.When(entities.CreateEntity{ID: bob, Type: "patient", Key: "P-1", Attributes: attrs(`{}`)}).ThenProblem("key_taken")
+
+	// What a patch leaves alone keeps its ciphertext; what it names and does not change, too.
+	s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"name":"Ana"}}`)}).ThenNothing()
+	s = s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"diagnosis":{"since":2020}}}`)}).
+		Named(entity.Stream(ana), "entity_type:patient", domain.SubjectTag(ana.String())).
+		Then(domain.Fact{Stream: entity.Stream(ana), Subjects: []string{ana.String()}, Payload: entity.Updated{
+			Attributes: attrs(`{}`), Secrets: map[string]domain.Secret{"diagnosis": secret(`{"code":"A1","since":2020}`, true)},
+		}})
+	s = s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"name":null}}`)}).
+		Then(domain.Fact{Stream: entity.Stream(ana), Subjects: []string{ana.String()}, Payload: entity.Updated{Attributes: attrs(`{"name":null}`)}})
+	s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"diagnosis":"***"}}`)}).ThenProblem("masked_value")
+	s.Erase(ana.String()).When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"city":"Paris"}}`)}).ThenProblem("subject_erased")
+}
+
+func TestSensitiveAttributesAreSealed(t *testing.T) {
+	defined := customerDefined(customerSchema)
+	payload := defined.Payload.(entity.TypeDefined)
+	payload.Sensitive = []string{"iban"}
+	defined.Payload = payload
+	s := given(t, defined).When(entities.CreateEntity{ID: ana, Type: "customer", Key: "A-1", Attributes: attrs(`{"name":"Ana","iban":"DE1"}`)}).
+		Named(entity.Stream(ana), "entity_type:customer", "key:customer/A-1", domain.SubjectTag(ana.String())).
+		Then(domain.Fact{
+			Stream: entity.Stream(ana), Tags: []domain.Tag{"key:customer/A-1", "entity_type:customer"},
+			Payload: entity.Created{
+				Type: "customer", Key: "A-1", Attributes: attrs(`{"name":"Ana"}`), Tags: []string{}, TypeVersion: 1,
+				Secrets: map[string]domain.Secret{"iban": secret(`"DE1"`, true)},
+			},
+		})
+	s.When(entities.CreateEntity{ID: bob, Type: "customer", Attributes: attrs(`{"name":"Bob","iban":"***"}`)}).ThenProblem("masked_value")
+	// The schema sees what is sealed: the name is required, and there.
+	s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"iban":null}}`)}).
+		Then(domain.Fact{Stream: entity.Stream(ana), Payload: entity.Updated{Attributes: attrs(`{"iban":null}`)}})
+}
+
+func TestWhatIsSealedCannotChangeUnderEntities(t *testing.T) {
+	define := entities.DefineEntityType{Name: "patient", Title: "Patient", Schema: json.RawMessage(`{"type":"object"}`), DataSubject: true, Sensitive: []string{"diagnosis"}}
+	given(t).When(define).Then(patientDefined("diagnosis"))
+	given(t, patientDefined("diagnosis")).When(define).ThenNothing()
+	used := given(t, patientDefined("diagnosis", "name"), anaAdmitted())
+
+	grown := define
+	grown.Sensitive = []string{"diagnosis", "iban"}
+	used.When(grown).ThenProblem("conflict")
+	given(t, patientDefined("diagnosis")).When(grown).Then(patientDefined("diagnosis", "iban"))
+	opened := define
+	opened.DataSubject = false
+	used.When(opened).ThenProblem("conflict")
+	used.When(define).Then(patientDefined("diagnosis")) // what is sealed already stays so
+
+	for _, wrong := range [][]string{{""}, {"a", "a"}, {"$sealed"}} {
+		define.Sensitive = wrong
+		given(t).When(define).ThenProblem("invalid_sensitive")
+	}
+	define.Sensitive, define.Search = []string{"name"}, []string{"name"}
+	given(t).When(define).ThenProblem("invalid_sensitive")
+	define.Search, define.AuditReads = nil, "some"
+	given(t).When(define).ThenProblem("invalid_audit_reads")
+}

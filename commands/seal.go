@@ -1,0 +1,282 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/keyring"
+)
+
+// Sealing. Commands name the subjects whose keys they need and the names that need a
+// token, among their boundaries; the turn looks up what it has not yet, all at once. What
+// is not there it makes in memory. Facts are sealed before they are folded, so states,
+// caches and receipts never hold a value in clear. What was made and is used by an event
+// is kept in the transaction of the append; where another was faster, the turn is decided
+// again under the lock with what that one kept.
+
+// vault is what a turn holds of keys and tokens.
+type vault struct {
+	keys   map[keyring.Ref]*keyring.Key
+	tokens map[personalName]keyring.Token
+	// wanted are names that a command has asked for and nobody has looked up yet.
+	wanted map[personalName]bool
+}
+
+func newVault() vault {
+	return vault{keys: make(map[keyring.Ref]*keyring.Key), tokens: make(map[personalName]keyring.Token), wanted: make(map[personalName]bool)}
+}
+
+// personalName is a name that must not stand in a tag.
+type personalName struct{ org, kind, name string }
+
+// needs are the subjects and names that one call has named; what is made of them is kept
+// when the call is accepted.
+type needs struct {
+	subjects []keyring.Ref
+	names    []personalName
+}
+
+func (n *needs) subject(ref keyring.Ref) { n.subjects = append(n.subjects, ref) }
+
+// Token implements domain.Reader.
+func (v view) Token(kind, name string) string {
+	wanted := personalName{v.org, kind, name}
+	token, known := v.turn.vault.tokens[wanted]
+	if !known {
+		if v.deciding {
+			panic("a decision asks for a token that it did not ask for in Boundaries")
+		}
+		v.turn.vault.wanted[wanted] = true
+		return ""
+	}
+	if v.needs != nil {
+		v.needs.names = append(v.needs.names, wanted)
+	}
+	return token.ID.String()
+}
+
+// Open implements domain.Reader.
+func (v view) Open(s domain.Sealed) (json.RawMessage, error) {
+	key := v.turn.vault.keys[keyring.Ref{Org: v.org, Subject: s.Subject}]
+	if key == nil {
+		if v.deciding {
+			panic("a decision opens a value of a subject that it did not name")
+		}
+		return nil, errors.New("values can be opened while deciding only")
+	}
+	return openSealed(key, s)
+}
+
+func openSealed(key *keyring.Key, s domain.Sealed) (json.RawMessage, error) {
+	plain, err := key.Open(keyring.Place{Event: s.Event, Pointer: s.Pointer}, s.Text)
+	if errors.Is(err, keyring.ErrErased) {
+		return nil, domain.ErrErased
+	}
+	return plain, err
+}
+
+// errNoKeys is a fault of the program: it was put together without a keyring.
+var errNoKeys = errors.New("this loop has no keyring, so nothing can be sealed or opened")
+
+// lookUpTokens finds the tokens of the names that are wanted, and makes those that are not
+// there.
+func (t *turn) lookUpTokens(ctx context.Context) error {
+	if len(t.vault.wanted) == 0 {
+		return nil
+	}
+	var names []personalName
+	for name := range t.vault.wanted {
+		names = append(names, name)
+	}
+	clear(t.vault.wanted)
+	return t.findTokens(ctx, names)
+}
+
+func (t *turn) findTokens(ctx context.Context, names []personalName) error {
+	if t.loop.keys == nil {
+		return errNoKeys
+	}
+	asked := make([]keyring.Token, len(names))
+	for i, name := range names {
+		hasher, err := t.loop.keys.Hasher(ctx, name.org)
+		if err != nil {
+			return err
+		}
+		asked[i] = keyring.Token{Org: name.org, Hash: hasher.Hash("token", name.kind, name.name)}
+	}
+	found, err := t.loop.keys.Tokens(ctx, asked)
+	if err != nil {
+		return err
+	}
+	for i, token := range found {
+		if token.ID == uuid.Nil {
+			if t.vault.tokens[names[i]].ID != uuid.Nil {
+				continue // made before, and nobody was faster
+			}
+			token = keyring.NewToken(token.Org, token.Hash)
+		}
+		t.vault.tokens[names[i]] = token
+	}
+	return nil
+}
+
+// unlock brings the keys of subjects. Of one that was invented just now there is none.
+func (t *turn) unlock(ctx context.Context, refs []keyring.Ref, fresh map[keyring.Ref]bool) error {
+	var missing []keyring.Ref
+	for _, ref := range refs {
+		if t.vault.keys[ref] != nil {
+			continue
+		}
+		if t.loop.keys == nil {
+			return errNoKeys
+		}
+		if fresh[ref] && !t.locked {
+			if err := t.makeKey(ref); err != nil {
+				return err
+			}
+			continue
+		}
+		missing = append(missing, ref)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	found, err := t.loop.keys.Load(ctx, missing)
+	if err != nil {
+		return err
+	}
+	for _, ref := range missing {
+		if t.vault.keys[ref] = found[ref]; found[ref] == nil {
+			if err := t.makeKey(ref); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *turn) makeKey(ref keyring.Ref) (err error) {
+	t.vault.keys[ref], err = t.loop.keys.New(ref)
+	return err
+}
+
+// recheck looks, under the log's lock, whether another process has kept meanwhile what
+// this turn had to make.
+func (t *turn) recheck(ctx context.Context) error {
+	var refs []keyring.Ref
+	for ref, key := range t.vault.keys {
+		if key.New() {
+			refs = append(refs, ref)
+		}
+	}
+	if len(refs) > 0 {
+		found, err := t.loop.keys.Load(ctx, refs)
+		if err != nil {
+			return err
+		}
+		for ref, key := range found {
+			t.vault.keys[ref] = key
+		}
+	}
+	var names []personalName
+	for name := range t.vault.tokens {
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return t.findTokens(ctx, names)
+}
+
+// sealed is a fact with its secrets sealed for the event that it becomes.
+func (t *turn) sealed(org string, fact domain.Fact) (domain.Fact, error) {
+	holder, ok := fact.Payload.(domain.Sealable)
+	if !ok {
+		return fact, nil
+	}
+	payload, err := holder.Seal(func(pointer string, s domain.Secret) (domain.Sealed, error) {
+		key := t.vault.keys[keyring.Ref{Org: org, Subject: s.Subject}]
+		if key == nil {
+			return domain.Sealed{}, fmt.Errorf("a decider seals for a subject that it did not name")
+		}
+		text, err := key.Seal(keyring.Place{Event: fact.ID, Pointer: pointer}, s.Reveal())
+		if errors.Is(err, keyring.ErrErased) {
+			return domain.Sealed{}, subjectErased()
+		}
+		return domain.Sealed{Text: text, Subject: s.Subject, Sensitive: s.Sensitive, Event: fact.ID, Pointer: pointer}, err
+	})
+	fact.Payload = payload
+	return fact, err
+}
+
+func subjectErased() error {
+	return problem.New(problem.Conflict, "subject_erased",
+		"The person whom this is about was erased: what was known is gone, and nothing can be added. A new entity gets a new key.")
+}
+
+// kept are the keys and tokens that accepted commands have made: those go with the append.
+func (t *turn) kept() (keys []*keyring.Key, tokens []keyring.Token) {
+	seenKeys, seenTokens := make(map[keyring.Ref]bool), make(map[personalName]bool)
+	for _, d := range t.decided {
+		if d.err != nil || d.call.DryRun || len(d.outcome.Events) == 0 {
+			continue
+		}
+		for _, ref := range d.needs.subjects {
+			if key := t.vault.keys[ref]; key.New() && !seenKeys[ref] {
+				seenKeys[ref] = true
+				keys = append(keys, key)
+			}
+		}
+		for _, name := range d.needs.names {
+			if !seenTokens[name] && t.vault.tokens[name].New {
+				seenTokens[name] = true
+				tokens = append(tokens, t.vault.tokens[name])
+			}
+		}
+	}
+	return keys, tokens
+}
+
+// unveil opens what a resource may show. The keys that its call had, which may be on no
+// disk, are asked first.
+func (l *Loop) unveil(ctx context.Context, c *call, r *Resource) error {
+	veiled, ok := r.State.(domain.Veiled)
+	if !ok {
+		return nil
+	}
+	keys := make(map[keyring.Ref]*keyring.Key)
+	var missing []keyring.Ref
+	for _, subject := range veiled.Subjects() {
+		ref := keyring.Ref{Org: c.Meta.Org, Subject: subject}
+		if keys[ref] = c.keys[ref]; keys[ref] == nil {
+			missing = append(missing, ref)
+		}
+	}
+	if len(missing) > 0 {
+		if l.keys == nil {
+			return errNoKeys
+		}
+		found, err := l.keys.Load(ctx, missing)
+		if err != nil {
+			return err
+		}
+		for ref, key := range found {
+			keys[ref] = key
+		}
+	}
+	state, err := veiled.Unveil(func(s domain.Sealed) (json.RawMessage, error) {
+		key := keys[keyring.Ref{Org: c.Meta.Org, Subject: s.Subject}]
+		if key == nil {
+			return nil, domain.ErrErased // its key was lost with the end of a log
+		}
+		return openSealed(key, s)
+	})
+	r.State = state
+	return err
+}

@@ -1,0 +1,105 @@
+package domain
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// ErrErased means that what a value was sealed by was destroyed: nobody can read it any
+// more.
+var ErrErased = errors.New("the value was erased")
+
+// SealedName is the member that marks a sealed value in the data of an event.
+const SealedName = "$sealed"
+
+// Sealed is a value that only its subject's key opens, and only in its place. In the data
+// of an event it is {"$sealed":"…","subject":"…"}, with "sensitive":true if it is.
+type Sealed struct {
+	Text    string `json:"$sealed"`
+	Subject string `json:"subject"`
+	// Sensitive values stay sealed in read tables, too.
+	Sensitive bool `json:"sensitive,omitempty"`
+	// Event and Pointer are the place: the event that holds it, and where in its data. The
+	// event does not repeat them; who keeps the value elsewhere does.
+	Event   uuid.UUID `json:"event,omitzero"`
+	Pointer string    `json:"pointer,omitempty"`
+}
+
+// ParseSealed reads a value of an event; ok is false when it is not a sealed one. Values in
+// clear never begin like that: callers may not write the name.
+func ParseSealed(raw json.RawMessage, event uuid.UUID, pointer string) (s Sealed, ok bool) {
+	if !bytes.HasPrefix(raw, []byte(`{"`+SealedName+`":`)) || json.Unmarshal(raw, &s) != nil {
+		return Sealed{}, false
+	}
+	s.Event, s.Pointer = event, pointer
+	return s, true
+}
+
+// Data is the value as an event has it.
+func (s Sealed) Data() json.RawMessage {
+	s.Event, s.Pointer = uuid.Nil, ""
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("domain: strings cannot be encoded: %v", err))
+	}
+	return data
+}
+
+// Secret is a value that a decider wants recorded sealed. It prints, marshals and logs as
+// "***"; only who seals it may Reveal it.
+type Secret struct {
+	plain json.RawMessage
+	// Subject is whose key seals it, and Sensitive as with Sealed.
+	Subject   string
+	Sensitive bool
+}
+
+// NewSecret is a secret with this value.
+func NewSecret(plain json.RawMessage, subject string, sensitive bool) Secret {
+	return Secret{plain, subject, sensitive}
+}
+
+// Reveal is the value itself.
+func (s Secret) Reveal() json.RawMessage { return s.plain }
+
+// Mask is what stands for a value that may not be seen.
+const Mask = "***"
+
+// Format masks the value under every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Mask)) }
+
+// MarshalText masks the value in JSON, in logs and the like.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(Mask), nil }
+
+// Sealable is a Payload that may hold secrets, in fields that are never encoded.
+type Sealable interface {
+	Payload
+	// Seal gives the payload with its secrets sealed; seal is told where in the data each
+	// will be, as a JSON pointer.
+	Seal(seal func(pointer string, s Secret) (Sealed, error)) (Payload, error)
+}
+
+// Opened is a Payload that may hold sealed values, as it is read from the log.
+type Opened interface {
+	Payload
+	// SealedValues gives those that the event of this id holds, by names of the payload's
+	// own; nil for none.
+	SealedValues(event uuid.UUID) map[string]Sealed
+	// Shown gives the payload as views show it, with other values in their places; nil
+	// ones were erased.
+	Shown(values map[string]json.RawMessage) Payload
+}
+
+// Veiled is a State that may hold sealed values.
+type Veiled interface {
+	State
+	// Subjects are those whose keys open what Unveil opens.
+	Subjects() []string
+	// Unveil gives the state with all values in clear but the sensitive ones; those that
+	// were erased are null.
+	Unveil(open func(Sealed) (json.RawMessage, error)) (State, error)
+}
