@@ -63,8 +63,10 @@ func (p pair) judge(keyword string) string {
 		return p.refuseUnless(atMost(p.old[keyword], p.next[keyword], nil))
 	case "multipleOf":
 		return p.refuseUnless(isMultiple(p.old[keyword], p.next[keyword]))
-	case "enum", "const":
-		return p.refuseUnless(p.subset(values(p.old), values(p.next)))
+	case "enum":
+		return p.refuseUnless(p.subset(values(p.old), list(p.next[keyword])))
+	case "const":
+		return p.refuseUnless(p.subset(values(p.old), []any{p.next[keyword]}))
 	case "pattern", "format":
 		return p.refuseUnless(p.equal(p.old[keyword], p.next[keyword]))
 	case "uniqueItems":
@@ -185,7 +187,8 @@ func typeOf(value any) typeSet {
 	return typeFraction
 }
 
-// values are all that a subschema allows when it lists them, nil otherwise.
+// values are those that a subschema lists, of which it may allow fewer; nil when it lists
+// none.
 func values(schema map[string]any) []any {
 	if value, found := schema["const"]; found {
 		return []any{value}

@@ -69,14 +69,43 @@ func keywords(depth int) map[string]*rapid.Generator[any] {
 	return all
 }
 
+// families are keywords that have to do with each other; those of one make schemas that
+// differ in what the comparison has to look at.
+var families = [][]string{
+	{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "type", "enum", "const"},
+	{"minLength", "maxLength", "pattern", "format", "type", "enum", "const"},
+	{"properties", "patternProperties", "additionalProperties", "unevaluatedProperties"},
+	{"required", "dependentRequired", "dependentSchemas", "propertyNames", "minProperties", "maxProperties", "properties", "type"},
+	{"items", "prefixItems", "type", "unevaluatedItems"},
+	{"contains", "minContains", "maxContains", "uniqueItems", "minItems", "maxItems"},
+	{"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$ref"},
+	{"type", "required", "properties", "items", "anyOf", "$ref", "title", "x-unknown"},
+}
+
+// someFamily draws the keywords that a schema is made of, and that have subschemas only
+// where there is depth for them.
+func someFamily(t *rapid.T, depth int) (names []string, all map[string]*rapid.Generator[any]) {
+	all = keywords(depth)
+	for _, name := range rapid.SampledFrom(families).Draw(t, "family") {
+		if _, there := all[name]; there {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		names = []string{"type"}
+	}
+	return names, all
+}
+
 func someSchema(depth int) *rapid.Generator[any] {
 	return rapid.Custom(func(t *rapid.T) any {
 		if rapid.IntRange(0, 9).Draw(t, "kind") == 0 {
 			return rapid.Bool().Draw(t, "boolean")
 		}
-		schema, all := map[string]any{}, keywords(depth)
+		schema := map[string]any{}
+		names, all := someFamily(t, depth)
 		for range rapid.IntRange(0, 3).Draw(t, "keywords") {
-			name := rapid.SampledFrom(sortedNames(all)).Draw(t, "keyword")
+			name := rapid.SampledFrom(names).Draw(t, "keyword")
 			schema[name] = all[name].Draw(t, name)
 		}
 		return schema
@@ -89,14 +118,22 @@ func changed(t *rapid.T, value any, depth int) any {
 	case map[string]any:
 		all, next := keywords(max(depth-1, 0)), map[string]any{}
 		for _, name := range sortedNames(v) {
-			switch rapid.IntRange(0, 11).Draw(t, "change") {
-			case 0: // dropped
-			case 1:
-				if of, known := all[name]; known {
-					next[name] = of.Draw(t, name)
-				}
+			of, known := all[name]
+			switch change := rapid.IntRange(0, 15).Draw(t, "change"); {
+			case change == 0: // dropped
+			case change == 1 && known:
+				next[name] = of.Draw(t, name)
 			default:
 				next[name] = changed(t, v[name], depth-1)
+			}
+		}
+		for _, family := range families {
+			for _, name := range family {
+				if _, with := v[name]; with && rapid.IntRange(0, 11).Draw(t, "more") == 0 {
+					if name = rapid.SampledFrom(family).Draw(t, "keyword"); all[name] != nil {
+						next[name] = all[name].Draw(t, name)
+					}
+				}
 			}
 		}
 		return next
@@ -111,13 +148,25 @@ func changed(t *rapid.T, value any, depth int) any {
 			items = append(items, v[0])
 		}
 		return items
+	case json.Number:
+		if rapid.IntRange(0, 5).Draw(t, "number") == 0 {
+			return someNumber.Draw(t, "another")
+		}
+	case string:
+		if _, isType := typeNames[v]; isType && rapid.IntRange(0, 3).Draw(t, "type") == 0 {
+			return rapid.SampledFrom(sortedNames(typeNames)).Draw(t, "another")
+		}
 	}
 	return value
 }
 
 func someRoot(t *rapid.T, label string) map[string]any {
-	root := object(someSchema(3).Draw(t, label))
-	next := maps.Clone(root)
+	var next map[string]any
+	if rapid.IntRange(0, 2).Draw(t, label+" kind") == 0 {
+		next = maps.Clone(object(someSchema(3).Draw(t, label)))
+	} else { // most of what there is to compare lies below one name
+		next = map[string]any{"properties": map[string]any{"a": someSchema(2).Draw(t, label)}}
+	}
 	if next == nil {
 		next = map[string]any{}
 	}
@@ -144,7 +193,10 @@ func TestWhatIsNotNarrowingRefusesNothing(t *testing.T) {
 		}
 		compared++
 		for range 30 {
-			attributes := someObject(3).Draw(t, "attributes")
+			attributes := map[string]any{"a": someValue(2).Draw(t, "value")}
+			if rapid.Bool().Draw(t, "any") {
+				attributes = someObject(3).Draw(t, "attributes")
+			}
 			if len(before.validate(attributes)) > 0 {
 				continue
 			}

@@ -39,6 +39,7 @@ func TestNarrowing(t *testing.T) {
 		{of(`{"const":"x"}`), of(`{"enum":["x","y"]}`), ""},
 		{of(`{"enum":["x","y"]}`), of(`{"enum":["x"]}`), "/properties/a/enum"},
 		{text, of(`{"const":"x"}`), "/properties/a/const"},
+		{of(`{"const":"x"}`), of(`{"const":"x","enum":["y"]}`), "/properties/a/enum"},
 		{of(`false`), of(`{"type":"string"}`), ""},
 		{text, of(`false`), "/properties/a"},
 		{of(`{"type":"null","const":1}`), of(`false`), ""},
