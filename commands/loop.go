@@ -77,6 +77,7 @@ type Loop struct {
 	appended func(position int64)
 	log      *slog.Logger
 	metrics  *loopMetrics
+	tracer   *telemetry.Tracer
 	// snapshots saves the states of long boundaries beside the loop.
 	snapshots *snapshots
 	// settle is how long a turn may try to get a definite outcome: settleTimeout.
@@ -99,13 +100,15 @@ type Options struct {
 	Fingerprint func() []byte
 	// Metrics gets what the loop counts; nil counts nowhere.
 	Metrics *telemetry.Registry
+	// Tracer records what becomes of a command; nil records nothing.
+	Tracer *telemetry.Tracer
 }
 
 // New makes a loop; Run starts it.
 func New(o Options) *Loop {
 	queue := make(chan *call, maxQueued)
 	return &Loop{
-		store: o.Store, codec: o.Codec, folds: o.Folds, keys: o.Keys, cache: newCache(), metrics: newLoopMetrics(o.Metrics, queue), snapshots: newSnapshots(o),
+		store: o.Store, codec: o.Codec, folds: o.Folds, keys: o.Keys, cache: newCache(), metrics: newLoopMetrics(o.Metrics, queue), tracer: o.Tracer, snapshots: newSnapshots(o),
 		queue: queue, stopped: make(chan struct{}), reading: make(chan struct{}, 1), appended: o.Appended, log: o.Log, settle: settleTimeout,
 	}
 }
@@ -130,6 +133,10 @@ type call struct {
 	receipt Receipt
 	err     error
 	done    chan struct{}
+	// span is that of the command, and within the context that has it: it goes with the
+	// call through the queue.
+	span   telemetry.Span
+	within context.Context
 }
 
 func newCall(s Submission) *call {
@@ -178,8 +185,11 @@ func (c *call) replayTo(hash []byte, r Receipt, err error) {
 // shutting_down, log_unavailable and, when ctx ended, cancelled; and OutcomeUnknown
 // outcome_unknown when the log, or this caller, did not wait long enough to know.
 func (l *Loop) Submit(ctx context.Context, s Submission) (Receipt, error) {
-	r, err := l.submit(ctx, newCall(s))
-	l.metrics.count(s, r, err)
+	c := newCall(s)
+	ctx, c.span = l.tracer.Command(ctx, c.Meta.CorrelationID, c.Meta.CommandID)
+	c.within = ctx
+	r, err := l.submit(ctx, c)
+	l.metrics.count(c, r, err)
 	return r, err
 }
 

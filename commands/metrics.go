@@ -2,6 +2,7 @@ package commands
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -28,7 +29,7 @@ type loopMetrics struct {
 	// turn counts the commands of turns; waited is a command's time in the queue.
 	turn, waited *telemetry.Histogram
 	// The phases of a turn. locked is all of a second attempt.
-	load, decide, append, locked  *telemetry.Histogram
+	load, decide, append, locked  phase
 	secondAttempts, resubmissions *telemetry.Counter
 	cacheHits, cacheMisses        *telemetry.Counter
 	cacheBytes                    *telemetry.Gauge
@@ -53,10 +54,10 @@ func newLoopMetrics(r *telemetry.Registry, queue chan *call) *loopMetrics {
 		outcomes:       make(map[string]*telemetry.Counter, len(outcomes)),
 		turn:           r.Histogram("hub_loop_turn_commands", "Commands that were decided in one turn.", telemetry.Counts()),
 		waited:         r.Histogram("hub_loop_wait_seconds", "Time that commands waited for their turn.", telemetry.Seconds()),
-		load:           phases.With("load"),
-		decide:         phases.With("decide"),
-		append:         phases.With("append"),
-		locked:         phases.With("locked"),
+		load:           phase{"load", phases.With("load")},
+		decide:         phase{"decide", phases.With("decide")},
+		append:         phase{"append", phases.With("append")},
+		locked:         phase{"locked", phases.With("locked")},
 		secondAttempts: r.Counter("hub_loop_second_attempts_total", "Turns that were decided again under the log's lock, because what they were decided on had moved or was answered before."),
 		resubmissions:  r.Counter("hub_loop_resubmissions_total", "Times that a turn whose outcome was unknown was asked for again."),
 		cacheHits:      reads.With("hit"),
@@ -69,8 +70,19 @@ func newLoopMetrics(r *telemetry.Registry, queue chan *call) *loopMetrics {
 	return m
 }
 
-// count takes in what a caller was answered.
-func (m *loopMetrics) count(s Submission, r Receipt, err error) {
+// count takes in what a caller was answered, and ends the span of the command.
+func (m *loopMetrics) count(c *call, r Receipt, err error) {
+	outcome := outcomeOf(c.Submission, r, err)
+	m.outcomes[outcome].Inc()
+	c.span.Text("hub.command.outcome", outcome)
+	if slices.Contains([]string{wasOverloaded, wasUnavailable, wasUnknown, wasFailed}, outcome) {
+		c.span.Fail(outcome)
+	}
+	c.span.End()
+}
+
+// outcomeOf names what became of a command.
+func outcomeOf(s Submission, r Receipt, err error) string {
 	name := wasAccepted
 	p := problem.Of(err)
 	switch {
@@ -94,7 +106,7 @@ func (m *loopMetrics) count(s Submission, r Receipt, err error) {
 	default:
 		name = wasUnavailable
 	}
-	m.outcomes[name].Inc()
+	return name
 }
 
 // again counts that a turn is tried again.
@@ -106,11 +118,27 @@ func (m *loopMetrics) again(unknown bool) {
 	m.secondAttempts.Inc()
 }
 
-// lap measures phases that follow one another.
-type lap struct{ from time.Time }
+// phase is a part of a turn.
+type phase struct {
+	name    string
+	seconds *telemetry.Histogram
+}
 
-func (l *lap) end(phase *telemetry.Histogram) {
+// lap measures phases of a turn that follow one another.
+type lap struct {
+	turn *turn
+	from time.Time
+}
+
+// end also puts the phase into the trace of each command of the turn: who reads one
+// trace wants to know where its time went, whoever else was in the turn.
+func (l *lap) end(of phase) {
 	now := time.Now()
-	phase.Observe(now.Sub(l.from).Seconds())
+	of.seconds.Observe(now.Sub(l.from).Seconds())
+	for _, c := range l.turn.calls {
+		if c.span.Recorded() {
+			l.turn.loop.tracer.Past(c.within, of.name, l.from, now)
+		}
+	}
 	l.from = now
 }

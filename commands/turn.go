@@ -84,6 +84,9 @@ func (l *Loop) turn(ctx context.Context, calls []*call) {
 		return
 	}
 	l.metrics.turn.Observe(float64(len(calls)))
+	for _, c := range calls {
+		c.span.Number("hub.turn.commands", int64(len(calls)))
+	}
 	// What was taken from the queue is settled even when the process is stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.settle)
 	defer cancel()
@@ -173,7 +176,7 @@ func (t *turn) attempt(ctx context.Context) (eventstore.Appended, error) {
 		// It is learned under the lock, before anything is read that could be lost.
 		return eventstore.Appended{Other: true}, nil
 	}
-	phase := lap{time.Now()}
+	phase := lap{t, time.Now()}
 	t.load = t.loop.store.Load
 	if err := t.prefetch(ctx); err != nil {
 		return eventstore.Appended{}, err
@@ -194,7 +197,7 @@ func (t *turn) attempt(ctx context.Context) (eventstore.Appended, error) {
 // attemptLocked decides again while nobody else can append. It first answers the
 // calls whose outcome is already stored.
 func (t *turn) attemptLocked(ctx context.Context) (appended eventstore.Appended, err error) {
-	phase := lap{time.Now()}
+	phase := lap{t, time.Now()}
 	defer phase.end(t.loop.metrics.locked)
 	err = t.loop.store.Locked(ctx, func(log *eventstore.LockedLog) error {
 		if err := t.answerKnown(ctx, log); err != nil {

@@ -80,6 +80,9 @@ type Options struct {
 	Log *slog.Logger
 	// Metrics gets what the engine counts; nil counts nowhere.
 	Metrics *telemetry.Registry
+	// Tracer records batches in the traces that their events belong to; nil records
+	// nothing.
+	Tracer *telemetry.Tracer
 
 	// VerifyEvery is how often the views are held against the log by themselves; 0 never.
 	VerifyEvery time.Duration

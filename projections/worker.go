@@ -262,6 +262,7 @@ func (w *worker) apply(ctx context.Context, schema string) (moved bool, err erro
 		w.applied.Add(int64(len(batch.Events)))
 		w.metrics.events.Observe(float64(len(batch.Events)))
 		w.metrics.seconds.Observe(time.Since(began).Seconds())
+		w.trace(ctx, batch.Events, schema, began)
 		w.at(ctx, writer)
 		w.options.Notify()
 	}

@@ -85,6 +85,8 @@ type Options struct {
 	// Log is told what is parked and why; nil is silent.
 	Log     *slog.Logger
 	Metrics *telemetry.Registry
+	// Tracer records reactions in the traces that events belong to; nil records nothing.
+	Tracer *telemetry.Tracer
 }
 
 // Status is how far a reaction is, as this process knows it.

@@ -16,6 +16,8 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 const (
@@ -90,8 +92,12 @@ func (e *Engine) handler(r Reaction) message.NoPublishHandlerFunc {
 		if err != nil {
 			return err
 		}
+		ctx, span := e.options.Tracer.Follow(msg.Context(), eventstore.CauseOf(event), telemetry.Consumer, "react "+r.Name)
+		defer span.End()
+		span.Number("hub.position", event.Position)
 		for i, decider := range deciders {
-			if _, err := e.options.Submit(msg.Context(), submission(r.Name, event, i, decider)); err != nil {
+			if _, err := e.options.Submit(ctx, submission(r.Name, event, i, decider)); err != nil {
+				span.Fail("command_failed")
 				return err
 			}
 		}

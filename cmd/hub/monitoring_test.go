@@ -31,6 +31,7 @@ func exposed(t *testing.T) []string {
 	cfg, err := config.Load(config.Serve(config.AllRoles()...), []string{
 		"DATABASE_URL=" + hubtest.Database(t, hubtest.LogAndViews()), "NATS_URL=" + broker.URL(), "IDENTITY_SERVICE_URL=" + newIssuer(t),
 		"SECRET_KEY=of-a-test-and-long-enough-for-anyone", "HUB_OPS_ADDR=" + ops, "HUB_LOG_LEVEL=error",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + hubtest.ReceiveTraces(t).URL,
 		fmt.Sprintf("HUB_HTTP_ADDR=127.0.0.1:%d", hubtest.FreePort(t)), fmt.Sprintf("HUB_QUERY_ADDR=127.0.0.1:%d", hubtest.FreePort(t)),
 	})
 	require.NoError(t, err)

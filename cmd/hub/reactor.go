@@ -37,7 +37,7 @@ func (s *system) startReactor(ctx, background context.Context, submit reactions.
 	}
 	s.store = eventstore.New(log)
 	s.reactor = reactions.New(reactions.Options{
-		Pool: places, Store: s.store, Codec: codec(), NATS: stream, Conn: s.nats, SeenKey: s.seenKey(), Submit: submit, Log: s.log, Metrics: s.metrics,
+		Pool: places, Store: s.store, Codec: codec(), NATS: stream, Conn: s.nats, SeenKey: s.seenKey(), Submit: submit, Log: s.log, Metrics: s.metrics, Tracer: s.tracer,
 	})
 	s.work(background, "reactor", s.reactor.Run)
 	select { // before this process takes requests, whose tokens it is to be told of

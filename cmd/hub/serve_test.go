@@ -36,31 +36,37 @@ func newIssuer(t testing.TB) string {
 	return server.URL
 }
 
-// Every role in a process of its own: a command through the front door comes back
-// through it from the query API, and hub events and hub projections see it. The views
-// have a database of their own.
-func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
-	t.Parallel()
+// startRoles runs every role in a process of its own and returns the front door. The
+// views have a database of their own.
+func startRoles(t *testing.T, more ...string) *hub {
+	t.Helper()
 	broker, err := local.StartNATS(local.NATSOptions{StoreDir: t.TempDir(), ListenAddr: "127.0.0.1:0"})
 	require.NoError(t, err)
 	t.Cleanup(broker.Stop)
 	issuer := newIssuer(t)
 	query := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
 	views := hubtest.Database(t, hubtest.Migration{})
-	shared := []string{
+	shared := append([]string{
 		"DATABASE_URL=" + hubtest.Database(t, hubtest.Migration{}), "NATS_URL=" + broker.URL(),
 		"PROJECTION_DATABASE_URL=" + views, "QUERY_DATABASE_URL=" + views,
 		"IDENTITY_SERVICE_URL=" + issuer, "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
 		"HUB_QUERY_ADDR=" + query, "QUERY_API_URL=http://" + query, "HUB_DATA_DIR=" + t.TempDir(),
-	}
+	}, more...)
 	front := newServeHub(t, shared, "command-api")
 	front.issuer = issuer
 	assert.Contains(t, front.command("migrate", "up"), "")
 	for _, role := range []string{"relay", "projector", "query-api", "reactor"} {
 		newServeHub(t, shared, role).launch()
 	}
-	front.start()
+	return front.start()
+}
 
+// Every role in a process of its own: a command through the front door comes back
+// through it from the query API, and hub events and hub projections see it.
+func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
+	t.Parallel()
+	query := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
+	front := startRoles(t, "HUB_QUERY_ADDR="+query, "QUERY_API_URL=http://"+query)
 	token := front.token("acme", "admin")
 	front.defineType(token, "thing")
 	for n := range 20 {

@@ -73,6 +73,8 @@ type system struct {
 	// level is that of log; operators change it while the process runs.
 	level   *slog.LevelVar
 	metrics *telemetry.Registry
+	// tracer is nil where traces are sent nowhere.
+	tracer *telemetry.Tracer
 
 	api     *httpapi.API
 	relay   *relay.Relay
@@ -101,6 +103,7 @@ func newSystem(cfg config.Config, roles ...config.Role) *system {
 	s := &system{cfg: cfg, roles: roles, level: new(slog.LevelVar), metrics: telemetry.New(version), failed: make(chan error, 1)}
 	s.level.Set(cfg.LogLevel)
 	s.log = newLog(cfg, s.level)
+	s.tracer = s.newTracer()
 	return s
 }
 
@@ -145,7 +148,7 @@ func (s *system) start(ctx context.Context) (err error) {
 		Ready:          s.ready,
 		RequestHashKey: config.DeriveKey(s.secret, "request hashes"), TicketKey: config.DeriveKey(s.secret, "stream tickets"),
 		AllowedHosts: s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
-		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Probes: true, ShowMetrics: s.dev, AccessLevel: s.accessLevel(),
+		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Tracer: s.tracer, Probes: true, ShowMetrics: s.dev, AccessLevel: s.accessLevel(),
 	}
 	if err := s.newLimiter(); err != nil {
 		return err
@@ -204,6 +207,9 @@ func (s *system) start(ctx context.Context) (err error) {
 func (s *system) newVerifier(background context.Context) *identity.Verifier {
 	s.verifier = identity.NewVerifier(identity.Options{
 		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Verified: s.observer(background), Log: s.log,
+		Transport: func(base http.RoundTripper) http.RoundTripper {
+			return s.tracer.Transport("fetch keys of the issuer", base)
+		},
 	})
 	if s.runs(config.CommandAPI) || s.runs(config.QueryAPI) {
 		s.work(background, "identity keys", func(ctx context.Context) error {
@@ -258,7 +264,7 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
 	loop := commands.New(commands.Options{
 		Store: store, Codec: codec(), Folds: folds(), Keys: keys, Log: s.log, Appended: s.announce(appended),
-		Metrics: s.metrics, Fingerprint: programFingerprint(s.log),
+		Metrics: s.metrics, Tracer: s.tracer, Fingerprint: programFingerprint(s.log),
 	})
 	s.work(background, "command loop", func(ctx context.Context) error {
 		loop.Run(ctx)
@@ -304,7 +310,7 @@ func (s *system) startRelay(ctx, background context.Context, appended *eventstor
 	s.relay, err = relay.New(s.nats, store, appended, relay.Options{
 		Stream: relay.StreamConfig{Replicas: s.cfg.NATSReplicas, MaxAge: s.cfg.StreamMaxAge, MaxBytes: s.cfg.StreamMaxBytes},
 		Lease:  lease.New(lease.Options{Pool: pool, Table: lease.LogTable, Name: "relay", Log: s.log}),
-		Log:    s.log, Metrics: s.metrics,
+		Log:    s.log, Metrics: s.metrics, Tracer: s.tracer,
 	})
 	if err != nil {
 		return err
@@ -344,7 +350,7 @@ func (s *system) projectionOptions(ctx context.Context) (projections.Options, er
 		return projections.Options{}, err
 	}
 	s.store = eventstore.New(log)
-	return projections.Options{Pool: views, Store: s.store, Codec: codec(), Log: s.log, Metrics: s.metrics}, nil
+	return projections.Options{Pool: views, Store: s.store, Codec: codec(), Log: s.log, Metrics: s.metrics, Tracer: s.tracer}, nil
 }
 
 func (s *system) startReads(ctx, background context.Context) (*readmodels.Store, error) {
@@ -389,5 +395,6 @@ func (s *system) close() error {
 	if s.limiter != nil {
 		errs = append(errs, s.limiter.Close())
 	}
+	s.closeTracer()
 	return errors.Join(errs...)
 }

@@ -46,6 +46,11 @@ const (
 	headerRecordedAt      = "ce-recordedat"
 	headerLeafHash        = "ce-leafhash"
 	headerReceipt         = "ce-hubreceipt"
+
+	// headerTraceparent is that of W3C Trace Context: the span that published the message,
+	// for consumers elsewhere. It is no column of the log, and there only while the trace
+	// is recorded.
+	headerTraceparent = "traceparent"
 )
 
 const (

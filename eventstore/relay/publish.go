@@ -10,7 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 const (
@@ -44,6 +46,8 @@ type window struct {
 	first int
 	// unasked was sent since the last message whose acknowledgement was asked for.
 	unasked load
+	// spans are of what unasked is.
+	spans []telemetry.Span
 	// total is all of it.
 	total load
 	// begun says that the session has sent something.
@@ -58,6 +62,7 @@ type load struct{ messages, bytes int }
 type pending struct {
 	jetstream.PubAckFuture
 	load
+	spans    []telemetry.Span
 	position int64
 	recorded time.Time
 }
@@ -84,8 +89,18 @@ func (w *window) push(future jetstream.PubAckFuture, position int64, recorded ti
 	if w.first == len(w.acks) {
 		w.acks, w.first = w.acks[:0], 0
 	}
-	w.acks = append(w.acks, pending{future, w.unasked, position, recorded})
-	w.unasked = load{}
+	w.acks = append(w.acks, pending{future, w.unasked, w.spans, position, recorded})
+	w.unasked, w.spans = load{}, nil
+}
+
+// abandon ends the spans of what nobody waits for any more.
+func (w *window) abandon() {
+	for _, p := range append(w.acks[w.first:], pending{spans: w.spans}) {
+		for _, span := range p.spans {
+			span.Fail("not_acknowledged")
+			span.End()
+		}
+	}
 }
 
 func (w *window) pop() pending {
@@ -110,6 +125,7 @@ func (r *Relay) publish(ctx context.Context, after mark) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var sent window
+	defer sent.abandon()
 	read := r.begin(ctx, after)
 	for {
 		got := <-read
@@ -209,6 +225,7 @@ func (r *Relay) send(ctx context.Context, sent *window, after int64, entries []e
 		}
 		message := Encode(entries[i])
 		message.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatInt(after, 10)}
+		r.trace(ctx, sent, message, entries[i].Event)
 		size := message.Size()
 		for sent.len() > 0 && !sent.fits(size) {
 			if err := r.await(ctx, sent); err != nil {
@@ -221,6 +238,19 @@ func (r *Relay) send(ctx context.Context, sent *window, after int64, entries []e
 		after = position
 	}
 	return nil
+}
+
+// trace begins the span of an event that is published, and tells it to whoever consumes
+// the message.
+func (r *Relay) trace(ctx context.Context, sent *window, message *nats.Msg, e domain.Event) {
+	within, span := r.options.Tracer.Follow(ctx, eventstore.CauseOf(e), telemetry.Producer, "publish "+StreamName)
+	if !span.Recorded() {
+		return
+	}
+	span.Number("hub.position", e.Position)
+	span.Text("hub.event.type", e.Type)
+	message.Header[headerTraceparent] = []string{telemetry.Traceparent(within)}
+	sent.spans = append(sent.spans, span)
 }
 
 func (r *Relay) sendOne(sent *window, message *nats.Msg, entry *eventstore.LogEntry, ask bool) error {
@@ -240,14 +270,19 @@ func (r *Relay) await(ctx context.Context, sent *window) error {
 	oldest := sent.pop()
 	select {
 	case ack := <-oldest.Ok():
+		for _, span := range oldest.spans {
+			span.End()
+		}
 		if ack.Stream != StreamName || ack.Sequence != uint64(oldest.position) { //nolint:gosec // positions are positive
 			return &failure{fmt.Sprintf("position %d was stored as sequence %d of stream %s", oldest.position, ack.Sequence, ack.Stream), nil}
 		}
 		r.sawPublished(oldest)
 		return nil
 	case err := <-oldest.Err():
+		sent.spans = append(sent.spans, oldest.spans...)
 		return publishFailure(oldest.position, err)
 	case <-ctx.Done():
+		sent.spans = append(sent.spans, oldest.spans...)
 		return ctx.Err()
 	}
 }

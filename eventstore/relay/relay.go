@@ -67,6 +67,9 @@ type Options struct {
 	Log *slog.Logger
 	// Metrics gets what the relay counts; nil counts nowhere.
 	Metrics *telemetry.Registry
+	// Tracer records what is published in the traces that events belong to; nil records
+	// nothing.
+	Tracer *telemetry.Tracer
 }
 
 // Relay copies the log to JetStream. Any number may run at once: they slow each

@@ -141,6 +141,18 @@ type Config struct {
 	LogLevel  slog.Level
 	LogFormat LogFormat
 
+	// OTLPEndpoint is where traces are sent, empty for nowhere; OTLPCertificate whom to
+	// trust there, as PEM.
+	OTLPEndpoint    string
+	otlpHeaders     Secret
+	OTLPCertificate Secret
+	// ServiceName is what traces name this program.
+	ServiceName string
+	// TraceRatio is the share of traces that are recorded.
+	TraceRatio float64
+	sampler    string
+	ratioSet   bool
+
 	settings []Setting
 }
 

@@ -31,6 +31,7 @@ func (l *loader) deriveDefaults() {
 			c.RateLimit = RateLimitOff
 		}
 	}
+	c.TraceRatio = c.ratio()
 	l.describeDerived("HUB_RATE_LIMIT", showRateLimit(c.RateLimit))
 	l.describeDerived("MIGRATE_DATABASE_URL", showURL(c.MigrateDatabaseURL.Reveal()))
 	l.describeDerived("PROJECTION_DATABASE_URL", showURL(c.ProjectionDatabaseURL.Reveal()))

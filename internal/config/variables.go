@@ -55,6 +55,12 @@ func variables() []variable {
 		{name: "DEBUG", meaning: "development machine: weak secrets are accepted", set: setDebug, fallback: "false"},
 		{name: "HUB_LOG_LEVEL", meaning: "debug, info, warn or error", set: setLogLevel, fallback: "info"},
 		{name: "HUB_LOG_FORMAT", meaning: "text or json", set: setLogFormat},
-		{name: "OTEL_EXPORTER_OTLP_ENDPOINT", meaning: "where traces are sent"},
+		{name: "OTEL_EXPORTER_OTLP_ENDPOINT", meaning: "where traces are sent, by OTLP over HTTP; nowhere if unset", set: baseURL(func(c *Config) *string { return &c.OTLPEndpoint })},
+		{name: "OTEL_EXPORTER_OTLP_HEADERS", meaning: "headers that are sent along, as name=value,name=value", secret: true, set: setOTLPHeaders},
+		{name: "OTEL_EXPORTER_OTLP_CERTIFICATE", meaning: "file of the certificate authorities of that receiver, PEM; those of the system if unset", secret: true, set: setOTLPCertificate},
+		{name: "OTEL_EXPORTER_OTLP_PROTOCOL", meaning: "how traces are sent: http/protobuf", set: setOTLPProtocol},
+		{name: "OTEL_SERVICE_NAME", meaning: "what traces name this program", set: text(func(c *Config) *string { return &c.ServiceName }), fallback: "hub-backend"},
+		{name: "OTEL_TRACES_SAMPLER", meaning: "which traces are recorded: always_on, always_off or traceidratio", set: setSampler, fallback: "always_on"},
+		{name: "OTEL_TRACES_SAMPLER_ARG", meaning: "share of traces that traceidratio records, from 0 to 1", set: setTraceRatio},
 	}
 }

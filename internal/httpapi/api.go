@@ -71,6 +71,8 @@ type Options struct {
 	LogLevel *slog.LevelVar
 	// Metrics gets what the edge counts and is shown at /metrics; nil counts nowhere.
 	Metrics *telemetry.Registry
+	// Tracer records what becomes of a request; nil records nothing.
+	Tracer *telemetry.Tracer
 	// Probes adds /livez and /readyz to the main addresses, ShowMetrics /metrics.
 	Probes, ShowMetrics bool
 }
@@ -102,6 +104,7 @@ type API struct {
 	level          *slog.LevelVar
 	registry       *telemetry.Registry
 	metrics        *edgeMetrics
+	tracer         *telemetry.Tracer
 	queryAPI       http.Handler
 	operations     *Operations
 	events         *Events
@@ -127,7 +130,7 @@ func New(o Options) (*API, error) {
 	a := &API{
 		reads: o.Reads, views: cmp.Or(o.Views, o.Reads), examining: make(chan struct{}, 1), verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
-		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics,
+		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics, tracer: o.Tracer,
 		held: new(atomic.Int64), health: &healthCache{probe: o.Health}, operations: o.Operations,
 		events: o.Events, seats: new(seats), feedPages: make(chan struct{}, maxPages), stopping: make(chan struct{}),
 	}
@@ -160,7 +163,7 @@ func New(o Options) (*API, error) {
 	if err != nil || o.QueryAPIURL != "" && (target.Host == "" || target.Scheme != "http" && target.Scheme != "https") {
 		return nil, errors.New("httpapi: the query API's address is not an http or https URL")
 	}
-	a.queryAPI = newQueryProxy(target, a.stopping)
+	a.queryAPI = newQueryProxy(target, o.Tracer, a.stopping)
 	return a, nil
 }
 

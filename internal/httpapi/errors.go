@@ -116,6 +116,7 @@ func (e *exchange) problemFor(err error) *Problem {
 		known = problem.New(problem.Internal, "internal", "Something went wrong on our side. Nothing about it can be fixed in the request; name the request id when you report it.")
 	}
 	e.problemHeaders(known)
+	e.problem = known.Code
 	kind := statuses[known.Kind]
 	return &Problem{
 		Type: problemType + known.Code, Title: kind.title, Status: kind.status, Detail: known.Detail,

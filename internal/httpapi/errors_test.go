@@ -19,7 +19,8 @@ import (
 )
 
 func testExchange(log *logged) *exchange {
-	return begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), slog.New(slog.NewTextHandler(log, nil)))
+	a := &API{log: slog.New(slog.NewTextHandler(log, nil))}
+	return a.exchange(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 }
 
 func TestEveryKindOfProblemHasAStatus(t *testing.T) {

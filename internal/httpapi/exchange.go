@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // maxRequestIDBytes bounds an X-Request-Id that is taken over; it is stored with
@@ -27,10 +28,16 @@ type exchange struct {
 	http.ResponseWriter
 	// status is 0 until the answer has begun.
 	status int
+	// problem is the code of the problem that was answered, if one was.
+	problem string
 
 	log       *slog.Logger
 	request   *http.Request
 	requestID string
+	// correlationID is that of all that follows from the request: the id of its trace
+	// where there are traces.
+	correlationID string
+	span          telemetry.Span
 	// route is what the request matched; nil before that.
 	route  *route
 	caller identity.Caller
@@ -54,14 +61,22 @@ func exchangeOf(ctx context.Context) *exchange {
 	return ctx.Value(exchangeKey{}).(*exchange)
 }
 
-// begin starts an exchange: it settles the request id and sets the headers that
+// exchange starts an exchange: it settles the request id and sets the headers that
 // every answer has.
-func begin(w http.ResponseWriter, r *http.Request, log *slog.Logger) *exchange {
-	e := &exchange{ResponseWriter: w, log: log, requestID: r.Header.Get("X-Request-Id"), settle: func() {}}
+func (a *API) exchange(w http.ResponseWriter, r *http.Request) *exchange {
+	e := &exchange{ResponseWriter: w, log: a.log, requestID: r.Header.Get("X-Request-Id"), settle: func() {}}
 	if !validRequestID(e.requestID) {
 		e.requestID = uuid.Must(uuid.NewV7()).String()
 	}
-	e.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
+	e.correlationID = e.requestID
+	ctx := r.Context()
+	if !isProbe(r.URL.Path) { // they come all the time and lead to nothing
+		ctx, e.span = a.tracer.Request(r)
+	}
+	if id := telemetry.TraceID(ctx); id != "" {
+		e.correlationID = id
+	}
+	e.request = r.WithContext(context.WithValue(ctx, exchangeKey{}, e))
 	header := w.Header()
 	header.Set("X-Request-Id", e.requestID)
 	header.Set("X-Content-Type-Options", "nosniff")

@@ -15,7 +15,7 @@ import (
 func (a *API) front(routes http.Handler) http.Handler {
 	inner := a.crossOrigin(currentVersion(routes))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e := begin(w, r, a.log)
+		e := a.exchange(w, r)
 		defer a.begin(e)()
 		defer e.recover()
 		if !a.hosts.allow(r.Host) && !isProbe(canonicalPath(r.URL.Path)) {

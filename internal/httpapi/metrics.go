@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -90,6 +91,7 @@ func (a *API) begin(e *exchange) (end func()) {
 		}
 		of.classes[class].Inc()
 		of.duration.Observe(time.Since(started).Seconds())
+		e.endSpan()
 	})
 	return func() {
 		e.settle()
@@ -111,9 +113,38 @@ func (e *exchange) logAccess(level slog.Level, started time.Time) {
 	if !e.log.Enabled(ctx, level) {
 		return
 	}
-	e.log.LogAttrs(ctx, level, "request", slog.String("request_id", e.requestID), slog.String("method", method(e.request.Method)),
+	line := []slog.Attr{
+		slog.String("request_id", e.requestID), slog.String("method", method(e.request.Method)),
 		slog.String("route", e.pattern()), slog.Int("status", e.status), slog.String("org", e.caller.Org),
-		slog.Float64("ms", float64(time.Since(started).Microseconds())/1000))
+		slog.Float64("ms", float64(time.Since(started).Microseconds())/1000),
+	}
+	if e.correlationID != e.requestID {
+		line = append(line, slog.String("trace_id", e.correlationID))
+	}
+	e.log.LogAttrs(ctx, level, "request", line...)
+}
+
+// endSpan says what the access log says.
+func (e *exchange) endSpan() {
+	if !e.span.Recorded() {
+		return
+	}
+	verb := method(e.request.Method)
+	e.span.Rename(verb + " " + e.pattern())
+	e.span.Text("http.request.method", verb)
+	e.span.Text("http.route", e.pattern())
+	e.span.Number("http.response.status_code", int64(e.status))
+	e.span.Text("hub.request_id", e.requestID)
+	e.span.Text("hub.org", e.caller.Org)
+	switch {
+	case e.status == 0:
+		e.span.Fail("cut_off")
+	case e.status >= http.StatusInternalServerError:
+		e.span.Fail(cmp.Or(e.problem, "forwarded"))
+	case e.problem != "":
+		e.span.Text("hub.problem", e.problem)
+	}
+	e.span.End()
 }
 
 // method is a method that exists; callers can send any word for one.

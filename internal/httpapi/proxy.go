@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 
 // newQueryProxy forwards reads to the query API as they came: Host (its allowed
 // hosts are the same) and Authorization are kept. Streams end when this process stops.
-func newQueryProxy(target *url.URL, stopping <-chan struct{}) http.Handler {
+func newQueryProxy(target *url.URL, tracer *telemetry.Tracer, stopping <-chan struct{}) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
@@ -35,6 +36,7 @@ func newQueryProxy(target *url.URL, stopping <-chan struct{}) http.Handler {
 			// A read has no body; what comes as one would be sent on without a limit.
 			p.Out.Body, p.Out.ContentLength = http.NoBody, 0
 			p.Out.Header.Set("X-Request-Id", exchangeOf(p.In.Context()).requestID)
+			tracer.Inject(p.In.Context(), p.Out.Header)
 			// CORS is answered here; twice would be refused by browsers.
 			p.Out.Header.Del("Origin")
 		},

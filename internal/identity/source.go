@@ -62,8 +62,12 @@ type keySource struct {
 	forcible time.Time
 }
 
-func newKeySource(url, issuer string, now func() time.Time, log *slog.Logger) *keySource {
-	return &keySource{url: url, issuer: issuer, client: newClient(), now: now, log: log}
+func newKeySource(url string, o Options) *keySource {
+	s := &keySource{url: url, issuer: o.Issuer, client: newClient(), now: o.Now, log: o.Log}
+	if o.Transport != nil {
+		s.client.Transport = o.Transport(s.client.Transport)
+	}
+	return s
 }
 
 // run keeps the keys fresh until ctx ends, whether tokens come or not.

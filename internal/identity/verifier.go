@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -56,7 +57,9 @@ type Options struct {
 	// Verified is told of a caller when a token was verified anew: once a minute and
 	// token, at most. It must not block. Nil is told nothing.
 	Verified func(Caller)
-	Log      *slog.Logger
+	// Transport wraps what the requests to the issuer are sent by; nil leaves it.
+	Transport func(http.RoundTripper) http.RoundTripper
+	Log       *slog.Logger
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
 }
@@ -91,7 +94,7 @@ func NewVerifier(options Options) *Verifier {
 		audience: options.Audience,
 		verified: options.Verified,
 		now:      options.Now,
-		keys:     newKeySource(url, options.Issuer, options.Now, options.Log),
+		keys:     newKeySource(url, options),
 	}
 }
 

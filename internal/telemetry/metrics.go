@@ -1,5 +1,5 @@
 // Package telemetry is how every part of the system says what it does: metrics, for
-// alerts and dashboards. A part takes a *Registry in its Options, asks it once for its
+// alerts and dashboards, and traces (trace.go), for what became of one request. A part takes a *Registry in its Options, asks it once for its
 // metrics, and uses them; a nil Registry gives nil metrics, which record nowhere and
 // cost nothing, so that tests and tools need none.
 //
