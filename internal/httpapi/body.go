@@ -61,18 +61,22 @@ func (a *API) readBody(e *exchange, r *http.Request) error {
 		r.Body = http.NoBody
 		return emptyBody(raw)
 	}
-	if len(raw) == 0 && e.route.bodyOptional {
+	if len(raw) == 0 && e.route.bodyOptional && e.route.LinesOf == nil {
 		r.Body = http.NoBody
 		return nil
 	}
 	if err := e.checkMedia(r.Header["Content-Type"]); err != nil {
 		return err
 	}
-	// huma chooses its decoder by this text as it stands, in whatever case.
-	r.Header.Set("Content-Type", "application/json")
 	if len(raw) == 0 {
 		return problem.New(problem.Malformed, "invalid_json", "The body is empty; send a JSON object.")
 	}
+	if e.route.LinesOf != nil {
+		r.Body = http.NoBody
+		return nil
+	}
+	// huma chooses its decoder by this text as it stands, in whatever case.
+	r.Header.Set("Content-Type", "application/json")
 	if e.document, err = strictjson.Sanitize(raw, strictjson.Default); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestEveryRouteBoundsItsBody(t *testing.T) {
 			}
 		}
 	}
-	if limits[noInputBytes] == 0 || limits[formBytes] == 0 || limits[eventBytes] == 0 || len(limits) != 3 {
+	if limits[noInputBytes] == 0 || limits[formBytes] == 0 || limits[eventBytes] == 0 || limits[bulkBytes] != 1 || len(limits) != 4 {
 		t.Errorf("routes by limit: %v", limits)
 	}
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"reflect"
 
 	"github.com/reactdjango-hub/backend/commands"
 )
@@ -86,6 +87,17 @@ func (a *API) ledgerRoutes() []*route {
 			Tag: "Transactions", Summary: "How far the books are closed",
 			Description: "Nothing can be posted on this date or before.",
 			register:    handle(a.getPeriods),
+		},
+		{
+			Method: http.MethodPost, Path: transactionsPath + "/bulk", ID: "createTransactions",
+			Kind: command, Permission: commands.TransactionsWrite, Status: http.StatusOK,
+			Tag: "Transactions", Summary: "Make many transactions",
+			Description: "Up to 5,000, as an array or as NDJSON, a transaction a line. Each by itself, with a result of its own in the order of the request; or with atomic=true all or none, and then a problem names the index of the first that is refused. An Idempotency-Key answers for each of them again.",
+			Media:       []string{"application/json", ndjsonMedia},
+			MaxBody:     bulkBytes,
+			Unsupported: []string{"subjects", "private"},
+			LinesOf:     reflect.TypeFor[NewTransaction](),
+			register:    handle(a.createTransactions),
 		},
 		{
 			Method: http.MethodPost, Path: transactionsPath, ID: "createTransaction",

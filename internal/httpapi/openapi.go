@@ -107,7 +107,11 @@ type describing struct{}
 
 // Handle finishes the description. Part of huma.Adapter.
 func (describing) Handle(op *huma.Operation, _ func(huma.Context)) {
-	op.Metadata[routeMember].(*route).finish(op)
+	line := op.Metadata[routeMember].(*route)
+	line.finish(op)
+	if line.LinesOf != nil {
+		op.RequestBody.Required = true
+	}
 }
 
 // ServeHTTP does nothing. Part of huma.Adapter.
@@ -117,6 +121,13 @@ func (describing) ServeHTTP(http.ResponseWriter, *http.Request) {}
 // output, before huma adds the rest.
 func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 	op.Responses = map[string]*huma.Response{}
+	if r.LinesOf != nil {
+		items := api.Components.Schemas.Schema(r.LinesOf, true, "")
+		// Not required where huma looks, which would look for it in vain.
+		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{
+			"application/json": {Schema: &huma.Schema{Type: huma.TypeArray, Items: items}},
+		}}
+	}
 	for _, status := range r.refusals() {
 		op.Responses[strconv.Itoa(status)] = r.refusal(api.Components, status)
 	}

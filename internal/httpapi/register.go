@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -73,6 +74,9 @@ type route struct {
 	// Unsupported are body fields of the contract that a later step brings. They
 	// are told apart from fields that nobody knows.
 	Unsupported []string
+	// LinesOf is what the body is many of, as an array or one a line (NDJSON); nil for
+	// other routes. The handler reads them, so that each can be refused by itself.
+	LinesOf reflect.Type
 
 	register registration
 	// parameters are the names of the query parameters that the operation declares.

@@ -73,13 +73,20 @@ func (e *exchange) invalidRequest(details []*huma.ErrorDetail) *problem.Problem 
 	case slices.ContainsFunc(other, isAmount):
 		for i := range other {
 			if isAmount(other[i]) {
-				other[i].Message = "must be a decimal string, as \"123.45\", not a number"
+				other[i].Message = wantsDecimal
 			}
 		}
-		return problem.New(problem.Invalid, "invalid_amount", "An amount cannot be used; errors says what is expected.").With(sorted(other)...)
+		return invalidAmounts(sorted(other)...)
 	default:
 		return problem.New(problem.Invalid, "invalid_request", "The request does not fit its description. See errors for what to change.").With(sorted(other)...)
 	}
+}
+
+// wantsDecimal is what whoever sent a number for an amount is told.
+const wantsDecimal = "must be a decimal string, as \"123.45\", not a number"
+
+func invalidAmounts(faults ...problem.Field) *problem.Problem {
+	return problem.New(problem.Invalid, "invalid_amount", "An amount cannot be used; errors says what is expected.").With(faults...)
 }
 
 // isAmount reports whether a fault is about an amount of money. Those are strings, so that

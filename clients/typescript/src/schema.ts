@@ -696,6 +696,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/transactions/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make many transactions
+         * @description Up to 5,000, as an array or as NDJSON, a transaction a line. Each by itself, with a result of its own in the order of the request; or with atomic=true all or none, and then a problem names the index of the first that is refused. An Idempotency-Key answers for each of them again.
+         */
+        post: operations["createTransactions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/transactions/periods": {
         parameters: {
             query?: never;
@@ -1093,6 +1113,40 @@ export interface components {
              * @example bob
              */
             by: string;
+        };
+        BulkResult: {
+            /**
+             * @description Code of the problem.
+             * @example insufficient_funds
+             */
+            code?: string;
+            /** @description What happened and what to do. */
+            detail?: string;
+            /** @description The single faults, within the item. */
+            errors?: components["schemas"]["Field"][];
+            /**
+             * @description The transaction.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id?: string;
+            /**
+             * Format: int64
+             * @description Which item of the request, from 0.
+             * @example 0
+             */
+            index: number;
+            /**
+             * Format: int64
+             * @description The HTTP status that a request with this item alone would have got: 201 for one that was made, 200 for one that its external_ref has made before, or that of a problem.
+             * @example 201
+             */
+            status: number;
+        };
+        BulkResults: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description One for each item, in the order of the request. */
+            results: components["schemas"]["BulkResult"][];
         };
         ChangedEvents: {
             /**
@@ -7513,6 +7567,141 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ReceiptTransaction"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    createTransactions: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+                /** @description true: all or none. */
+                atomic?: boolean;
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        /** @description At most 8192 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example [
+                 *       {
+                 *         "date": "2026-01-31",
+                 *         "description": "Office rent, January",
+                 *         "lines": [
+                 *           {
+                 *             "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                 *             "side": "debit",
+                 *             "amount": "850.00"
+                 *           },
+                 *           {
+                 *             "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13",
+                 *             "side": "credit",
+                 *             "amount": "850.00"
+                 *           }
+                 *         ],
+                 *         "action": "post"
+                 *       }
+                 *     ]
+                 */
+                "application/json": components["schemas"]["NewTransaction"][];
+                /**
+                 * @example [
+                 *       {
+                 *         "date": "2026-01-31",
+                 *         "description": "Office rent, January",
+                 *         "lines": [
+                 *           {
+                 *             "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                 *             "side": "debit",
+                 *             "amount": "850.00"
+                 *           },
+                 *           {
+                 *             "account_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13",
+                 *             "side": "credit",
+                 *             "amount": "850.00"
+                 *           }
+                 *         ],
+                 *         "action": "post"
+                 *       }
+                 *     ]
+                 */
+                "application/x-ndjson": components["schemas"]["NewTransaction"][];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Hub-Position"?: string;
+                    "Idempotency-Replayed"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "results": [
+                     *         {
+                     *           "index": 0,
+                     *           "status": 201,
+                     *           "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "status": 409,
+                     *           "code": "insufficient_funds",
+                     *           "detail": "The account 1000 would have -1.00 EUR available on 2026-01-31; the least it may have is 0.00."
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkResults"];
                 };
             };
             400: components["responses"]["BadRequestOfCommand"];
