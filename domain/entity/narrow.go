@@ -90,10 +90,7 @@ func (c *comparison) accepts(old, next any, types typeSet) bool {
 	if c.left < 0 {
 		return false
 	}
-	fields, compared := c.fields, make(map[string]bool, len(c.compared))
-	for name := range c.compared {
-		compared[name] = true
-	}
+	fields, compared := c.fields, maps.Clone(c.compared)
 	c.fields = nil
 	c.compare("", old, next, types)
 	accepted := len(c.fields) == 0
