@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 
 	"github.com/google/uuid"
 )
@@ -47,6 +48,31 @@ func (s Sealed) Data() json.RawMessage {
 		panic(fmt.Sprintf("domain: strings cannot be encoded: %v", err))
 	}
 	return data
+}
+
+// EqualityText is the same for values that are equal, and different for others: of texts,
+// numbers and booleans. It is "" for all else, which is not found by equality.
+func EqualityText(value json.RawMessage) string {
+	var v any
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.UseNumber()
+	if d.Decode(&v) != nil {
+		return ""
+	}
+	switch v := v.(type) {
+	case string:
+		return "text " + v
+	case bool:
+		return fmt.Sprintf("bool %t", v)
+	case json.Number:
+		if !NumberFits(v.String()) { // which bounds the arithmetic, too
+			return ""
+		}
+		if number, ok := new(big.Rat).SetString(v.String()); ok {
+			return "number " + number.RatString()
+		}
+	}
+	return ""
 }
 
 // Secret is a value that a decider wants recorded sealed. It prints, marshals and logs as

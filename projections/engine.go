@@ -27,6 +27,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
@@ -60,7 +61,10 @@ type Projection struct {
 // version of this program.
 type Event struct {
 	domain.Event
+	// Payload has sealed values opened, as far as views may show them.
 	Payload domain.Payload
+	// Sealed are the sensitive values of the payload, which shows masks for them.
+	Sealed map[string]SealedValue
 }
 
 // Options are what the engine and a rebuild work on.
@@ -74,6 +78,8 @@ type Options struct {
 	// Store reads the log, as eventstore.RoleProjector.
 	Store *eventstore.Store
 	Codec *eventstore.Codec
+	// Keys open sealed values, as eventstore.RoleProjector; nil for a log without any.
+	Keys *keyring.Keyring
 	// Notify is called after every commit; it must not block. Nil does nothing.
 	Notify func()
 	// Log is told when a view stops and goes on; nil is silent.

@@ -50,6 +50,7 @@ func entitiesDDL(schema string) string {
 			position   bigint           NOT NULL,
 			event_id   uuid             NOT NULL,
 			type_version bigint         NOT NULL, -- the one that the attributes were last held against
+			sealed     jsonb            NOT NULL DEFAULT '{}', -- the sensitive attributes, of which attributes has masks
 			PRIMARY KEY (org, id)
 		);
 		CREATE TABLE ` + schema + `.entity_types (
@@ -64,6 +65,8 @@ func entitiesDDL(schema string) string {
 			updated_at timestamptz      NOT NULL,
 			updated_by text             NOT NULL,
 			relationships json          NOT NULL, -- the kinds, as declared
+			sensitive  text[]           NOT NULL DEFAULT '{}',
+			data_subject boolean        NOT NULL DEFAULT false,
 			PRIMARY KEY (org, name)
 		);` + relationshipsDDL(schema)
 }
@@ -122,13 +125,13 @@ func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 func insertEntities(schema string) string {
 	return `
 		INSERT INTO ` + schema + `.entities (org, id, type, type_version, key, status, attributes, tags, version,
-		                                     created_at, created_by, updated_at, updated_by, position, event_id)
+		                                     created_at, created_by, updated_at, updated_by, position, event_id, sealed)
 		SELECT u.org, u.id, u.type, u.type_version, u.key, u.status, u.attributes::jsonb, u.tags::text[], u.version,
-		       u.created_at, u.created_by, u.updated_at, u.updated_by, u.position, u.event_id
+		       u.created_at, u.created_by, u.updated_at, u.updated_by, u.position, u.event_id, u.sealed::jsonb
 		  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-		              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[], $15::bigint[])
+		              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[], $15::bigint[], $16::text[])
 		       AS u(org, id, type, key, status, attributes, tags, version,
-		            created_at, created_by, updated_at, updated_by, position, event_id, type_version)`
+		            created_at, created_by, updated_at, updated_by, position, event_id, type_version, sealed)`
 }
 
 // updateEntities leaves alone what is null in the arrays, and a type_version that is 0.
@@ -138,6 +141,8 @@ func updateEntities(schema string) string {
 		   SET status     = coalesce(u.status, e.status),
 		       attributes = CASE WHEN u.attributes IS NULL THEN e.attributes
 		                         ELSE (e.attributes || u.attributes::jsonb) - u.removed::text[] END,
+		       sealed     = CASE WHEN u.attributes IS NULL THEN e.sealed
+		                         ELSE (e.sealed - u.touched::text[]) || u.sealed::jsonb END,
 		       tags       = coalesce(u.tags::text[], e.tags),
 		       version    = u.version,
 		       updated_at = u.updated_at,
@@ -146,23 +151,24 @@ func updateEntities(schema string) string {
 		       event_id   = u.event_id,
 		       type_version = coalesce(nullif(u.type_version, 0), e.type_version)
 		  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
-		              $8::timestamptz[], $9::text[], $10::bigint[], $11::uuid[], $12::bigint[])
-		       AS u(org, id, status, attributes, removed, tags, version, updated_at, updated_by, position, event_id, type_version)
+		              $8::timestamptz[], $9::text[], $10::bigint[], $11::uuid[], $12::bigint[], $13::text[], $14::text[])
+		       AS u(org, id, status, attributes, removed, tags, version, updated_at, updated_by, position, event_id, type_version, sealed, touched)
 		 WHERE e.org = u.org AND e.id = u.id`
 }
 
 // upsertTypes: one event both makes a type and changes it, so the table decides.
 func upsertTypes(schema string) string {
 	return `
-		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search)
-		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.relationships::json, u.search::text[]
+		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search, sensitive, data_subject)
+		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.relationships::json, u.search::text[],
+		       u.sensitive::text[], u.data_subject
 		  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::text[],
-		              $8::timestamptz[], $9::text[], $10::text[], $11::text[])
-		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search)
+		              $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[])
+		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search, sensitive, data_subject)
 		ON CONFLICT (org, name) DO UPDATE
 		   SET title = excluded.title, schema = excluded.schema, version = excluded.version,
 		       updated_at = excluded.updated_at, updated_by = excluded.updated_by, relationships = excluded.relationships,
-		       search = excluded.search`
+		       search = excluded.search, sensitive = excluded.sensitive, data_subject = excluded.data_subject`
 }
 
 // encodeAttributes gives the text of a jsonb object. The values are JSON already, and

@@ -66,6 +66,8 @@ type entityChange struct {
 	eventID   uuid.UUID
 
 	typeVersion int64
+	// sealed are the sensitive attributes among set.
+	sealed map[string]SealedValue
 }
 
 type typeChange struct {
@@ -74,6 +76,8 @@ type typeChange struct {
 	schema    json.RawMessage
 	kinds     []entity.RelationshipKind
 	search    []string
+	sensitive []string
+	subjects  bool
 	version   int64
 	createdAt time.Time
 	createdBy string
@@ -97,8 +101,15 @@ func (f *entityFold) add(e Event) error {
 		// A copy: later events of the batch change it, and the payload is not ours.
 		c.set, c.tags = maps.Clone(p.Attributes), p.Tags
 		c.createdAt, c.createdBy, c.typeVersion = e.RecordedAt, e.Actor.Sub, p.TypeVersion
+		c.sealed = maps.Clone(e.Sealed)
 	case entity.Updated:
 		c.update(p)
+		for name := range p.Attributes {
+			delete(c.sealed, name)
+		}
+		for name, value := range e.Sealed {
+			c.sealed = with(c.sealed, name, value)
+		}
 	case entity.Archived:
 		c.status = statusArchived
 	case entity.Restored:
@@ -158,6 +169,7 @@ func (f *entityFold) define(e Event, p entity.TypeDefined) {
 		f.types = append(f.types, c)
 	}
 	c.title, c.schema, c.kinds, c.search, c.version = p.Title, p.Schema, p.Relationships, p.Search, e.Version
+	c.sensitive, c.subjects = p.Sensitive, p.DataSubject
 	c.updatedAt, c.updatedBy = e.RecordedAt, e.Actor.Sub
 }
 
@@ -166,6 +178,7 @@ func (f *entityFold) define(e Event, p entity.TypeDefined) {
 type entityRows struct {
 	org, typeName, createdBy, updatedBy    []string
 	key, status, attributes, removed, tags []*string
+	sealed, touched                        []string
 	id, eventID                            [][16]byte
 	version, position, typeVersion         []int64
 	createdAt, updatedAt                   []time.Time
@@ -193,6 +206,21 @@ func (r *entityRows) add(c *entityChange) error {
 	r.createdAt, r.createdBy = append(r.createdAt, c.createdAt), append(r.createdBy, c.createdBy)
 	r.updatedAt, r.updatedBy = append(r.updatedAt, c.updatedAt), append(r.updatedBy, c.updatedBy)
 	r.eventID, r.typeVersion = append(r.eventID, c.eventID), append(r.typeVersion, c.typeVersion)
+	return r.addSealed(c)
+}
+
+// addSealed adds the sensitive attributes, and the names of all that changed.
+func (r *entityRows) addSealed(c *entityChange) error {
+	text := []byte("{}")
+	if len(c.sealed) > 0 {
+		var err error
+		if text, err = json.Marshal(c.sealed); err != nil {
+			return err
+		}
+	}
+	touched := slices.Concat(slices.Collect(maps.Keys(c.set)), slices.Collect(maps.Keys(c.removed)))
+	slices.Sort(touched)
+	r.sealed, r.touched = append(r.sealed, string(text)), append(r.touched, arrayLiteral(touched))
 	return nil
 }
 
@@ -200,14 +228,14 @@ func (r *entityRows) add(c *entityChange) error {
 func (r *entityRows) forInsert() []any {
 	return []any{
 		r.org, r.id, r.typeName, r.key, r.status, r.attributes, r.tags, r.version,
-		r.createdAt, r.createdBy, r.updatedAt, r.updatedBy, r.position, r.eventID, r.typeVersion,
+		r.createdAt, r.createdBy, r.updatedAt, r.updatedBy, r.position, r.eventID, r.typeVersion, r.sealed,
 	}
 }
 
 func (r *entityRows) forUpdate() []any {
 	return []any{
 		r.org, r.id, r.status, r.attributes, r.removed, r.tags, r.version,
-		r.updatedAt, r.updatedBy, r.position, r.eventID, r.typeVersion,
+		r.updatedAt, r.updatedBy, r.position, r.eventID, r.typeVersion, r.sealed, r.touched,
 	}
 }
 
@@ -216,8 +244,11 @@ func typeArrays(changes []*typeChange) ([]any, error) {
 		org, name, title, schema, createdBy, updatedBy, relationships, search []string
 		version                                                               []int64
 		createdAt, updatedAt                                                  []time.Time
+		sensitive                                                             []string
+		dataSubject                                                           []bool
 	)
 	for _, c := range changes {
+		sensitive, dataSubject = append(sensitive, arrayLiteral(c.sensitive)), append(dataSubject, c.subjects)
 		org, name, title, schema = append(org, c.org), append(name, c.name), append(title, c.title), append(schema, string(c.schema))
 		version, search = append(version, c.version), append(search, arrayLiteral(c.search))
 		createdAt, createdBy = append(createdAt, c.createdAt), append(createdBy, c.createdBy)
@@ -228,7 +259,7 @@ func typeArrays(changes []*typeChange) ([]any, error) {
 		}
 		relationships = append(relationships, string(kinds))
 	}
-	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy, relationships, search}, nil
+	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy, relationships, search, sensitive, dataSubject}, nil
 }
 
 func orNull(s string) *string {

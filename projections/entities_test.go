@@ -46,7 +46,7 @@ type history struct {
 var attributeNames = []string{"a", "b", `q"{},\x`, "ü b"}
 
 var attributeValues = []string{
-	`1`, `2.50`, `-0.1e3`, `"text"`, `"q\"\\ü<&>"`, `true`, `{"x":{"y":[1,"{}"]}}`, `[]`, `""`, `{"$sealed":"zzz","subject":"s"}`,
+	`1`, `2.50`, `-0.1e3`, `"text"`, `"q\"\\ü<&>"`, `true`, `{"x":{"y":[1,"{}"]}}`, `[]`, `""`, `{"deep":["zzz"]}`,
 }
 
 func (h *history) add(stream domain.Tag, payload domain.Payload) {

@@ -280,6 +280,9 @@ func retryStep(ctx context.Context, options Options, p Projection, schema string
 // one shows where the stream goes on.
 func replay(ctx context.Context, tx pgx.Tx, w *writer, id streamID, events []domain.Event, limit int) error {
 	handled, _, err := w.sort(events[:min(limit, len(events))])
+	if err == nil {
+		err = w.unseal(ctx, handled)
+	}
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func TestVerifyFindsRowsChangedBehindTheViewsBack(t *testing.T) {
 		`UPDATE entities_v1.entities SET attributes = '{"secret":1}', version = 7 WHERE id = '` + changed.Name() + `'`,
 		`DELETE FROM entities_v1.entities WHERE id = '` + deleted.Name() + `'`,
 		`INSERT INTO entities_v1.entities SELECT 'other', '` + added.String() + `', type, key, status, attributes, tags, version,
-			created_at, created_by, updated_at, updated_by, position, event_id, type_version FROM entities_v1.entities LIMIT 1`,
+			created_at, created_by, updated_at, updated_by, position, event_id, type_version, sealed FROM entities_v1.entities LIMIT 1`,
 		`UPDATE entities_v1.entity_types SET schema = '{ }'`,
 	} {
 		_, err := h.admin.Exec(t.Context(), statement)

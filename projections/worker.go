@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reactdjango-hub/backend/eventstore/subscription"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/internal/lease"
 )
 
@@ -360,7 +361,7 @@ func describe(err error) string {
 	case errors.As(err, &refused) && !strings.HasPrefix(refused.Code, "57P"): // class 57P: it starts or stops
 		return "the read database refused a statement (SQLSTATE " + refused.Code + ")"
 	}
-	for _, known := range []error{subscription.ErrLogHole, subscription.ErrLogBehind, errTablesGone, errTooManyParked, errTooManyAttempts, errWorse, errStalled} {
+	for _, known := range []error{keyring.ErrOtherMaster, errNoKeys, subscription.ErrLogHole, subscription.ErrLogBehind, errTablesGone, errTooManyParked, errTooManyAttempts, errWorse, errStalled} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

@@ -74,6 +74,9 @@ func (w *writer) write(ctx context.Context, events []domain.Event) error {
 // send writes the rows and the checkpoint of a batch: one transaction, one round trip.
 func (w *writer) send(ctx context.Context, db batchSender, events []domain.Event) error {
 	handled, skipped, err := w.sort(events)
+	if err == nil {
+		err = w.unseal(ctx, handled)
+	}
 	if err != nil {
 		return err
 	}

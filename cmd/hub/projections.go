@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
 )
 
@@ -308,10 +311,31 @@ func withProjections(ctx context.Context, do func(projections.Options) error) er
 		return err
 	}
 	s := newSystem(cfg)
+	if s.masters, err = mastersOfTool(cfg); err != nil && !errors.Is(err, errNoSecret) {
+		return err
+	}
 	defer func() { _ = s.close() }()
 	options, err := s.projectionOptions(ctx)
 	if err != nil {
 		return err
 	}
 	return do(options)
+}
+
+// projectionOptions are what a projector and its tools have in common.
+func (s *system) projectionOptions(ctx context.Context) (projections.Options, error) {
+	views, err := s.pool(ctx, "views", migrations.Projections, s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, projectorConnections)
+	if err != nil {
+		return projections.Options{}, err
+	}
+	log, err := s.pool(ctx, "projector", migrations.Log, s.cfg.DatabaseURL, eventstore.RoleProjector, projectorConnections)
+	if err != nil {
+		return projections.Options{}, err
+	}
+	keys, err := s.keys(ctx, log, false)
+	if err != nil {
+		return projections.Options{}, err
+	}
+	s.store = eventstore.New(log)
+	return projections.Options{Pool: views, Store: s.store, Codec: codec(), Keys: keys, Log: s.log, Metrics: s.metrics, Tracer: s.tracer}, nil
 }

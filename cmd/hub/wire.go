@@ -339,20 +339,6 @@ func (s *system) startProjector(ctx, background context.Context, viewed func()) 
 	return nil
 }
 
-// projectionOptions are what a projector and its tools have in common.
-func (s *system) projectionOptions(ctx context.Context) (projections.Options, error) {
-	views, err := s.pool(ctx, "views", migrations.Projections, s.cfg.ProjectionDatabaseURL, eventstore.RoleProjector, projectorConnections)
-	if err != nil {
-		return projections.Options{}, err
-	}
-	log, err := s.pool(ctx, "projector", migrations.Log, s.cfg.DatabaseURL, eventstore.RoleProjector, projectorConnections)
-	if err != nil {
-		return projections.Options{}, err
-	}
-	s.store = eventstore.New(log)
-	return projections.Options{Pool: views, Store: s.store, Codec: codec(), Log: s.log, Metrics: s.metrics, Tracer: s.tracer}, nil
-}
-
 func (s *system) startReads(ctx, background context.Context) (*readmodels.Store, error) {
 	pool, err := s.pool(ctx, "queries", migrations.Projections, s.cfg.QueryDatabaseURL, eventstore.RoleQuery, queryConnections)
 	if err != nil {

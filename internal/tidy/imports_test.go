@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"eventstore/relay":        {"eventstore", "domain", "internal/lease", "internal/telemetry"},
 	"eventstore/subscription": {"eventstore", "eventstore/relay", "domain"},
 	"commands":                {"eventstore", "domain", "internal/keyring", "internal/telemetry"},
-	"projections":             {"eventstore", "eventstore/subscription", "domain", "internal/lease", "internal/telemetry"},
+	"projections":             {"eventstore", "eventstore/subscription", "domain", "internal/keyring", "internal/lease", "internal/telemetry"},
 	"reactions":               {"commands", "eventstore", "eventstore/relay", "eventstore/subscription", "domain", "internal/lease", "internal/telemetry"},
 	"readmodels":              {"domain", "eventstore", "internal/telemetry"},
 	"migrations":              {},
