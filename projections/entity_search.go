@@ -27,10 +27,11 @@ const settleEntities = 1000
 func entitySearchDDL(schema string) string {
 	return `
 		CREATE TABLE ` + schema + `.entity_search (
-			org  text COLLATE "C" NOT NULL,
-			id   uuid             NOT NULL,
-			type text COLLATE "C" NOT NULL,
-			text text COLLATE "C" NOT NULL,
+			org    text COLLATE "C" NOT NULL,
+			id     uuid             NOT NULL,
+			type   text COLLATE "C" NOT NULL,
+			status text             NOT NULL,
+			text   text COLLATE "C" NOT NULL,
 			PRIMARY KEY (org, id)
 		);
 		CREATE TABLE ` + schema + `.search_backlog (
@@ -90,7 +91,7 @@ func documentFunctions(schema string) string {
 func searchFunction(schema string) string {
 	return `
 		SELECT public.similarity('', ''); -- loads the module: only then may its settings be named
-		CREATE FUNCTION ` + schema + `.search(q text, of_type text, most integer) RETURNS TABLE (id uuid, rank integer)
+		CREATE FUNCTION ` + schema + `.search(q text, of_type text, of_status text, most integer) RETURNS TABLE (id uuid, rank integer)
 			LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
 			SET search_path = pg_catalog, public, pg_temp SET row_security = on SET enable_bitmapscan = on
 			SET pg_trgm.word_similarity_threshold = 0.55 AS $f$
@@ -98,27 +99,43 @@ func searchFunction(schema string) string {
 			own    constant text   := nullif(current_setting('hub.org', true), '');
 			types  constant text[] := ARRAY(SELECT t.name FROM ` + schema + `.entity_types t WHERE t.org = own AND t.search <> '{}' AND (of_type = '' OR t.name = of_type));
 			phrase constant text   := btrim(` + schema + `.fold(left(q, 200)));
+			score constant text    := '(10000 * (0.8 * strict_word_similarity($3, d.text) + 0.2 * similarity($3, d.text)))::integer';
 			exact text := '';
+			whole text := '';
+			mixed text := '';
 			alike text := '';
-			word  text;
+			prefix text;
+			word   text;
+			known  boolean;
 		BEGIN
 			IF own IS NULL OR phrase = '' OR types = '{}' THEN
 				RETURN;
 			END IF;
+			-- First what has words that begin so: whole words before beginnings, then what begins
+			-- with all of it, then short texts.
 			FOREACH word IN ARRAY (string_to_array(phrase, ' '))[1:16] LOOP
 				exact := exact || format(' AND d.text LIKE %L', '% ' || word || '%');
-				alike := alike || format(CASE WHEN length(word) < 4 THEN ' AND d.text LIKE %1$L' ELSE ' AND (d.text LIKE %1$L OR d.text %%> %2$L)' END, '% ' || word || '%', word);
+				whole := whole || format(' + 2000 * (d.text LIKE %L)::integer', '% ' || word || ' %');
 			END LOOP;
-			-- First what has words that begin so. Only where there is none, what has similar
-			-- ones, and then what has less similar ones.
+			whole := format('1000 - least(length(d.text), 1000) + 1000 * (d.text LIKE %L)::integer', ' ' || phrase || '%') || whole;
+			RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, whole, exact) USING own, types, phrase, most, of_status;
+			IF FOUND THEN
+				RETURN;
+			END IF;
+			-- Then what has similar ones in place of those words that nothing has, then less
+			-- similar ones, and at last in place of any word.
+			FOREACH word IN ARRAY (string_to_array(phrase, ' '))[1:16] LOOP
+				prefix := format('d.text LIKE %L', '% ' || word || '%');
+				EXECUTE 'SELECT EXISTS (SELECT FROM (SELECT * FROM ` + schema + `.entity_search d WHERE ' || prefix || ' LIMIT 5000) d
+				          WHERE d.org = $1 AND d.type = ANY ($2))' INTO known USING own, types;
+				mixed := mixed || CASE WHEN known OR length(word) < 4 THEN ' AND ' || prefix ELSE format(' AND (%s OR d.text %%> %L)', prefix, word) END;
+				alike := alike || CASE WHEN length(word) < 4 THEN ' AND ' || prefix ELSE format(' AND (%s OR d.text %%> %L)', prefix, word) END;
+			END LOOP;
 			FOR attempt IN 1 .. 3 LOOP
-				IF attempt = 3 THEN
+				IF attempt = 2 THEN
 					PERFORM set_config('pg_trgm.word_similarity_threshold', '0.35', true);
 				END IF;
-				RETURN QUERY EXECUTE format(
-					'SELECT d.id, (10000 * (0.8 * strict_word_similarity($3, d.text) + 0.2 * similarity($3, d.text)))::integer
-					   FROM (SELECT * FROM ` + schema + `.entity_search d WHERE d.org = $1 AND d.type = ANY ($2) %s LIMIT $4) d',
-					CASE attempt WHEN 1 THEN exact ELSE alike END) USING own, types, phrase, most;
+				RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, CASE WHEN attempt < 3 THEN mixed ELSE alike END) USING own, types, phrase, most, of_status;
 				EXIT WHEN FOUND;
 			END LOOP;
 		END
@@ -133,6 +150,13 @@ func searchFunction(schema string) string {
 		REVOKE CREATE ON SCHEMA ` + schema + ` FROM hub_search;`
 }
 
+// searchQuery is the text of a query, for format with a rank and with conditions. Each of
+// its rows is ranked, so that there are only as many as are wanted.
+func searchQuery(schema string) string {
+	return `'SELECT d.id, %s FROM (
+					SELECT * FROM ` + schema + `.entity_search d WHERE d.org = $1 AND d.type = ANY ($2) AND ($5 = ''all'' OR d.status = $5) %s LIMIT $4) d'`
+}
+
 // entitySearchIndexes: the list of what is not in the index yet is searched each time, so
 // it is kept short.
 func entitySearchIndexes(schema string) string {
@@ -141,10 +165,10 @@ func entitySearchIndexes(schema string) string {
 		CREATE INDEX entity_search_type ON ` + schema + `.entity_search (org, type);`
 }
 
-// searched are the entities whose attributes the batch has changed.
+// searched are the entities whose attributes or status the batch has changed.
 func (f *entityFold) searched() (orgs []string, ids [][16]byte) {
 	for _, c := range f.entities {
-		if c.created || len(c.set) > 0 || len(c.removed) > 0 {
+		if c.created || c.status != "" || len(c.set) > 0 || len(c.removed) > 0 {
 			orgs, ids = append(orgs, c.org), append(ids, c.id)
 		}
 	}
@@ -155,13 +179,14 @@ func (f *entityFold) searched() (orgs []string, ids [][16]byte) {
 // nothing is looked up.
 func indexEntities(schema string) string {
 	return `
-		INSERT INTO ` + schema + `.entity_search AS d (org, id, type, text)
-		SELECT e.org, e.id, e.type, ` + schema + `.document(e.attributes, t.search)
+		INSERT INTO ` + schema + `.entity_search AS d (org, id, type, status, text)
+		SELECT e.org, e.id, e.type, e.status, ` + schema + `.document(e.attributes, t.search)
 		  FROM unnest($1::text[], $2::uuid[]) AS u(org, id)
 		  JOIN ` + schema + `.entities e ON e.org = u.org AND e.id = u.id
 		  JOIN ` + schema + `.entity_types t ON t.org = e.org AND t.name = e.type AND t.search <> '{}'
 		 WHERE EXISTS (SELECT FROM ` + schema + `.entity_types WHERE search <> '{}')
-		    ON CONFLICT (org, id) DO UPDATE SET text = excluded.text WHERE d.text <> excluded.text`
+		    ON CONFLICT (org, id) DO UPDATE SET status = excluded.status, text = excluded.text
+		 WHERE d.text <> excluded.text OR d.status <> excluded.status`
 }
 
 // noteSearchChanges puts the types into the backlog that have entities and name other
@@ -193,13 +218,13 @@ func settleEntitySearch(ctx context.Context, tx pgx.Tx, schema string) error {
 			  FROM `+schema+`.search_backlog b LEFT JOIN `+schema+`.entity_types t ON t.org = b.org AND t.name = b.type
 			 ORDER BY b.org, b.type LIMIT 1
 		), page AS MATERIALIZED (
-			SELECT e.org, e.id, e.type, e.attributes, w.search
+			SELECT e.org, e.id, e.type, e.status, e.attributes, w.search
 			  FROM work w CROSS JOIN LATERAL (
 				SELECT * FROM `+schema+`.entities e WHERE e.org = w.org AND e.id > w.after AND e.type = w.type ORDER BY e.id LIMIT $1
 			  ) e
 		), made AS (
-			INSERT INTO `+schema+`.entity_search AS d (org, id, type, text)
-			SELECT org, id, type, `+schema+`.document(attributes, search) FROM page WHERE search <> '{}'
+			INSERT INTO `+schema+`.entity_search AS d (org, id, type, status, text)
+			SELECT org, id, type, status, `+schema+`.document(attributes, search) FROM page WHERE search <> '{}'
 			    ON CONFLICT (org, id) DO UPDATE SET text = excluded.text WHERE d.text <> excluded.text
 		), taken AS (
 			DELETE FROM `+schema+`.entity_search d USING page p WHERE p.search = '{}' AND d.org = p.org AND d.id = p.id

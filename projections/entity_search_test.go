@@ -27,8 +27,8 @@ func (h *hub) searched(t require.TestingT, schema, org string) (found, madeAnew 
 		require.NoError(t, err)
 		return texts
 	}
-	return list(`SELECT id || type || text FROM ` + schema + `.entity_search WHERE org LIKE $1 ORDER BY 1`),
-		list(`SELECT e.id || e.type || ` + schema + `.document(e.attributes, t.search) FROM ` + schema + `.entities e
+	return list(`SELECT id || type || status || text FROM ` + schema + `.entity_search WHERE org LIKE $1 ORDER BY 1`),
+		list(`SELECT e.id || e.type || e.status || ` + schema + `.document(e.attributes, t.search) FROM ` + schema + `.entities e
 			JOIN ` + schema + `.entity_types t ON t.org = e.org AND t.name = e.type WHERE e.org LIKE $1 AND t.search <> '{}' ORDER BY 1`)
 }
 

@@ -58,7 +58,9 @@ func (p *entityPlan) searching(schema string, args *arguments) (with, columns st
 		return "", ""
 	}
 	q, kind, org := args.add(p.query.Search), args.add(p.query.Type), args.add(p.org)
-	with = "WITH hits AS MATERIALIZED (SELECT * FROM " + schema + ".search(" + q + ", " + kind + ", " + args.add(maxMatches+1) + "::integer)) "
+	// With the status, because what is not to be shown must not stand for what is.
+	status, most := args.add(p.query.Status), args.add(maxMatches+1)
+	with = "WITH hits AS MATERIALIZED (SELECT * FROM " + schema + ".search(" + q + ", " + kind + ", " + status + ", " + most + "::integer)) "
 	return with, `, (SELECT count(*) FROM hits),
 		EXISTS (SELECT FROM ` + schema + `.entity_types t WHERE t.org = ` + org + ` AND t.search <> '{}' AND (` + kind + ` = '' OR t.name = ` + kind + `)),
 		NOT EXISTS (SELECT FROM ` + schema + `.search_backlog b WHERE b.org = ` + org + ` AND (` + kind + ` = '' OR b.type = ` + kind + `)), e.rank`

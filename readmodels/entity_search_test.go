@@ -107,7 +107,8 @@ func TestSearchWithFiltersSortsAndPages(t *testing.T) {
 	for i := range 25 {
 		all = append(all, h.create(t, []string{"customer", "asset"}[i%2], "", fmt.Sprintf(`{"name":"Ana %s","n":%d}`, strings.Repeat("x", i%5), i%3), []string{"a", "b"}[i%2]))
 	}
-	gone := h.create(t, "customer", "", `{"name":"Ana"}`)
+	h.append(t, "acme", entity.Stream(all[0]), updates(`{"name":"Ana Annamari"}`))
+	gone := h.create(t, "customer", "", `{"name":"Ana Annamaria"}`)
 	h.append(t, "acme", entity.Stream(gone), entity.Archived{})
 	h.project(t)
 	pages := func(q readmodels.EntityQuery) []uuid.UUID {
@@ -129,6 +130,8 @@ func TestSearchWithFiltersSortsAndPages(t *testing.T) {
 	}
 	require.Equal(t, all, pages(readmodels.EntityQuery{Search: "ana", Sort: "created_at", Limit: 4}))
 	require.Equal(t, []uuid.UUID{gone}, pages(readmodels.EntityQuery{Search: "ana", Status: "archived"}))
+	require.Len(t, pages(readmodels.EntityQuery{Search: "ana", Status: "all"}), 26)
+	require.ElementsMatch(t, all[:1], pages(readmodels.EntityQuery{Search: "annamaria"}), "what is archived does not stand for what is like it")
 	require.Len(t, pages(readmodels.EntityQuery{Search: "ana", Type: "asset", Tag: "b", Filters: attr("n", "1")}), 4)
 	page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana", Offset: 20, ExpandTypes: true, Count: true})
 	require.NoError(t, err)
@@ -234,7 +237,7 @@ func TestASearchStaysInItsOrganisation(t *testing.T) {
 			_, err = conn.Exec(t.Context(), `SELECT set_config('hub.org', $1, false)`, org)
 			require.NoError(t, err)
 			for _, q := range []string{"ana", "anna", "theirs", "%", "' OR true OR d.text LIKE '", "x' || (SELECT org FROM entity_search) || '"} {
-				rows, err := conn.Query(t.Context(), `SELECT id FROM `+schema+`.search($1, '', 1000000)`, q)
+				rows, err := conn.Query(t.Context(), `SELECT id FROM `+schema+`.search($1, '', 'all', 1000000)`, q)
 				require.NoError(t, err)
 				for rows.Next() {
 					var id uuid.UUID
@@ -288,7 +291,7 @@ func TestASearchReadsWhatItFinds(t *testing.T) {
 			       now(), 'ana', now(), 'ana', 1, gen_random_uuid()
 			  FROM generate_series(1, 5000) n RETURNING *
 		)
-		INSERT INTO `+schema+`.entity_search SELECT org, id, type, `+schema+`.document(attributes, '{name}') FROM made`)
+		INSERT INTO `+schema+`.entity_search SELECT org, id, type, status, `+schema+`.document(attributes, '{name}') FROM made`)
 	require.NoError(t, err)
 	_, err = h.projector.Exec(t.Context(), `ANALYZE `+schema+`.entity_search, `+schema+`.entities`)
 	require.NoError(t, err)
@@ -302,7 +305,7 @@ func TestASearchReadsWhatItFinds(t *testing.T) {
 	page, _, err := reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana", Limit: 1})
 	require.NoError(t, err)
 	require.False(t, page.Truncated, "five thousand are ranked")
-	_, err = h.projector.Exec(t.Context(), `INSERT INTO `+schema+`.entity_search VALUES ('acme', gen_random_uuid(), 'customer', ' ana ')`)
+	_, err = h.projector.Exec(t.Context(), `INSERT INTO `+schema+`.entity_search VALUES ('acme', gen_random_uuid(), 'customer', 'active', ' ana ')`)
 	require.NoError(t, err)
 	page, _, err = reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana", Limit: 1})
 	require.NoError(t, err)
