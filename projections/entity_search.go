@@ -99,13 +99,20 @@ func searchFunction(schema string) string {
 			own    constant text   := nullif(current_setting('hub.org', true), '');
 			types  constant text[] := ARRAY(SELECT t.name FROM ` + schema + `.entity_types t WHERE t.org = own AND t.search <> '{}' AND (of_type = '' OR t.name = of_type));
 			phrase constant text   := btrim(` + schema + `.fold(left(q, 200)));
-			score constant text    := '(10000 * (0.8 * strict_word_similarity($3, d.text) + 0.2 * similarity($3, d.text)))::integer';
-			exact text := '';
-			whole text := '';
-			mixed text := '';
-			alike text := '';
-			prefix text;
+			words  constant text[] := (string_to_array(phrase, ' '))[1:16];
+			-- What many entities have shows in a few of them. The index is asked for rare words
+			-- alone: its lists of what is common are long.
+			sample constant text[] := ARRAY(SELECT d.text FROM ` + schema + `.entity_search d WHERE d.org = own AND d.type = ANY (types) LIMIT 200);
+			score  constant text   := '(10000 * (0.8 * strict_word_similarity($3, d.text) + 0.2 * similarity($3, d.text)))::integer';
+			whole  text := format('1000 - least(length(d.text), 1000) + 1000 * (d.text LIKE %L)::integer', ' ' || phrase || '%');
+			common text := '';
+			rare   text := '';
+			mixed  text := '';
+			alike  text := '';
+			odd    text := '';
+			long   text := '';
 			word   text;
+			prefix text;
 			known  boolean;
 		BEGIN
 			IF own IS NULL OR phrase = '' OR types = '{}' THEN
@@ -113,31 +120,20 @@ func searchFunction(schema string) string {
 			END IF;
 			-- First what has words that begin so: whole words before beginnings, then what begins
 			-- with all of it, then short texts.
-			FOREACH word IN ARRAY (string_to_array(phrase, ' '))[1:16] LOOP
-				exact := exact || format(' AND d.text LIKE %L', '% ' || word || '%');
+			FOREACH word IN ARRAY words LOOP
+				prefix := '% ' || word || '%';
 				whole := whole || format(' + 2000 * (d.text LIKE %L)::integer', '% ' || word || ' %');
+				IF EXISTS (SELECT FROM unnest(sample) AS t(text) WHERE t.text LIKE prefix) THEN
+					common := common || format(' AND d.text || '''' LIKE %L', prefix);
+				ELSE
+					rare := rare || format(' AND d.text LIKE %L', prefix);
+				END IF;
 			END LOOP;
-			whole := format('1000 - least(length(d.text), 1000) + 1000 * (d.text LIKE %L)::integer', ' ' || phrase || '%') || whole;
-			RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, whole, exact) USING own, types, phrase, most, of_status;
+			RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, whole, CASE WHEN rare = '' THEN replace(common, ' || '''' LIKE', ' LIKE') ELSE rare || common END)
+				USING own, types, phrase, most, of_status;
 			IF FOUND THEN
 				RETURN;
-			END IF;
-			-- Then what has similar ones in place of those words that nothing has, then less
-			-- similar ones, and at last in place of any word.
-			FOREACH word IN ARRAY (string_to_array(phrase, ' '))[1:16] LOOP
-				prefix := format('d.text LIKE %L', '% ' || word || '%');
-				EXECUTE 'SELECT EXISTS (SELECT FROM (SELECT * FROM ` + schema + `.entity_search d WHERE ' || prefix || ' LIMIT 5000) d
-				          WHERE d.org = $1 AND d.type = ANY ($2))' INTO known USING own, types;
-				mixed := mixed || CASE WHEN known OR length(word) < 4 THEN ' AND ' || prefix ELSE format(' AND (%s OR d.text %%> %L)', prefix, word) END;
-				alike := alike || CASE WHEN length(word) < 4 THEN ' AND ' || prefix ELSE format(' AND (%s OR d.text %%> %L)', prefix, word) END;
-			END LOOP;
-			FOR attempt IN 1 .. 3 LOOP
-				IF attempt = 2 THEN
-					PERFORM set_config('pg_trgm.word_similarity_threshold', '0.35', true);
-				END IF;
-				RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, CASE WHEN attempt < 3 THEN mixed ELSE alike END) USING own, types, phrase, most, of_status;
-				EXIT WHEN FOUND;
-			END LOOP;
+			END IF;` + searchSimilar(schema) + `
 		END
 		$f$;
 		CREATE POLICY search ON ` + schema + `.entity_search FOR SELECT TO hub_search USING (true);
@@ -148,6 +144,42 @@ func searchFunction(schema string) string {
 		GRANT USAGE, CREATE ON SCHEMA ` + schema + ` TO hub_search;
 		ALTER FUNCTION ` + schema + `.search OWNER TO hub_search;
 		REVOKE CREATE ON SCHEMA ` + schema + ` FROM hub_search;`
+}
+
+// searchSimilar is the rest of that function: what it does when nothing was found.
+func searchSimilar(schema string) string {
+	return `
+			-- Then what has similar ones in place of those words that nothing has, then less
+			-- similar ones, and at last in place of any word. The index is asked for the longest.
+			FOREACH word IN ARRAY words LOOP
+				prefix := '% ' || word || '%';
+				known := length(word) < 4 OR EXISTS (SELECT FROM unnest(sample) AS t(text) WHERE t.text LIKE prefix);
+				IF NOT known THEN
+					EXECUTE format('SELECT EXISTS (SELECT FROM ` + schema + `.entity_search d WHERE d.text LIKE %L AND d.org || '''' = $1 AND d.type || '''' = ANY ($2))', prefix)
+					   INTO known USING own, types;
+				END IF;
+				IF known THEN
+					mixed := mixed || format(' AND d.text || '''' LIKE %L', prefix);
+				ELSE
+					mixed := mixed || format(' AND d.text || '''' %%> %L', word);
+					odd := CASE WHEN length(word) > length(odd) THEN word ELSE odd END;
+				END IF;
+				alike := alike || CASE WHEN length(word) < 4 THEN format(' AND d.text || '''' LIKE %L', prefix)
+				                       ELSE format(' AND (d.text || '''' LIKE %L OR d.text || '''' %%> %L)', prefix, word) END;
+				long := CASE WHEN length(word) > length(long) THEN word ELSE long END;
+			END LOOP;
+			FOR attempt IN 1 .. 3 LOOP
+				IF attempt = 2 THEN
+					PERFORM set_config('pg_trgm.word_similarity_threshold', '0.35', true);
+				END IF;
+				IF attempt < 3 AND odd <> '' THEN
+					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND d.text %%> %L', odd) || mixed) USING own, types, phrase, most, of_status;
+				ELSIF attempt = 3 AND length(long) >= 4 THEN
+					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND (d.text LIKE %L OR d.text %%> %L)', '% ' || long || '%', long) || alike)
+						USING own, types, phrase, most, of_status;
+				END IF;
+				EXIT WHEN FOUND AND (attempt = 3 OR odd <> '');
+			END LOOP;`
 }
 
 // searchQuery is the text of a query, for format with a rank and with conditions. Each of

@@ -295,7 +295,7 @@ func TestASearchReadsWhatItFinds(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.projector.Exec(t.Context(), `ANALYZE `+schema+`.entity_search, `+schema+`.entities`)
 	require.NoError(t, err)
-	for q, most := range map[string]int64{"zoe": 60, "zoey": 120, "ana zoe": 60} {
+	for q, most := range map[string]int64{"zoe": 300, "zoey": 500, "ana zoe": 300} {
 		before := rowsRead(t, h, pool, schema)
 		require.Equal(t, 5, find(q), q)
 		read := rowsRead(t, h, pool, schema) - before
