@@ -12,6 +12,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 GOLANGCI_VERSION := v2.12.0
 CYCLONEDX_VERSION := v1.10.0
+GOVULNCHECK_VERSION := v1.9.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 # The only part that needs Node and npm.
@@ -23,7 +24,7 @@ WITH_SERVER := go run ./internal/hubtest/testserver
 TEST_TIMEOUT := 20m
 
 .DEFAULT_GOAL := help
-.PHONY: build sbom image run test cover lint client bench docs help
+.PHONY: build sbom image run test cover lint vuln client bench docs help
 
 build: ## build bin/hub
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/hub ./cmd/hub
@@ -62,6 +63,9 @@ $(GOLANGCI):
 	@mkdir -p .cache/bin
 	GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .cache/bin/golangci-lint $@
+
+vuln: ## look for known vulnerabilities in what is used; needs the internet, for vuln.go.dev
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
 
 bench: ## measure the program beside its yardsticks
 	go run ./internal/bench
