@@ -17,6 +17,8 @@ type edgeMetrics struct {
 	routes   map[routeKey]*routeMetrics
 	// none is for what no route was found for, or was refused before that.
 	none *routeMetrics
+	// deprecated counts, by route, requests for what is to go.
+	deprecated *telemetry.Counters
 }
 
 // routeKey is what is measured as one: never the path itself, which callers make up.
@@ -53,8 +55,9 @@ func newEdgeMetrics(registry *telemetry.Registry, keys []routeKey) *edgeMetrics 
 		return m
 	}
 	m := &edgeMetrics{
-		inFlight: registry.Gauge("hub_http_requests_in_flight", "Requests that are being answered."),
-		routes:   map[routeKey]*routeMetrics{}, none: measure(noRoute),
+		deprecated: registry.Counters("hub_http_deprecated_requests_total", "Requests for routes that are to go; the access log says whose.", route),
+		inFlight:   registry.Gauge("hub_http_requests_in_flight", "Requests that are being answered."),
+		routes:     map[routeKey]*routeMetrics{}, none: measure(noRoute),
 	}
 	for _, key := range keys {
 		m.routes[key] = measure(key.String())
@@ -117,6 +120,9 @@ func (e *exchange) logAccess(level slog.Level, started time.Time) {
 		slog.String("request_id", e.requestID), slog.String("method", method(e.request.Method)),
 		slog.String("route", e.pattern()), slog.Int("status", e.status), slog.String("org", e.caller.Org),
 		slog.Float64("ms", float64(time.Since(started).Microseconds())/1000),
+	}
+	if e.route != nil && e.route.Deprecated != nil {
+		line = append(line, slog.Bool("deprecated", true))
 	}
 	if e.correlationID != e.requestID {
 		line = append(line, slog.String("trace_id", e.correlationID))

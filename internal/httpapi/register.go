@@ -77,6 +77,8 @@ type route struct {
 	// LinesOf is what the body is many of, as an array or one a line (NDJSON); nil for
 	// other routes. The handler reads them, so that each can be refused by itself.
 	LinesOf reflect.Type
+	// Deprecated says that the route is to go; nil for one that stays.
+	Deprecated *deprecation
 
 	register registration
 	// parameters are the names of the query parameters that the operation declares.
@@ -117,6 +119,11 @@ func (r *route) add(api huma.API) {
 		// The body was read, bounded and checked before huma sees it (body.go), and
 		// huma's own deadline would outlive the reading and cancel slow commands.
 		MaxBodyBytes: -1, BodyReadTimeout: -1,
+	}
+	if r.Deprecated != nil {
+		r.Deprecated.check(r.ID)
+		op.Deprecated = true
+		op.Description += r.Deprecated.describe()
 	}
 	r.describe(api.OpenAPI(), &op)
 	r.register(api, op)

@@ -37,6 +37,7 @@ func (a *API) stages(line *route, handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		e := exchangeOf(r.Context())
 		e.route = line
+		a.warn(e)
 		if err := a.admit(e, r); err != nil {
 			e.fail(err)
 			return
