@@ -259,6 +259,7 @@ func BenchmarkTracing(b *testing.B) {
 	r, command := request(), uuid.New()
 	bench := func(tracer *telemetry.Tracer) func(*testing.B) {
 		return func(b *testing.B) {
+			b.Helper()
 			b.ReportAllocs()
 			for b.Loop() {
 				passThrough(tracer, r, command)
