@@ -28,6 +28,8 @@ type logEdge struct {
 	*edge
 	url     string
 	command *eventstore.Store
+	// between is what the edge reads the log through.
+	between *hubtest.Proxy
 	// server is the edge on a real connection.
 	server *httptest.Server
 }
@@ -35,7 +37,8 @@ type logEdge struct {
 func newLogEdge(t testing.TB) *logEdge {
 	t.Helper()
 	url := hubtest.Database(t, hubtest.Log())
-	store := eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleQuery)))
+	between := hubtest.PostgresProxy(t, url)
+	store := eventstore.New(hubtest.Pool(t, between.Through(t, url), string(eventstore.RoleQuery)))
 	tail := subscription.NewTail(subscription.Options{Store: store})
 	run(t, func(ctx context.Context) { _ = tail.Run(ctx) })
 	e := newEdge(t, func(o *Options) {
@@ -43,7 +46,7 @@ func newLogEdge(t testing.TB) *logEdge {
 	})
 	server := httptest.NewServer(e.handler)
 	t.Cleanup(server.Close)
-	return &logEdge{edge: e, url: url, command: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), server: server}
+	return &logEdge{edge: e, url: url, command: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), between: between, server: server}
 }
 
 // happen appends an event of each type and returns the last position.

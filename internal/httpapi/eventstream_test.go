@@ -213,6 +213,29 @@ func TestAStreamEndsWithTheProcess(t *testing.T) {
 	require.Equal(t, endStopping, l.open("").ends().Code, "and those that come now")
 }
 
+// While the log cannot be read a stream stays open, and goes on when it can: with what
+// happened meanwhile. Who comes then is told to come again.
+func TestAStreamOutlivesTheDatabase(t *testing.T) {
+	t.Parallel()
+	l := newLogEdge(t)
+	stream := l.open("")
+	l.happen("acme", "ben", "entity.created")
+	require.EqualValues(t, 1, stream.next().position)
+	l.between.Refuse()
+	l.between.Cut()
+	l.happen("acme", "ben", "entity.created")
+	for _, path := range []string{"/api/v1/events", "/api/v1/events?wait=30", "/api/v1/events/stream"} {
+		answer := l.call("GET", path, "")
+		answer.expect(503, "log_unavailable")
+		require.Equal(t, "1", answer.Header.Get("Retry-After"))
+	}
+	l.between.Accept()
+	l.happen("acme", "ben", "entity.created")
+	require.EqualValues(t, 2, stream.next().position)
+	require.EqualValues(t, 3, stream.next().position)
+	require.Equal(t, 1, l.api.seats.taken())
+}
+
 // Metrics tell when streams began, not how long they lived, and hold no connection to be
 // a request that works.
 func TestAStreamIsNoSlowRequest(t *testing.T) {

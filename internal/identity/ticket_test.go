@@ -66,3 +66,15 @@ func TestATicketEndsWithItsToken(t *testing.T) {
 	_, _, _, err = newTickets(t, 1).Open(text, now.Add(3*time.Second))
 	require.ErrorContains(t, err, "invalid_ticket")
 }
+
+// Whatever somebody sends as a ticket, it is none.
+func FuzzTicket(f *testing.F) {
+	tickets, err := NewTickets(make([]byte, 32))
+	require.NoError(f, err)
+	f.Add("")
+	f.Add(strings.Repeat("A", 100))
+	f.Fuzz(func(t *testing.T, text string) {
+		_, _, _, err := tickets.Open(text, time.Now())
+		require.ErrorContains(t, err, "invalid_ticket")
+	})
+}
