@@ -11,6 +11,9 @@ const (
 	AccountsRead  Permission = "accounts.read"
 	AccountsWrite Permission = "accounts.write"
 
+	// EntitiesChange is about entities that exist: of each, its ACL entries have the last
+	// word or, without any, EntitiesWrite.
+	EntitiesChange   Permission = "entities.change"
 	EntitiesRead     Permission = "entities.read"
 	EntitiesWrite    Permission = "entities.write"
 	EntityTypesRead  Permission = "entity_types.read"
@@ -37,7 +40,7 @@ const (
 // Permissions are all of them, in alphabetical order.
 func Permissions() []Permission {
 	return []Permission{
-		AccountsRead, AccountsWrite, EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, EventsRead, MembersRead, Operations,
+		AccountsRead, AccountsWrite, EntitiesChange, EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, EventsRead, MembersRead, Operations,
 		OrganizationRead, OrganizationWrite, TransactionRulesWrite, TransactionsApprove, TransactionsPost, TransactionsRead, TransactionsWrite,
 	}
 }
@@ -88,6 +91,9 @@ func grantedTo(p Permission) []string {
 	case AccountsRead, EntitiesRead, EntityTypesRead, OrganizationRead, TransactionsRead:
 		// Every role also reads what a viewer reads.
 		return Roles()
+	case EntitiesChange:
+		// Entries can let anybody write but an auditor, by whom nothing is written.
+		return slices.DeleteFunc(Roles(), func(role string) bool { return role == roleAuditor })
 	case EntitiesWrite, TransactionsWrite:
 		return []string{roleEditor, roleAdmin}
 	case TransactionsPost:

@@ -13,14 +13,15 @@ var allPermissions = commands.Permissions()
 func TestAllowedByRole(t *testing.T) {
 	t.Parallel()
 	reads := []commands.Permission{commands.AccountsRead, commands.EntitiesRead, commands.EntityTypesRead, commands.OrganizationRead, commands.TransactionsRead}
+	uses := append([]commands.Permission{commands.EntitiesChange}, reads...) // as each entity allows
 	for role, want := range map[string][]commands.Permission{
-		"viewer":   reads,
-		"editor":   append([]commands.Permission{commands.EntitiesWrite, commands.TransactionsWrite, commands.TransactionsPost}, reads...),
-		"approver": append([]commands.Permission{commands.TransactionsApprove, commands.TransactionsPost}, reads...),
-		"analyst":  append([]commands.Permission{commands.EventsRead}, reads...),
+		"viewer":   uses,
+		"editor":   append([]commands.Permission{commands.EntitiesWrite, commands.TransactionsWrite, commands.TransactionsPost}, uses...),
+		"approver": append([]commands.Permission{commands.TransactionsApprove, commands.TransactionsPost}, uses...),
+		"analyst":  append([]commands.Permission{commands.EventsRead}, uses...),
 		"auditor":  reads,
-		"privacy":  reads,
-		"operator": append([]commands.Permission{commands.Operations}, reads...),
+		"privacy":  uses,
+		"operator": append([]commands.Permission{commands.Operations}, uses...),
 		"admin":    allPermissions,
 		// Names are compared exactly, and an unknown one grants nothing.
 		"Admin": nil, "": nil, "owner": nil,

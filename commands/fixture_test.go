@@ -138,7 +138,7 @@ func (s system) loopAt(t *testing.T, url string, kinds ...domain.EventKind) *com
 }
 
 func submission(d domain.Decider) commands.Submission {
-	return commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}}}
+	return commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{"editor"}}}
 }
 
 func keyed(d domain.Decider, key, hash string) commands.Submission {

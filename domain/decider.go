@@ -62,6 +62,8 @@ type Meta struct {
 	Org        string
 	Actor      Actor
 	OnBehalfOf *Actor
+	// Roles and Groups are the caller's, as the token says; a service has none.
+	Roles, Groups []string
 	// Now is the command's time, UTC; deciders have no other clock.
 	Now time.Time
 	// IfMatch is the version the caller believes current, nil for any.

@@ -18,10 +18,10 @@ func Entities() Projection {
 		Name: "entities", Version: 1,
 		Types: []string{
 			entity.TypeDefined{}.EventType(), entity.Created{}.EventType(), entity.Updated{}.EventType(),
-			entity.Archived{}.EventType(), entity.Restored{}.EventType(),
+			entity.Archived{}.EventType(), entity.Restored{}.EventType(), entity.AccessChanged{}.EventType(),
 			entity.RelationshipAdded{}.EventType(), entity.RelationshipRemoved{}.EventType(),
 		},
-		Tables:  []string{"entities", "entity_types", "relationships", "entity_search", "search_backlog"},
+		Tables:  []string{"entities", "entity_types", "relationships", accessTable, "entity_search", "search_backlog"},
 		DDL:     func(schema string) string { return entitiesDDL(schema) + entitySearchDDL(schema) },
 		Indexes: func(schema string) string { return entitiesIndexes(schema) + entitySearchIndexes(schema) },
 		Apply:   applyEntities,
@@ -68,7 +68,7 @@ func entitiesDDL(schema string) string {
 			sensitive  text[]           NOT NULL DEFAULT '{}',
 			data_subject boolean        NOT NULL DEFAULT false,
 			PRIMARY KEY (org, name)
-		);` + relationshipsDDL(schema)
+		);` + relationshipsDDL(schema) + entityAccessDDL(schema)
 }
 
 // entitiesIndexes are an index for each order of the lists.
@@ -82,8 +82,9 @@ func entitiesIndexes(schema string) string {
 }
 
 // applyEntities folds the events of a batch to one change a row, and queues at most
-// one statement for all new entities, one for all others, two for all types and one for
-// what is searched. Types come first: new entities are searched as these say.
+// one statement for all new entities, one for all others, two for all types, one for what
+// is searched and two for who may see what. Types come first: new entities are searched as
+// these say.
 func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 	fold := newEntityFold()
 	for _, e := range events {
@@ -119,7 +120,7 @@ func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 		batch.Queue(indexEntities(schema), orgs, ids)
 	}
 	applyRelationships(batch, schema, fold.relationships)
-	return nil
+	return fold.access.queue(batch, schema)
 }
 
 func insertEntities(schema string) string {

@@ -30,6 +30,7 @@ type entityFold struct {
 
 	relationships   []*relationshipChange
 	relationshipFor map[relationshipID]*relationshipChange
+	access          accessChanges
 }
 
 type entityID struct {
@@ -116,6 +117,8 @@ func (f *entityFold) add(e Event) error {
 		c.status, c.typeVersion = statusActive, cmp.Or(p.TypeVersion, c.typeVersion)
 	case entity.RelationshipAdded, entity.RelationshipRemoved:
 		f.relate(e, id)
+	case entity.AccessChanged:
+		f.access.add(c.entityID, p.Entries)
 	default:
 		return fmt.Errorf("event type %s is not part of this view", e.Type)
 	}

@@ -49,6 +49,12 @@ var attributeValues = []string{
 	`1`, `2.50`, `-0.1e3`, `"text"`, `"q\"\\ü<&>"`, `true`, `{"x":{"y":[1,"{}"]}}`, `[]`, `""`, `{"deep":["zzz"]}`,
 }
 
+var acls = [][]entity.ACLEntry{
+	{},
+	{{Principal: `group:"a\{},ü`, Rights: []entity.Right{entity.MayWrite}}, {Principal: "user:ana", Rights: entity.Rights()}},
+	{{Principal: "role:editor", Rights: []entity.Right{entity.MayRead}}, {Principal: "user:eve", Rights: []entity.Right{entity.MayRead}, Deny: true}},
+}
+
 func (h *history) add(stream domain.Tag, payload domain.Payload) {
 	kind, schemaVersion, data, err := h.codec.Encode(payload)
 	if err != nil {
@@ -113,6 +119,8 @@ func drawHistory(t *rapid.T, codec *eventstore.Codec, org string, before int64) 
 				h.add(stream, entity.Archived{})
 			case choice <= 6:
 				h.relate(t, stream, rapid.SampledFrom(streams).Draw(t, "target"))
+			case choice == 7:
+				h.add(stream, entity.AccessChanged{Entries: rapid.SampledFrom(acls).Draw(t, "entries")})
 			default:
 				updated := entity.Updated{Attributes: raw("changes"), TypeVersion: rapid.Int64Range(0, 3).Draw(t, "type version")}
 				for _, name := range rapid.SliceOf(rapid.SampledFrom(attributeNames)).Draw(t, "removed") {
@@ -193,6 +201,28 @@ func (h *hub) checkRow(t *testing.T, r *rapid.T, schema string, stream domain.Ta
 	for name, value := range want.Attributes {
 		require.JSONEq(r, string(value), string(found[name]), name)
 	}
+	h.checkAccess(r, schema, stream, want)
+}
+
+// checkAccess holds who may see an entity, as a view has it, against its state.
+func (h *hub) checkAccess(r *rapid.T, schema string, stream domain.Tag, want entity.Entity) {
+	var (
+		raw             []byte
+		readers, denied []string
+	)
+	err := h.admin.QueryRow(context.Background(), `SELECT entries, readers, denied FROM `+quoted(schema)+`.entity_access WHERE id = $1`,
+		uuid.MustParse(stream.Name())).Scan(&raw, &readers, &denied)
+	if len(want.ACL) == 0 {
+		require.ErrorIs(r, err, pgx.ErrNoRows)
+		return
+	}
+	require.NoError(r, err)
+	var entries []entity.ACLEntry
+	require.NoError(r, json.Unmarshal(raw, &entries))
+	require.Equal(r, want.ACL, entries)
+	allowed, kept := entity.Readers(want.ACL)
+	require.ElementsMatch(r, allowed, readers)
+	require.ElementsMatch(r, kept, denied)
 }
 
 func TestTypeSchemaKeepsItsText(t *testing.T) {

@@ -22,8 +22,9 @@ func EntityHistory() Projection {
 		Types: []string{
 			entity.Created{}.EventType(), entity.Updated{}.EventType(), entity.Archived{}.EventType(), entity.Restored{}.EventType(),
 			entity.RelationshipAdded{}.EventType(), entity.RelationshipRemoved{}.EventType(),
+			entity.AccessChanged{}.EventType(),
 		},
-		Tables:  []string{"entity_versions"},
+		Tables:  []string{"entity_versions", accessTable},
 		DDL:     entityHistoryDDL,
 		Indexes: entityHistoryIndexes,
 		Apply:   applyEntityHistory,
@@ -65,7 +66,7 @@ func entityHistoryDDL(schema string) string {
 		);
 		CREATE FUNCTION ` + schema + `.patch(state jsonb, added jsonb, removed text[]) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS
 			'BEGIN RETURN (state || added) - removed; END';
-		CREATE AGGREGATE ` + schema + `.patched(jsonb, text[]) (SFUNC = ` + schema + `.patch, STYPE = jsonb, INITCOND = '{}');`
+		CREATE AGGREGATE ` + schema + `.patched(jsonb, text[]) (SFUNC = ` + schema + `.patch, STYPE = jsonb, INITCOND = '{}');` + entityAccessDDL(schema)
 }
 
 // entityHistoryIndexes: what lists sort by and never changes is read from first versions,
@@ -89,7 +90,7 @@ func applyEntityHistory(batch *pgx.Batch, schema string, events []Event) error {
 		}
 	}
 	batch.Queue(insertVersions(schema), rows.arguments()...)
-	return nil
+	return rows.access.queue(batch, schema)
 }
 
 // insertVersions: b is the last version from before the batch; the first version of the
@@ -132,7 +133,8 @@ type versionRows struct {
 	updatedAt   []time.Time
 
 	// last is where an entity's latest row is.
-	last map[entityID]int
+	last   map[entityID]int
+	access accessChanges
 }
 
 // versionDelta is what an event changes of an entity. Nil leaves alone, and a typeVersion
@@ -155,6 +157,9 @@ func (r *versionRows) add(e Event) error {
 		return err
 	}
 	r.carry(e, entityID{e.Org, id}, delta)
+	if p, ok := e.Payload.(entity.AccessChanged); ok {
+		r.access.add(entityID{e.Org, id}, p.Entries)
+	}
 	r.org, r.id = append(r.org, e.Org), append(r.id, id)
 	r.version, r.position = append(r.version, e.Version), append(r.position, e.Position)
 	r.eventID, r.eventType = append(r.eventID, e.ID), append(r.eventType, e.Type)
@@ -221,6 +226,7 @@ func versionDeltaOf(e Event) (versionDelta, error) {
 		delta.relationship(p.Kind, p.TargetID)
 	case entity.RelationshipRemoved:
 		delta.relationship(p.Kind, p.TargetID)
+	case entity.AccessChanged:
 	default:
 		return delta, fmt.Errorf("event type %s is not part of this view", e.Type)
 	}

@@ -119,6 +119,12 @@ func TestVersionsAreWhatTheDomainFoldsEachTo(t *testing.T) {
 		want := folded(r, history)
 		require.Equal(r, want, h.versionsOf(r, cut.at.schema, history.org))
 		require.Equal(r, want, h.versionsOf(r, one.at.schema, history.org))
+		for stream, state := range history.states {
+			if entity, ok := state.(entity.Entity); ok {
+				h.checkAccess(r, cut.at.schema, stream, entity)
+				h.checkAccess(r, one.at.schema, stream, entity)
+			}
+		}
 	})
 }
 

@@ -83,7 +83,7 @@ func documentFunctions(schema string) string {
 		$f$;`
 }
 
-// searchFunction is owned by a role that may read two tables and nothing more, and looks at
+// searchFunction is owned by a role that may read three tables and nothing more, and looks at
 // the organisation in the session's hub.org and no other: row-level security on the table,
 // which binds whoever asks, would keep PostgreSQL from using the index. It names no type of
 // an application and no schema but its own, so that nothing in a session's settings makes
@@ -91,7 +91,7 @@ func documentFunctions(schema string) string {
 func searchFunction(schema string) string {
 	return `
 		SELECT public.similarity('', ''); -- loads the module: only then may its settings be named
-		CREATE FUNCTION ` + schema + `.search(q text, of_type text, of_status text, most integer) RETURNS TABLE (id uuid, rank integer)
+		CREATE FUNCTION ` + schema + `.search(q text, of_type text, of_status text, most integer, sees_all boolean, names text[]) RETURNS TABLE (id uuid, rank integer)
 			LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
 			SET search_path = pg_catalog, public, pg_temp SET row_security = on SET enable_bitmapscan = on
 			SET pg_trgm.word_similarity_threshold = 0.55 AS $f$
@@ -102,7 +102,8 @@ func searchFunction(schema string) string {
 			words  constant text[] := (string_to_array(phrase, ' '))[1:16];
 			-- What many entities have shows in a few of them. The index is asked for rare words
 			-- alone: its lists of what is common are long.
-			sample constant text[] := ARRAY(SELECT d.text FROM ` + schema + `.entity_search d WHERE d.org = own AND d.type = ANY (types) LIMIT 200);
+			sample constant text[] := ARRAY(SELECT d.text FROM (SELECT * FROM ` + schema + `.entity_search d WHERE d.org = own AND d.type = ANY (types) LIMIT 200) d
+			                                 WHERE ` + searchSees(schema, "sees_all", "names") + `);
 			score  constant text   := '(10000 * (0.8 * strict_word_similarity($3, d.text) + 0.2 * similarity($3, d.text)))::integer';
 			whole  text := format('1000 - least(length(d.text), 1000) + 1000 * (d.text LIKE %L)::integer', ' ' || phrase || '%');
 			common text := '';
@@ -130,7 +131,7 @@ func searchFunction(schema string) string {
 				END IF;
 			END LOOP;
 			RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, whole, CASE WHEN rare = '' THEN replace(common, ' || '''' LIKE', ' LIKE') ELSE rare || common END)
-				USING own, types, phrase, most, of_status;
+				USING own, types, phrase, most, of_status, sees_all, names;
 			IF FOUND THEN
 				RETURN;
 			END IF;` + searchSimilar(schema) + `
@@ -138,7 +139,8 @@ func searchFunction(schema string) string {
 		$f$;
 		CREATE POLICY search ON ` + schema + `.entity_search FOR SELECT TO hub_search USING (true);
 		CREATE POLICY search ON ` + schema + `.entity_types FOR SELECT TO hub_search USING (true);
-		GRANT SELECT ON ` + schema + `.entity_search, ` + schema + `.entity_types TO hub_search;
+		CREATE POLICY search ON ` + schema + `.entity_access FOR SELECT TO hub_search USING (true);
+		GRANT SELECT ON ` + schema + `.entity_search, ` + schema + `.entity_types, ` + schema + `.entity_access TO hub_search;
 		REVOKE EXECUTE ON FUNCTION ` + schema + `.search FROM PUBLIC;
 		GRANT EXECUTE ON FUNCTION ` + schema + `.search TO hub_query;
 		GRANT USAGE, CREATE ON SCHEMA ` + schema + ` TO hub_search;
@@ -155,8 +157,8 @@ func searchSimilar(schema string) string {
 				prefix := '% ' || word || '%';
 				known := length(word) < 4 OR EXISTS (SELECT FROM unnest(sample) AS t(text) WHERE t.text LIKE prefix);
 				IF NOT known THEN
-					EXECUTE format('SELECT EXISTS (SELECT FROM ` + schema + `.entity_search d WHERE d.text LIKE %L AND d.org || '''' = $1 AND d.type || '''' = ANY ($2))', prefix)
-					   INTO known USING own, types;
+					EXECUTE format('SELECT EXISTS (SELECT FROM ` + schema + `.entity_search d WHERE d.text LIKE %L AND d.org || '''' = $1 AND d.type || '''' = ANY ($2) AND ` + searchSees(schema, "$3", "$4") + `)', prefix)
+					   INTO known USING own, types, sees_all, names;
 				END IF;
 				IF known THEN
 					mixed := mixed || format(' AND d.text || '''' LIKE %L', prefix);
@@ -173,10 +175,10 @@ func searchSimilar(schema string) string {
 					PERFORM set_config('pg_trgm.word_similarity_threshold', '0.35', true);
 				END IF;
 				IF attempt < 3 AND odd <> '' THEN
-					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND d.text %%> %L', odd) || mixed) USING own, types, phrase, most, of_status;
+					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND d.text %%> %L', odd) || mixed) USING own, types, phrase, most, of_status, sees_all, names;
 				ELSIF attempt = 3 AND length(long) >= 4 THEN
 					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND (d.text LIKE %L OR d.text %%> %L)', '% ' || long || '%', long) || alike)
-						USING own, types, phrase, most, of_status;
+						USING own, types, phrase, most, of_status, sees_all, names;
 				END IF;
 				EXIT WHEN FOUND AND (attempt = 3 OR odd <> '');
 			END LOOP;`
@@ -186,7 +188,15 @@ func searchSimilar(schema string) string {
 // its rows is ranked, so that there are only as many as are wanted.
 func searchQuery(schema string) string {
 	return `'SELECT d.id, %s FROM (
-					SELECT * FROM ` + schema + `.entity_search d WHERE d.org = $1 AND d.type = ANY ($2) AND ($5 = ''all'' OR d.status = $5) %s LIMIT $4) d'`
+					SELECT * FROM ` + schema + `.entity_search d WHERE d.org = $1 AND d.type = ANY ($2) AND ($5 = ''all'' OR d.status = $5)
+					   AND ` + searchSees(schema, "$6", "$7") + ` %s LIMIT $4) d'`
+}
+
+// searchSees is the condition that who searches may see the entity of a text: what is
+// hidden must neither be found nor keep what is only similar from being looked for.
+func searchSees(schema, seesAll, names string) string {
+	return `(coalesce(` + seesAll + `, false) OR NOT EXISTS (SELECT FROM ` + schema + `.entity_access a WHERE a.org = d.org AND a.id = d.id
+					   AND NOT coalesce(a.readers && ` + names + ` AND NOT a.denied && ` + names + `, false)))`
 }
 
 // entitySearchIndexes: the list of what is not in the index yet is searched each time, so

@@ -76,15 +76,16 @@ func scanExpanded(scan func(...any) error, e *Entity, before []any, expandType b
 	return found, typ, err
 }
 
-// Entity gives one entity of an organisation, archived or not. Problem: NotFound
+// Entity gives one entity that the reader may see, archived or not. Problem: NotFound
 // not_found, together with the snapshot in which it was not there.
-func (s *Store) Entity(ctx context.Context, org string, id uuid.UUID, expandType bool) (Entity, Snapshot, error) {
+func (s *Store) Entity(ctx context.Context, by Reader, id uuid.UUID, expandType bool) (Entity, Snapshot, error) {
 	var (
 		e     Entity
 		found bool
 	)
-	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
 		e, found = Entity{}, false
+		args := arguments{entitiesView, by.Org, id}
 		columns, types := entityColumns, ""
 		if expandType {
 			columns += ", " + entityTypeColumns
@@ -96,9 +97,9 @@ func (s *Store) Entity(ctx context.Context, org string, id uuid.UUID, expandType
 					-- As a range and sorted: the other indexes end with the id, too, and a
 					-- plan made while there were few entities would keep to any of them.
 					SELECT * FROM ` + schema + `.entities e
-					 WHERE e.org = $2 AND e.id BETWEEN $3 AND $3 ORDER BY e.id LIMIT 1
+					 WHERE e.org = $2 AND e.id BETWEEN $3 AND $3 AND ` + by.sees(schema, "e.org", "e.id", &args) + ` ORDER BY e.id LIMIT 1
 				) e ON true` + types,
-			args: []any{entitiesView, org, id},
+			args: args,
 			row: func(scan func(...any) error) (err error) {
 				found, e.Definition, err = scanExpanded(scan, &e, nil, expandType)
 				return err
@@ -119,11 +120,11 @@ type EntityPage struct {
 	Truncated  bool     `json:"truncated,omitempty" doc:"true when a search may have left out matches: more match q than are looked at, or what is searched of a type was changed a moment ago. Search for more words, or again."`
 }
 
-// Entities lists entities of an organisation. Problems: invalid_sort, invalid_filter,
+// Entities lists entities that the reader may see. Problems: invalid_sort, invalid_filter,
 // invalid_limit, invalid_offset, invalid_search, not_searchable (Invalid), invalid_cursor
 // (Malformed), epoch_changed (Conflict).
-func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (EntityPage, Snapshot, error) {
-	plan, err := s.plan(org, q)
+func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityPage, Snapshot, error) {
+	plan, err := s.plan(by, q)
 	if err != nil {
 		return EntityPage{}, Snapshot{}, err
 	}
@@ -132,7 +133,7 @@ func (s *Store) Entities(ctx context.Context, org string, q EntityQuery) (Entity
 		types map[string]*EntityType
 		hits  searchRow
 	)
-	at, err := s.read(ctx, org, plan.view(), func(schema string) statement {
+	at, err := s.read(ctx, by.Org, plan.view(), func(schema string) statement {
 		page, types = EntityPage{Items: []Entity{}}, map[string]*EntityType{}
 		sql, args := plan.sql(schema)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {

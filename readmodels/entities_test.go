@@ -30,7 +30,7 @@ func TestEntityAsTheContractShowsIt(t *testing.T) {
 	_, epoch, err := h.command.Head(t.Context())
 	require.NoError(t, err)
 
-	e, at, err := h.reads.Entity(t.Context(), "acme", id, false)
+	e, at, err := h.reads.Entity(t.Context(), anybody("acme"), id, false)
 	require.NoError(t, err)
 	require.Equal(t, readmodels.Snapshot{Position: last, Epoch: epoch}, at)
 	require.True(t, e.UpdatedAt.After(e.CreatedAt))
@@ -41,7 +41,7 @@ func TestEntityAsTheContractShowsIt(t *testing.T) {
 		id, e.CreatedAt.Format(time.RFC3339Nano), e.UpdatedAt.Format(time.RFC3339Nano)), string(text))
 	require.Contains(t, string(text), "1.50", "numbers keep their text")
 
-	e, _, err = h.reads.Entity(t.Context(), "acme", bare, false)
+	e, _, err = h.reads.Entity(t.Context(), anybody("acme"), bare, false)
 	require.NoError(t, err)
 	text, err = json.Marshal(e)
 	require.NoError(t, err)
@@ -55,12 +55,12 @@ func TestWhatIsNotThereOrAnothersIsNotFound(t *testing.T) {
 	h.append(t, "acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Schema: json.RawMessage(`{}`)})
 	h.project(t)
 	for _, org := range []string{"other", ""} {
-		_, at, err := h.reads.Entity(t.Context(), org, id, false)
+		_, at, err := h.reads.Entity(t.Context(), anybody(org), id, false)
 		requireProblem(t, problem.NotFound, "not_found", err)
 		require.EqualValues(t, 2, at.Position, "it was not there at this position")
 		_, _, err = h.reads.EntityType(t.Context(), org, "customer")
 		requireProblem(t, problem.NotFound, "not_found", err)
-		page, _, err := h.reads.Entities(t.Context(), org, readmodels.EntityQuery{Count: true})
+		page, _, err := h.reads.Entities(t.Context(), anybody(org), readmodels.EntityQuery{Count: true})
 		require.NoError(t, err)
 		require.Empty(t, page.Items)
 		require.EqualValues(t, 0, *page.Count)
@@ -68,7 +68,7 @@ func TestWhatIsNotThereOrAnothersIsNotFound(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, types.Items)
 	}
-	_, _, err := h.reads.Entity(t.Context(), "acme", uuid.New(), false)
+	_, _, err := h.reads.Entity(t.Context(), anybody("acme"), uuid.New(), false)
 	requireProblem(t, problem.NotFound, "not_found", err)
 	_, _, err = h.reads.EntityType(t.Context(), "acme", "no\x00thing")
 	requireProblem(t, problem.NotFound, "not_found", err)
@@ -113,7 +113,7 @@ func TestFilters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			query := test.query
 			query.Sort, query.Count = "created_at", true
-			page, _, err := h.reads.Entities(t.Context(), "acme", query)
+			page, _, err := h.reads.Entities(t.Context(), anybody("acme"), query)
 			require.NoError(t, err)
 			require.Equal(t, test.want, ids(page))
 			require.EqualValues(t, len(test.want), *page.Count)
@@ -159,7 +159,7 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 		{problem.Invalid, "invalid_offset", readmodels.EntityQuery{Offset: 1, Cursor: "x"}},
 		{problem.Malformed, "invalid_cursor", readmodels.EntityQuery{Cursor: "junk"}},
 	} {
-		_, _, err := h.reads.Entities(t.Context(), "acme", test.query)
+		_, _, err := h.reads.Entities(t.Context(), anybody("acme"), test.query)
 		requireProblem(t, test.kind, test.code, err)
 	}
 	_, _, err := h.reads.EntityTypes(t.Context(), "acme", readmodels.Page{Cursor: "junk"})
@@ -207,7 +207,7 @@ func TestComparisons(t *testing.T) {
 	ten := h.create(t, "thing", "k-10", `{"n":10.5,"date":"2026-01-10","name":"ana"}`)
 	text := h.create(t, "other", "", `{"n":"10","name":"Ätna","list":[1]}`)
 	h.project(t)
-	middle, _, err := h.reads.Entity(t.Context(), "acme", ten, false)
+	middle, _, err := h.reads.Entity(t.Context(), anybody("acme"), ten, false)
 	require.NoError(t, err)
 	created := middle.CreatedAt.Format(time.RFC3339Nano)
 	filter := func(field, operator, value string) readmodels.EntityQuery {
@@ -247,7 +247,7 @@ func TestComparisons(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			query := test.query
 			query.Sort, query.Count = "created_at", true
-			page, _, err := h.reads.Entities(t.Context(), "acme", query)
+			page, _, err := h.reads.Entities(t.Context(), anybody("acme"), query)
 			require.NoError(t, err)
 			require.Equal(t, test.want, ids(page))
 		})
@@ -263,12 +263,12 @@ func TestOffsetSkipsAcrossRowsWithAndWithoutKey(t *testing.T) {
 	}
 	h.project(t)
 	for offset := range 5 {
-		page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Sort: "key", Limit: 2, Offset: offset})
+		page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Sort: "key", Limit: 2, Offset: offset})
 		require.NoError(t, err)
 		require.Equal(t, want[min(offset, 4):min(offset+2, 4)], ids(page), offset)
 		require.Equal(t, offset+2 < 4, page.NextCursor != nil, offset)
 		if page.NextCursor != nil {
-			rest, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Sort: "key", Cursor: *page.NextCursor})
+			rest, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Sort: "key", Cursor: *page.NextCursor})
 			require.NoError(t, err)
 			require.Equal(t, want[offset+2:], ids(rest), offset)
 		}
@@ -284,21 +284,21 @@ func TestTypesComeWithTheirEntities(t *testing.T) {
 	h.create(t, "asset", "", `{}`)
 	h.create(t, "customer", "", `{}`)
 	h.project(t)
-	one, _, err := h.reads.Entity(t.Context(), "acme", first, true)
+	one, _, err := h.reads.Entity(t.Context(), anybody("acme"), first, true)
 	require.NoError(t, err)
 	require.Equal(t, "Customer", one.Definition.Title)
 	for _, limit := range []int{1, 2, 500} {
-		page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: limit, Sort: "created_at", ExpandTypes: true})
+		page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Limit: limit, Sort: "created_at", ExpandTypes: true})
 		require.NoError(t, err)
 		require.Len(t, page.Items, min(limit, 3))
 		for _, item := range page.Items {
 			require.Equal(t, item.Type, item.Definition.Name)
 		}
 	}
-	plain, _, err := h.reads.Entity(t.Context(), "acme", first, false)
+	plain, _, err := h.reads.Entity(t.Context(), anybody("acme"), first, false)
 	require.NoError(t, err)
 	require.Nil(t, plain.Definition)
-	_, _, err = h.reads.Entity(t.Context(), "acme", uuid.New(), true)
+	_, _, err = h.reads.Entity(t.Context(), anybody("acme"), uuid.New(), true)
 	requireProblem(t, problem.NotFound, "not_found", err)
 }
 
@@ -311,30 +311,30 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 	h.create(t, "customer", "C-2", `{}`)
 	h.append(t, "acme", entity.TypeStream("customer"), entity.TypeDefined{Name: "customer", Schema: json.RawMessage(`{}`), Search: []string{"city"}})
 	h.project(t)
-	page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Sort: "-key"})
+	page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Limit: 1, Sort: "-key"})
 	require.NoError(t, err)
 	for name, query := range map[string]func() error{
-		"entity": func() error { _, _, err := h.reads.Entity(t.Context(), "acme", id, false); return err },
+		"entity": func() error { _, _, err := h.reads.Entity(t.Context(), anybody("acme"), id, false); return err },
 		"list": func() error {
-			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{
+			_, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{
 				Type: "customer", Key: "C-1", Tag: "vip", Filters: attr("city", "Paris"), Count: true,
 			})
 			return err
 		},
 		"compared and expanded": func() error {
-			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{
+			_, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{
 				IDs: []uuid.UUID{id}, ExpandTypes: true, Offset: 1,
 				Filters: []readmodels.Filter{{Field: "attr.age", Operator: "gte", Value: "3"}, {Field: "updated_at", Operator: "lt", Value: "2030-01-01"}},
 			})
 			return err
 		},
-		"entity with its type": func() error { _, _, err := h.reads.Entity(t.Context(), "acme", id, true); return err },
+		"entity with its type": func() error { _, _, err := h.reads.Entity(t.Context(), anybody("acme"), id, true); return err },
 		"next page": func() error {
-			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Sort: "-key", Cursor: *page.NextCursor})
+			_, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Limit: 1, Sort: "-key", Cursor: *page.NextCursor})
 			return err
 		},
 		"relationships": func() error {
-			_, _, err := h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{ID: id, Depth: 5, Expand: true})
+			_, _, err := h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{ID: id, Depth: 5, Expand: true})
 			return err
 		},
 		"account": func() error {
@@ -365,27 +365,29 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 			return err
 		},
 		"search": func() error {
-			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "paris", Type: "customer", Tag: "vip", Count: true})
+			_, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: "paris", Type: "customer", Tag: "vip", Count: true})
 			return err
 		},
 		"list of the past": func() error {
-			_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{AsOf: &page.Items[0].CreatedAt, Sort: "-key", Count: true})
+			_, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{AsOf: &page.Items[0].CreatedAt, Sort: "-key", Count: true})
 			return err
 		},
 		"entity as of": func() error {
-			_, _, err := h.reads.EntityAt(t.Context(), "acme", id, readmodels.Moment{AsOf: &page.Items[0].CreatedAt})
+			_, _, err := h.reads.EntityAt(t.Context(), anybody("acme"), id, readmodels.Moment{AsOf: &page.Items[0].CreatedAt})
 			return err
 		},
 		"entity at a version": func() error {
-			_, _, err := h.reads.EntityAt(t.Context(), "acme", id, readmodels.Moment{Version: 1})
+			_, _, err := h.reads.EntityAt(t.Context(), anybody("acme"), id, readmodels.Moment{Version: 1})
 			return err
 		},
 		"history": func() error {
-			_, _, err := h.reads.EntityVersions(t.Context(), "acme", id, readmodels.EntityVersionQuery{Attribute: "city"})
+			_, _, err := h.reads.EntityVersions(t.Context(), anybody("acme"), id, readmodels.EntityVersionQuery{Attribute: "city"})
 			return err
 		},
-		"type":  func() error { _, _, err := h.reads.EntityType(t.Context(), "acme", "customer"); return err },
-		"types": func() error { _, _, err := h.reads.EntityTypes(t.Context(), "acme", readmodels.Page{}); return err },
+		"ACL":               func() error { _, _, err := h.reads.EntityACL(t.Context(), "acme", id); return err },
+		"ACL with a member": func() error { _, _, _, err := h.reads.EntityACLWith(t.Context(), "acme", id, "ana"); return err },
+		"type":              func() error { _, _, err := h.reads.EntityType(t.Context(), "acme", "customer"); return err },
+		"types":             func() error { _, _, err := h.reads.EntityTypes(t.Context(), "acme", readmodels.Page{}); return err },
 	} {
 		require.NoError(t, query(), name)
 		h.trips.reset()
@@ -406,7 +408,7 @@ func TestOneEntityIsReadByItsPrimaryKeyHoweverFewThereWere(t *testing.T) {
 	t.Cleanup(pool.Close)
 	reads := readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey})
 	for range 10 { // PostgreSQL settles on a general plan after five
-		_, _, err := reads.Entity(t.Context(), "acme", id, false)
+		_, _, err := reads.Entity(t.Context(), anybody("acme"), id, false)
 		require.NoError(t, err)
 	}
 	var plans []string
@@ -424,7 +426,7 @@ func planOf(ctx context.Context, conn *pgx.Conn, id uuid.UUID) string {
 	if err != nil {
 		return err.Error()
 	}
-	rows, err := conn.Query(ctx, fmt.Sprintf(`EXPLAIN EXECUTE %s ('entities', 'acme', '%s')`, pgx.Identifier{name}.Sanitize(), id))
+	rows, err := conn.Query(ctx, fmt.Sprintf(`EXPLAIN EXECUTE %s ('entities', 'acme', '%s', '{user:ana}')`, pgx.Identifier{name}.Sanitize(), id))
 	if err != nil {
 		return err.Error()
 	}

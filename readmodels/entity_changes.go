@@ -60,7 +60,7 @@ type EntityVersionPage struct {
 // EntityVersions tells how an entity became what it is: all of its versions, however many
 // and however old. Problems: NotFound not_found; invalid_limit, invalid_filter (Invalid),
 // invalid_cursor (Malformed), epoch_changed (Conflict).
-func (s *Store) EntityVersions(ctx context.Context, org string, id uuid.UUID, q EntityVersionQuery) (EntityVersionPage, Snapshot, error) {
+func (s *Store) EntityVersions(ctx context.Context, by Reader, id uuid.UUID, q EntityVersionQuery) (EntityVersionPage, Snapshot, error) {
 	limit, err := q.limit()
 	if err != nil {
 		return EntityVersionPage{}, Snapshot{}, err
@@ -68,7 +68,7 @@ func (s *Store) EntityVersions(ctx context.Context, org string, id uuid.UUID, q 
 	if !storable(q.Attribute) {
 		return EntityVersionPage{}, Snapshot{}, invalidFilter("attribute", "must be UTF-8 without NUL characters")
 	}
-	scope := cursorScope{org: org, route: "entity_versions", sort: strconv.FormatBool(q.OldestFirst), filters: []string{id.String(), q.Attribute}}
+	scope := cursorScope{org: by.Org, route: "entity_versions", sort: strconv.FormatBool(q.OldestFirst), filters: []string{id.String(), q.Attribute}}
 	from, after, err := s.afterVersion(q, scope)
 	if err != nil {
 		return EntityVersionPage{}, Snapshot{}, err
@@ -77,10 +77,11 @@ func (s *Store) EntityVersions(ctx context.Context, org string, id uuid.UUID, q 
 		page   EntityVersionPage
 		exists bool
 	)
-	at, err := s.read(ctx, org, entityHistoryView, func(schema string) statement {
+	at, err := s.read(ctx, by.Org, entityHistoryView, func(schema string) statement {
 		page, exists = EntityVersionPage{Items: []EntityVersion{}}, false
+		args := arguments{entityHistoryView, by.Org, id, after.Time, after.Version, limit + 1, q.Attribute}
 		return statement{
-			sql: entityVersionsSQL(schema, q), args: []any{entityHistoryView, org, id, after.Time, after.Version, limit + 1, q.Attribute},
+			sql: entityVersionsSQL(schema, q, by, &args), args: args,
 			row: func(scan func(...any) error) error {
 				var r entityVersionRow
 				if err := scan(r.columns(&exists)...); err != nil || r.version == nil {
@@ -146,16 +147,17 @@ func (s *Store) afterVersion(q EntityVersionQuery, scope cursorScope) (cursor, v
 }
 
 // entityVersionsSQL joins to each version the one before it. As ranges and sorted by the
-// id, too, as in seenAt.
-func entityVersionsSQL(schema string, q EntityVersionQuery) string {
+// id, too, as in seenAt. Entities that the reader may not see are not named as targets either.
+func entityVersionsSQL(schema string, q EntityVersionQuery, by Reader, args *arguments) string {
 	table := schema + ".entity_versions "
 	beyond, direction := "(v.id, v.updated_at, v.version) < ($3, $4, $5) AND v.id >= $3", " DESC"
 	if q.OldestFirst {
 		beyond, direction = "(v.id, v.updated_at, v.version) > ($3, $4, $5) AND v.id <= $3", " ASC"
 	}
-	return `SELECT ` + heads + `, EXISTS (SELECT FROM ` + table + `f WHERE f.org = $2 AND f.id = $3),
+	return `SELECT ` + heads + `, EXISTS (SELECT FROM ` + table + `f WHERE f.org = $2 AND f.id = $3 AND ` + by.sees(schema, "f.org", "f.id", args) + `),
 		       v.version, v.position, v.event_id, v.event_type, v.updated_at, v.updated_by, v.on_behalf_of, v.reason, v.request_id, v.correlation_id,
-		       v.type, v.key, v.type_version, b.type_version, v.status, b.status, v.tags, b.tags, v.changed, v.kind, v.target,
+		       v.type, v.key, v.type_version, b.type_version, v.status, b.status, v.tags, b.tags, v.changed, v.kind,
+		       CASE WHEN ` + by.sees(schema, "v.org", "v.target::uuid", args) + ` THEN v.target ELSE '` + Hidden + `' END,
 		       ARRAY(SELECT (b.attributes -> name)::text FROM unnest(v.changed) WITH ORDINALITY AS u(name, nth) ORDER BY nth),
 		       ARRAY(SELECT (v.attributes -> name)::text FROM unnest(v.changed) WITH ORDINALITY AS u(name, nth) ORDER BY nth)
 		  FROM ` + pointed + ` LEFT JOIN LATERAL (

@@ -40,7 +40,7 @@ func TestHistoryTellsEveryChangeFromAndTo(t *testing.T) {
 	last := h.append(t, "acme", stream, entity.Restored{})
 	h.project(t)
 
-	page, at, err := h.reads.EntityVersions(t.Context(), "acme", id, readmodels.EntityVersionQuery{})
+	page, at, err := h.reads.EntityVersions(t.Context(), anybody("acme"), id, readmodels.EntityVersionQuery{})
 	require.NoError(t, err)
 	require.Equal(t, last, at.Position)
 	require.Nil(t, page.NextCursor)
@@ -64,19 +64,19 @@ func TestHistoryTellsEveryChangeFromAndTo(t *testing.T) {
 	require.Equal(t, "a/b~c", *page.Items[3].Changes[0].Attribute)
 	require.Nil(t, page.Items[2].Changes[0].Attribute)
 
-	page, _, err = h.reads.EntityVersions(t.Context(), "acme", id, readmodels.EntityVersionQuery{Attribute: "city", OldestFirst: true})
+	page, _, err = h.reads.EntityVersions(t.Context(), anybody("acme"), id, readmodels.EntityVersionQuery{Attribute: "city", OldestFirst: true})
 	require.NoError(t, err)
 	require.Len(t, page.Items, 2)
 	require.Equal(t, []string{`/attributes/city null→"Paris"`}, changesOf(page.Items[0]))
 	require.Equal(t, []string{`/attributes/city "Paris"→"Lyon"`}, changesOf(page.Items[1]))
 
-	page, _, err = h.reads.EntityVersions(t.Context(), "acme", bare, readmodels.EntityVersionQuery{})
+	page, _, err = h.reads.EntityVersions(t.Context(), anybody("acme"), bare, readmodels.EntityVersionQuery{})
 	require.NoError(t, err)
 	require.Equal(t, []string{`/status null→"active"`, `/type null→"customer"`}, changesOf(page.Items[0]))
-	page, _, err = h.reads.EntityVersions(t.Context(), "acme", bare, readmodels.EntityVersionQuery{Attribute: "city"})
+	page, _, err = h.reads.EntityVersions(t.Context(), anybody("acme"), bare, readmodels.EntityVersionQuery{Attribute: "city"})
 	require.NoError(t, err)
 	require.Empty(t, page.Items, "it is there, and never changed that")
-	_, _, err = h.reads.EntityVersions(t.Context(), "acme", uuid.New(), readmodels.EntityVersionQuery{})
+	_, _, err = h.reads.EntityVersions(t.Context(), anybody("acme"), uuid.New(), readmodels.EntityVersionQuery{})
 	requireProblem(t, problem.NotFound, "not_found", err)
 }
 
@@ -102,7 +102,7 @@ func TestHistoryIsPagedEitherWay(t *testing.T) {
 			q := test.query
 			q.Limit = limit
 			for {
-				page, _, err := h.reads.EntityVersions(t.Context(), "acme", id, q)
+				page, _, err := h.reads.EntityVersions(t.Context(), anybody("acme"), id, q)
 				require.NoError(t, err)
 				for _, v := range page.Items {
 					seen = append(seen, v.Version)
@@ -115,13 +115,13 @@ func TestHistoryIsPagedEitherWay(t *testing.T) {
 			require.Equal(t, test.want, seen, "%+v", q)
 		}
 	}
-	page, _, err := h.reads.EntityVersions(t.Context(), "acme", id, readmodels.EntityVersionQuery{Page: readmodels.Page{Limit: 1}})
+	page, _, err := h.reads.EntityVersions(t.Context(), anybody("acme"), id, readmodels.EntityVersionQuery{Page: readmodels.Page{Limit: 1}})
 	require.NoError(t, err)
 	for _, q := range []readmodels.EntityVersionQuery{{OldestFirst: true}, {Attribute: "n0"}, {Page: readmodels.Page{Limit: 501}}, {Attribute: "\x00"}} {
 		q.Cursor = *page.NextCursor
-		_, _, err := h.reads.EntityVersions(t.Context(), "acme", id, q)
+		_, _, err := h.reads.EntityVersions(t.Context(), anybody("acme"), id, q)
 		require.Error(t, err, "%+v", q)
 	}
-	_, _, err = h.reads.EntityVersions(t.Context(), "acme", uuid.New(), readmodels.EntityVersionQuery{Page: readmodels.Page{Cursor: *page.NextCursor}})
+	_, _, err = h.reads.EntityVersions(t.Context(), anybody("acme"), uuid.New(), readmodels.EntityVersionQuery{Page: readmodels.Page{Cursor: *page.NextCursor}})
 	requireProblem(t, problem.Malformed, "invalid_cursor", err)
 }

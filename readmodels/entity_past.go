@@ -43,7 +43,7 @@ func (p *entityPlan) heads(schema string, args *arguments) string {
 	if p.query.AsOf == nil {
 		return heads
 	}
-	return headsAsOf(schema, args.add(p.org), args.add(*p.query.AsOf))
+	return headsAsOf(schema, args.add(p.by.Org), args.add(*p.query.AsOf))
 }
 
 // headsAsOf have in place of the view's position that which the time stands for: the
@@ -88,16 +88,16 @@ func (p *entityPlan) pastSources(schema string, args *arguments) (counted, liste
 	}
 }
 
-// EntityAt gives one entity of an organisation as it was. The snapshot is of the position
+// EntityAt gives one entity as it was, to a reader who may see it now. The snapshot is of the position
 // that it was so at. Problem: NotFound not_found, as of Entity.
-func (s *Store) EntityAt(ctx context.Context, org string, id uuid.UUID, when Moment) (Entity, Snapshot, error) {
+func (s *Store) EntityAt(ctx context.Context, by Reader, id uuid.UUID, when Moment) (Entity, Snapshot, error) {
 	var (
 		e     Entity
 		found bool
 	)
-	at, err := s.read(ctx, org, entityHistoryView, func(schema string) statement {
+	at, err := s.read(ctx, by.Org, entityHistoryView, func(schema string) statement {
 		e, found = Entity{}, false
-		args := arguments{entityHistoryView, org, id}
+		args := arguments{entityHistoryView, by.Org, id}
 		var first, row string
 		if when.AsOf != nil {
 			moment := args.add(*when.AsOf)
@@ -109,7 +109,7 @@ func (s *Store) EntityAt(ctx context.Context, org string, id uuid.UUID, when Mom
 				 WHERE v.org = $2 AND v.id BETWEEN $3 AND $3 AND v.version = ` + version + ` ORDER BY v.id, v.updated_at, v.version LIMIT 1)`
 		}
 		return statement{
-			sql:  `SELECT ` + first + `, ` + entityColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL ` + row + ` e ON true`,
+			sql:  `SELECT ` + first + `, ` + entityColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL ` + row + ` e ON ` + by.sees(schema, "e.org", "e.id", &args),
 			args: args,
 			row: func(scan func(...any) error) (err error) {
 				found, err = scanEntity(scan, &e, nil, nil)

@@ -52,7 +52,7 @@ func TestThePastCostsWhatItShows(t *testing.T) {
 			name := "list by " + sort + " of " + kind
 			lists[name] = true
 			queries[name] = func() (*string, error) {
-				page, _, err := reads.Entities(t.Context(), "acme", readmodels.EntityQuery{AsOf: &middle, Sort: sort, Type: kind, Cursor: cursor})
+				page, _, err := reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{AsOf: &middle, Sort: sort, Type: kind, Cursor: cursor})
 				if page.NextCursor != nil {
 					cursor = *page.NextCursor
 				}
@@ -62,15 +62,15 @@ func TestThePastCostsWhatItShows(t *testing.T) {
 	}
 	hot := uuid.MustParse(streams[0].Name())
 	queries["one"] = func() (*string, error) {
-		_, _, err := reads.EntityAt(t.Context(), "acme", hot, readmodels.Moment{AsOf: &middle})
+		_, _, err := reads.EntityAt(t.Context(), anybody("acme"), hot, readmodels.Moment{AsOf: &middle})
 		return nil, err
 	}
 	queries["one version"] = func() (*string, error) {
-		_, _, err := reads.EntityAt(t.Context(), "acme", hot, readmodels.Moment{Version: 2})
+		_, _, err := reads.EntityAt(t.Context(), anybody("acme"), hot, readmodels.Moment{Version: 2})
 		return nil, err
 	}
 	queries["history"] = func() (*string, error) {
-		page, _, err := reads.EntityVersions(t.Context(), "acme", hot, readmodels.EntityVersionQuery{})
+		page, _, err := reads.EntityVersions(t.Context(), anybody("acme"), hot, readmodels.EntityVersionQuery{})
 		return page.NextCursor, err
 	}
 	p.events = nil

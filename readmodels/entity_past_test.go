@@ -177,7 +177,7 @@ func TestAListOfThePastEqualsAReplay(t *testing.T) {
 		}
 		want, got := listed(entities, q), []readmodels.Entity{}
 		for {
-			page, snapshot, err := h.reads.Entities(context.Background(), p.org, q)
+			page, snapshot, err := h.reads.Entities(context.Background(), anybody(p.org), q)
 			require.NoError(r, err)
 			require.Equal(r, position, snapshot.Position)
 			require.EqualValues(r, len(want), *page.Count)
@@ -189,10 +189,10 @@ func TestAListOfThePastEqualsAReplay(t *testing.T) {
 		}
 		sameEntities(r, want, got)
 		for _, e := range entities {
-			one, snapshot, err := h.reads.EntityAt(context.Background(), p.org, e.ID, readmodels.Moment{AsOf: &at})
+			one, snapshot, err := h.reads.EntityAt(context.Background(), anybody(p.org), e.ID, readmodels.Moment{AsOf: &at})
 			require.NoError(r, err)
 			require.Equal(r, position, snapshot.Position)
-			versioned, _, err := h.reads.EntityAt(context.Background(), p.org, e.ID, readmodels.Moment{Version: e.Version})
+			versioned, _, err := h.reads.EntityAt(context.Background(), anybody(p.org), e.ID, readmodels.Moment{Version: e.Version})
 			require.NoError(r, err)
 			sameEntities(r, []readmodels.Entity{e, e}, []readmodels.Entity{one, versioned})
 		}
@@ -216,23 +216,23 @@ func TestWhatWasNotYetThereIsNotFound(t *testing.T) {
 	id := h.create(t, "customer", "", `{}`)
 	h.project(t)
 	before := time.Now().Add(-time.Hour)
-	_, at, err := h.reads.EntityAt(t.Context(), "acme", id, readmodels.Moment{AsOf: &before})
+	_, at, err := h.reads.EntityAt(t.Context(), anybody("acme"), id, readmodels.Moment{AsOf: &before})
 	requireProblem(t, problem.NotFound, "not_found", err)
 	require.Zero(t, at.Position, "before the first event")
-	_, at, err = h.reads.EntityAt(t.Context(), "acme", id, readmodels.Moment{Version: 2})
+	_, at, err = h.reads.EntityAt(t.Context(), anybody("acme"), id, readmodels.Moment{Version: 2})
 	requireProblem(t, problem.NotFound, "not_found", err)
 	require.EqualValues(t, 1, at.Position)
-	page, at, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{AsOf: &before, Count: true})
+	page, at, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{AsOf: &before, Count: true})
 	require.NoError(t, err)
 	require.Empty(t, page.Items)
 	require.Zero(t, *page.Count)
 	require.Zero(t, at.Position)
 	now := time.Now()
 	for _, when := range []readmodels.Moment{{AsOf: &now}, {Version: 1}} {
-		_, _, err = h.reads.EntityAt(t.Context(), "other", id, when)
+		_, _, err = h.reads.EntityAt(t.Context(), anybody("other"), id, when)
 		requireProblem(t, problem.NotFound, "not_found", err)
 	}
-	_, _, err = h.reads.EntityVersions(t.Context(), "other", id, readmodels.EntityVersionQuery{})
+	_, _, err = h.reads.EntityVersions(t.Context(), anybody("other"), id, readmodels.EntityVersionQuery{})
 	requireProblem(t, problem.NotFound, "not_found", err)
 }
 
@@ -245,15 +245,15 @@ func TestACursorBelongsToItsTime(t *testing.T) {
 	h.project(t)
 	now := time.Now()
 	later := now.Add(time.Microsecond)
-	page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{AsOf: &now, Limit: 1})
+	page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{AsOf: &now, Limit: 1})
 	require.NoError(t, err)
 	require.NotNil(t, page.NextCursor)
 	for _, asOf := range []*time.Time{nil, &later} {
-		_, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{AsOf: asOf, Limit: 1, Cursor: *page.NextCursor})
+		_, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{AsOf: asOf, Limit: 1, Cursor: *page.NextCursor})
 		requireProblem(t, problem.Malformed, "invalid_cursor", err)
 	}
 	inParis := now.In(time.FixedZone("Paris", 3600))
-	next, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{AsOf: &inParis, Limit: 2, Cursor: *page.NextCursor})
+	next, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{AsOf: &inParis, Limit: 2, Cursor: *page.NextCursor})
 	require.NoError(t, err, "the same time, written differently")
 	require.Len(t, next.Items, 2)
 }

@@ -87,7 +87,7 @@ func (o order) down() order  { o.descending = true; return o }
 
 // entityPlan is a query that has been checked.
 type entityPlan struct {
-	org   string
+	by    Reader
 	query EntityQuery
 	order order
 	limit int
@@ -113,7 +113,7 @@ func EntityFilters() []string {
 	return names
 }
 
-func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
+func (s *Store) plan(by Reader, q EntityQuery) (*entityPlan, error) {
 	if q.Status == "" {
 		q.Status = "active"
 	}
@@ -123,7 +123,7 @@ func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
 	case q.Sort == "":
 		q.Sort = "-created_at"
 	}
-	p := &entityPlan{org: org, query: q}
+	p := &entityPlan{by: by, query: q}
 	var known bool
 	if p.order, known = orders[q.Sort]; !known || p.order.ranked && q.Search == "" {
 		return nil, problem.New(problem.Invalid, "invalid_sort", "Entities cannot be sorted like this.").
@@ -142,7 +142,7 @@ func (s *Store) plan(org string, q EntityQuery) (*entityPlan, error) {
 	if err := p.checkSearch(); err != nil {
 		return nil, err
 	}
-	p.scope = cursorScope{org: org, route: p.view(), sort: q.Sort, filters: p.filterTexts()}
+	p.scope = cursorScope{org: by.Org, route: p.view(), sort: q.Sort, filters: p.filterTexts()}
 	if q.Cursor == "" {
 		return p, nil
 	}
@@ -228,16 +228,16 @@ func (p *entityPlan) sql(schema string) (string, []any) {
 	counted, from := p.sources(schema, &args)
 	count := "NULL::bigint"
 	if p.query.Count {
-		count = "(SELECT count(*) FROM " + counted.rows + " WHERE " + p.where(counted, &args) + ")"
+		count = "(SELECT count(*) FROM " + counted.rows + " WHERE " + p.where(schema, counted, &args) + ")"
 	}
 	types, definition := "", ""
 	if p.query.ExpandTypes {
 		definition = ", " + entityTypeColumns
-		types = " LEFT JOIN " + schema + ".entity_types t ON t.org = " + args.add(p.org) + " AND t.name = e.type AND e.nth = 1"
+		types = " LEFT JOIN " + schema + ".entity_types t ON t.org = " + args.add(p.by.Org) + " AND t.name = e.type AND e.nth = 1"
 	}
 	with, searched := p.searching(schema, &args)
 	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + entityColumns + definition + `
-		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
+		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(schema, from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
 }
 
 // source is what entities are read from: rows of the alias e, whole; of the alias fixed
@@ -277,7 +277,7 @@ func (p *entityPlan) numbered(rows string) string {
 
 // rows select the page's rows and those before it that the offset skips. What may be null is asked for in two parts, each of
 // which can be read off an index: the values in their order, then the nulls by id.
-func (p *entityPlan) rows(from source, args *arguments) string {
+func (p *entityPlan) rows(schema string, from source, args *arguments) string {
 	alias := "e"
 	switch {
 	case p.order.ranked:
@@ -291,7 +291,7 @@ func (p *entityPlan) rows(from source, args *arguments) string {
 		return "(SELECT " + entityColumns + from.columns + " FROM " + from.rows + " WHERE " + where +
 			" ORDER BY " + sorted + limit + ")"
 	}
-	where := p.where(from, args)
+	where := p.where(schema, from, args)
 	byValue, byID := column+p.direction()+", "+id+p.direction(), id+p.direction()
 	if !p.order.nullable {
 		return part(where+p.beyond(alias, args), byValue)
@@ -314,9 +314,10 @@ func (a *arguments) add(value any) string {
 
 // where selects the rows of a source. All that restricts what a list shows, counts or
 // finds is said here and nowhere else.
-func (p *entityPlan) where(from source, args *arguments) string {
+func (p *entityPlan) where(schema string, from source, args *arguments) string {
 	// Row-level security asks the same again; said here it also serves the planner.
-	where := []string{from.fixed + ".org = " + args.add(p.org) + from.where}
+	where := []string{from.fixed + ".org = " + args.add(p.by.Org) + from.where}
+	where = append(where, p.by.sees(schema, from.fixed+".org", from.fixed+".id", args))
 	q := p.query
 	if q.Status != "all" {
 		where = append(where, "e.status = "+args.add(q.Status))

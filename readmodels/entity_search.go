@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
@@ -57,10 +58,11 @@ func (p *entityPlan) searching(schema string, args *arguments) (with, columns st
 	if p.query.Search == "" {
 		return "", ""
 	}
-	q, kind, org := args.add(p.query.Search), args.add(p.query.Type), args.add(p.org)
+	q, kind, org := args.add(p.query.Search), args.add(p.query.Type), args.add(p.by.Org)
 	// With the status, because what is not to be shown must not stand for what is.
 	status, most := args.add(p.query.Status), args.add(maxMatches+1)
-	with = "WITH hits AS MATERIALIZED (SELECT * FROM " + schema + ".search(" + q + ", " + kind + ", " + status + ", " + most + "::integer)) "
+	with = "WITH hits AS MATERIALIZED (SELECT * FROM " + schema + ".search(" + q + ", " + kind + ", " + status + ", " + most + "::integer, " +
+		args.add(entity.SeesAll(p.by.Principals)) + "::boolean, " + args.add(p.by.Principals) + "::text[])) "
 	return with, `, (SELECT count(*) FROM hits),
 		EXISTS (SELECT FROM ` + schema + `.entity_types t WHERE t.org = ` + org + ` AND t.search <> '{}' AND (` + kind + ` = '' OR t.name = ` + kind + `)),
 		NOT EXISTS (SELECT FROM ` + schema + `.search_backlog b WHERE b.org = ` + org + ` AND (` + kind + ` = '' OR b.type = ` + kind + `)), e.rank`
@@ -69,7 +71,7 @@ func (p *entityPlan) searching(schema string, args *arguments) (with, columns st
 // foundSource are the entities that were found.
 func (p *entityPlan) foundSource(schema string, args *arguments) source {
 	return source{
-		rows: "hits h CROSS JOIN LATERAL (SELECT * FROM " + schema + ".entities n WHERE n.org = " + args.add(p.org) +
+		rows: "hits h CROSS JOIN LATERAL (SELECT * FROM " + schema + ".entities n WHERE n.org = " + args.add(p.by.Org) +
 			" AND n.id BETWEEN h.id AND h.id ORDER BY n.id LIMIT 1) e",
 		fixed: "e", columns: ", h.rank",
 	}

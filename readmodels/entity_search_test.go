@@ -82,7 +82,7 @@ func TestSearch(t *testing.T) {
 		"' OR true --":   {},
 		"müller xyzzyqw": {},
 	} {
-		page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: q, Count: true})
+		page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: q, Count: true})
 		if want == nil {
 			requireProblem(t, problem.Invalid, "invalid_search", err)
 			continue
@@ -114,7 +114,7 @@ func TestSearchWithFiltersSortsAndPages(t *testing.T) {
 	pages := func(q readmodels.EntityQuery) []uuid.UUID {
 		var seen []uuid.UUID
 		for {
-			page, _, err := h.reads.Entities(t.Context(), "acme", q)
+			page, _, err := h.reads.Entities(t.Context(), anybody("acme"), q)
 			require.NoError(t, err)
 			seen = append(seen, ids(page)...)
 			if page.NextCursor == nil {
@@ -133,30 +133,30 @@ func TestSearchWithFiltersSortsAndPages(t *testing.T) {
 	require.Len(t, pages(readmodels.EntityQuery{Search: "ana", Status: "all"}), 26)
 	require.ElementsMatch(t, all[:1], pages(readmodels.EntityQuery{Search: "annamaria"}), "what is archived does not stand for what is like it")
 	require.Len(t, pages(readmodels.EntityQuery{Search: "ana", Type: "asset", Tag: "b", Filters: attr("n", "1")}), 4)
-	page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana", Offset: 20, ExpandTypes: true, Count: true})
+	page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: "ana", Offset: 20, ExpandTypes: true, Count: true})
 	require.NoError(t, err)
 	require.Equal(t, whole[20:], ids(page))
 	require.EqualValues(t, 25, *page.Count)
 	require.Equal(t, page.Items[0].Type, page.Items[0].Definition.Name)
 
-	page, _, err = h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana", Limit: 1})
+	page, _, err = h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: "ana", Limit: 1})
 	require.NoError(t, err)
 	for _, q := range []readmodels.EntityQuery{{}, {Search: "an"}, {Search: "ana", Sort: "created_at"}, {Search: "ana", Type: "asset"}} {
 		q.Cursor = *page.NextCursor
-		_, _, err := h.reads.Entities(t.Context(), "acme", q)
+		_, _, err := h.reads.Entities(t.Context(), anybody("acme"), q)
 		requireProblem(t, problem.Malformed, "invalid_cursor", err)
 	}
 	now := time.Now()
 	for _, q := range []readmodels.EntityQuery{
 		{Search: "a\x00"}, {Search: "\xff"}, {Search: "- ,"}, {Search: strings.Repeat("a", 201)}, {Search: "ana", AsOf: &now},
 	} {
-		_, _, err := h.reads.Entities(t.Context(), "acme", q)
+		_, _, err := h.reads.Entities(t.Context(), anybody("acme"), q)
 		requireProblem(t, problem.Invalid, "invalid_search", err)
 	}
-	_, _, err = h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Sort: "rank"})
+	_, _, err = h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Sort: "rank"})
 	requireProblem(t, problem.Invalid, "invalid_sort", err)
 	for _, q := range []readmodels.EntityQuery{{Search: "ana", Type: "ghost"}} {
-		_, _, err := h.reads.Entities(t.Context(), "acme", q)
+		_, _, err := h.reads.Entities(t.Context(), anybody("acme"), q)
 		requireProblem(t, problem.Invalid, "not_searchable", err)
 	}
 }
@@ -171,7 +171,7 @@ func TestSearchFollowsItsTypes(t *testing.T) {
 	h.create(t, "customer", "", `{"name":"Bob","city":"Rome"}`)
 	h.project(t)
 	find := func(q string) ([]uuid.UUID, bool) {
-		page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: q})
+		page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: q})
 		require.NoError(t, err)
 		return ids(page), page.Truncated
 	}
@@ -192,7 +192,7 @@ func TestSearchFollowsItsTypes(t *testing.T) {
 	require.True(t, truncated, "the index of the type is being made")
 	h.searchable(t, "customer")
 	h.project(t)
-	_, _, err = h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana"})
+	_, _, err = h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: "ana"})
 	requireProblem(t, problem.Invalid, "not_searchable", err)
 }
 
@@ -218,7 +218,7 @@ func TestASearchStaysInItsOrganisation(t *testing.T) {
 	schema := h.schema(t)
 	pool, searcher := hubtest.Pool(t, h.url, string(eventstore.RoleQuery)), hubtest.Pool(t, h.url, "hub_search")
 	for org, want := range map[string][]uuid.UUID{"acme": {ours}, "other": {theirs}, "": {}, "ghost": {}} {
-		page, _, err := h.reads.Entities(t.Context(), org, readmodels.EntityQuery{Search: "ana"})
+		page, _, err := h.reads.Entities(t.Context(), anybody(org), readmodels.EntityQuery{Search: "ana"})
 		if len(want) > 0 {
 			require.NoError(t, err)
 			require.Equal(t, want, ids(page))
@@ -237,7 +237,7 @@ func TestASearchStaysInItsOrganisation(t *testing.T) {
 			_, err = conn.Exec(t.Context(), `SELECT set_config('hub.org', $1, false)`, org)
 			require.NoError(t, err)
 			for _, q := range []string{"ana", "anna", "theirs", "%", "' OR true OR d.text LIKE '", "x' || (SELECT org FROM entity_search) || '"} {
-				rows, err := conn.Query(t.Context(), `SELECT id FROM `+schema+`.search($1, '', 'all', 1000000)`, q)
+				rows, err := conn.Query(t.Context(), `SELECT id FROM `+schema+`.search($1, '', 'all', 1000000, true, NULL)`, q)
 				require.NoError(t, err)
 				for rows.Next() {
 					var id uuid.UUID
@@ -277,7 +277,7 @@ func TestASearchReadsWhatItFinds(t *testing.T) {
 	t.Cleanup(pool.Close)
 	reads := readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey})
 	find := func(q string) int {
-		page, _, err := reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: q, Sort: "created_at"})
+		page, _, err := reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: q, Sort: "created_at"})
 		require.NoError(t, err)
 		return len(page.Items)
 	}
@@ -302,12 +302,12 @@ func TestASearchReadsWhatItFinds(t *testing.T) {
 		require.Positive(t, read)
 		require.LessOrEqual(t, read, most, q)
 	}
-	page, _, err := reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana", Limit: 1})
+	page, _, err := reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: "ana", Limit: 1})
 	require.NoError(t, err)
 	require.False(t, page.Truncated, "five thousand are ranked")
 	_, err = h.projector.Exec(t.Context(), `INSERT INTO `+schema+`.entity_search VALUES ('acme', gen_random_uuid(), 'customer', 'active', ' ana ')`)
 	require.NoError(t, err)
-	page, _, err = reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Search: "ana", Limit: 1})
+	page, _, err = reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Search: "ana", Limit: 1})
 	require.NoError(t, err)
 	require.True(t, page.Truncated, "and no more")
 }

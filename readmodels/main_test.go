@@ -174,3 +174,8 @@ func (c *counter) TracePrepareStart(ctx context.Context, _ *pgx.Conn, _ pgx.Trac
 	return ctx
 }
 func (c *counter) TracePrepareEnd(context.Context, *pgx.Conn, pgx.TracePrepareEndData) {}
+
+// anybody is a reader of an organisation whom no ACL names.
+func anybody(org string) readmodels.Reader {
+	return readmodels.Reader{Org: org, Principals: []string{"user:ana", "role:viewer", "group:sales"}}
+}

@@ -96,7 +96,7 @@ func TestPagesAreTheWholeListAlsoUnderInserts(t *testing.T) {
 		seen := []uuid.UUID{}
 		query := readmodels.EntityQuery{Sort: sort, Limit: limit}
 		for {
-			page, _, err := h.reads.Entities(context.Background(), org, query)
+			page, _, err := h.reads.Entities(context.Background(), anybody(org), query)
 			require.NoError(r, err)
 			require.LessOrEqual(r, len(page.Items), limit)
 			seen = append(seen, ids(page)...)
@@ -149,10 +149,10 @@ func TestCursorOfAnotherListIsRefused(t *testing.T) {
 		h.create(t, "thing", fmt.Sprint("k", i), `{"a":1}`)
 	}
 	h.project(t)
-	page, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Type: "thing"})
+	page, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Limit: 1, Type: "thing"})
 	require.NoError(t, err)
 	require.NotNil(t, page.NextCursor)
-	next, _, err := h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 2, Type: "thing", Cursor: *page.NextCursor})
+	next, _, err := h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Limit: 2, Type: "thing", Cursor: *page.NextCursor})
 	require.NoError(t, err, "another limit is the same list")
 	require.Len(t, next.Items, 2)
 	for _, q := range []readmodels.EntityQuery{
@@ -160,15 +160,15 @@ func TestCursorOfAnotherListIsRefused(t *testing.T) {
 		{Limit: 1, Type: "thing", Filters: attr("a", "1")}, {Limit: 1, Key: "thing"},
 	} {
 		q.Cursor = *page.NextCursor
-		_, _, err := h.reads.Entities(t.Context(), "acme", q)
+		_, _, err := h.reads.Entities(t.Context(), anybody("acme"), q)
 		requireProblem(t, problem.Malformed, "invalid_cursor", err)
 	}
-	_, _, err = h.reads.Entities(t.Context(), "other", readmodels.EntityQuery{Limit: 1, Type: "thing", Cursor: *page.NextCursor})
+	_, _, err = h.reads.Entities(t.Context(), anybody("other"), readmodels.EntityQuery{Limit: 1, Type: "thing", Cursor: *page.NextCursor})
 	requireProblem(t, problem.Malformed, "invalid_cursor", err)
 
 	// After a restore of the log to an earlier state the list has to begin again.
 	_, err = h.projector.Exec(t.Context(), `UPDATE view_checkpoints SET epoch = gen_random_uuid()`)
 	require.NoError(t, err)
-	_, _, err = h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{Limit: 1, Type: "thing", Cursor: *page.NextCursor})
+	_, _, err = h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{Limit: 1, Type: "thing", Cursor: *page.NextCursor})
 	requireProblem(t, problem.Conflict, "epoch_changed", err)
 }

@@ -58,7 +58,7 @@ type RelationshipPage struct {
 
 // relationshipPlan is a query that has been checked.
 type relationshipPlan struct {
-	org   string
+	by    Reader
 	query RelationshipQuery
 	limit int
 	after *cursor
@@ -67,11 +67,11 @@ type relationshipPlan struct {
 	near, far string
 }
 
-// Relationships walks from an entity, each other entity once, so that circles end.
+// Relationships walks from an entity that the reader may see, each other entity once, so that circles end.
 // Problems: NotFound not_found; invalid_depth, invalid_filter, invalid_limit (Invalid),
 // invalid_cursor (Malformed), epoch_changed (Conflict).
-func (s *Store) Relationships(ctx context.Context, org string, q RelationshipQuery) (RelationshipPage, Snapshot, error) {
-	plan, err := s.relationshipPlan(org, q)
+func (s *Store) Relationships(ctx context.Context, by Reader, q RelationshipQuery) (RelationshipPage, Snapshot, error) {
+	plan, err := s.relationshipPlan(by, q)
 	if err != nil {
 		return RelationshipPage{}, Snapshot{}, err
 	}
@@ -79,7 +79,7 @@ func (s *Store) Relationships(ctx context.Context, org string, q RelationshipQue
 		page   RelationshipPage
 		exists bool
 	)
-	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
+	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
 		page, exists = RelationshipPage{Items: []Relationship{}}, false
 		sql, args := plan.sql(schema)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
@@ -116,11 +116,11 @@ func (p *relationshipPlan) farOf(r Relationship) uuid.UUID {
 	return r.Target
 }
 
-func (s *Store) relationshipPlan(org string, q RelationshipQuery) (*relationshipPlan, error) {
+func (s *Store) relationshipPlan(by Reader, q RelationshipQuery) (*relationshipPlan, error) {
 	if q.Status == "" {
 		q.Status = "active"
 	}
-	p := &relationshipPlan{org: org, query: q, near: "source", far: "target"}
+	p := &relationshipPlan{by: by, query: q, near: "source", far: "target"}
 	if q.Incoming {
 		p.near, p.far = p.far, p.near
 	}
@@ -143,7 +143,7 @@ func (s *Store) relationshipPlan(org string, q RelationshipQuery) (*relationship
 	if p.limit, err = q.limit(); err != nil {
 		return nil, err
 	}
-	p.scope = cursorScope{org: org, route: "relationships", sort: p.near, filters: []string{q.ID.String(), q.Kind, q.Status}}
+	p.scope = cursorScope{org: by.Org, route: "relationships", sort: p.near, filters: []string{q.ID.String(), q.Kind, q.Status}}
 	if q.Cursor == "" {
 		return p, nil
 	}
@@ -164,7 +164,7 @@ func invalidDepth(message string) error {
 // met first, and no more of each than a page and one.
 func (p *relationshipPlan) sql(schema string) (string, []any) {
 	args := arguments{entitiesView}
-	org, start, limit := args.add(p.org), args.add(p.query.ID), args.add(p.limit+1)
+	org, start, limit := args.add(p.by.Org), args.add(p.query.ID), args.add(p.limit+1)
 	with, all := "WITH met0 AS (SELECT "+start+"::uuid AS id)", ""
 	for depth := 1; depth <= p.query.Depth; depth++ {
 		step, met := fmt.Sprint("step", depth), fmt.Sprint("met", depth-1)
@@ -186,9 +186,9 @@ func (p *relationshipPlan) sql(schema string) (string, []any) {
 	}
 	count := "NULL::bigint"
 	if p.query.Count {
-		count = `(SELECT count(*) FROM met0 m JOIN ` + p.from(schema) + ` ON ` + p.where(org, &args) + `)`
+		count = `(SELECT count(*) FROM met0 m JOIN ` + p.from(schema) + ` ON ` + p.where(schema, org, &args) + `)`
 	}
-	return with + ` SELECT ` + heads + `, EXISTS (SELECT FROM ` + schema + `.entities x WHERE x.org = ` + org + ` AND x.id = ` + start + `), ` + count + `,
+	return with + ` SELECT ` + heads + `, EXISTS (SELECT FROM ` + schema + `.entities x WHERE x.org = ` + org + ` AND x.id = ` + start + ` AND ` + p.by.sees(schema, "x.org", "x.id", &args) + `), ` + count + `,
 			r.kind, r.source, r.target, r.depth, r.created_at, r.created_by` + columns + `
 		FROM ` + pointed + ` LEFT JOIN (SELECT * FROM (` + all + `) r ORDER BY ` + p.orderBy() + ` LIMIT ` + limit + `) r ON true` + far + `
 		ORDER BY ` + p.orderBy(), args
@@ -205,8 +205,8 @@ func (p *relationshipPlan) from(schema string) string {
 	return schema + `.relationships r JOIN ` + schema + `.entities e ON e.org = r.org AND e.id = r.` + p.far
 }
 
-func (p *relationshipPlan) where(org string, args *arguments) string {
-	where := "r.org = " + org + " AND r." + p.near + " = m.id"
+func (p *relationshipPlan) where(schema, org string, args *arguments) string {
+	where := "r.org = " + org + " AND r." + p.near + " = m.id AND " + p.by.sees(schema, "e.org", "e.id", args)
 	if p.query.Kind != "" {
 		where += " AND r.kind = " + args.add(p.query.Kind)
 	}
@@ -219,7 +219,7 @@ func (p *relationshipPlan) where(org string, args *arguments) string {
 // step selects the relationships of the entities met, each looked up by an index in its
 // order.
 func (p *relationshipPlan) step(schema, met, org, limit string, args *arguments) string {
-	where := p.where(org, args)
+	where := p.where(schema, org, args)
 	if p.after != nil {
 		where += " AND (r.kind, r." + p.far + ") > (" + args.add(*p.after.Value) + "::text, " + args.add(p.after.ID) + "::uuid)"
 	}

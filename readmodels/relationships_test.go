@@ -88,7 +88,7 @@ func TestRelationshipsAreWalked(t *testing.T) {
 		want := walked(all, q.ID, q.Incoming, q.Depth, q.Kind)
 		var got []edge
 		for {
-			page, _, err := h.reads.Relationships(t.Context(), org, q)
+			page, _, err := h.reads.Relationships(t.Context(), anybody(org), q)
 			require.NoError(r, err)
 			for _, found := range page.Items {
 				got = append(got, edge{found.Depth, found.Kind, found.Source, found.Target})
@@ -119,11 +119,11 @@ func TestRelationshipsOfOneOrganisation(t *testing.T) {
 	h.relate(t, "acme", mine, "friend", friend)
 	h.project(t)
 	q := readmodels.RelationshipQuery{ID: mine, Depth: 5, Expand: true}
-	page, _, err := h.reads.Relationships(t.Context(), "acme", q)
+	page, _, err := h.reads.Relationships(t.Context(), anybody("acme"), q)
 	require.NoError(t, err)
 	require.Len(t, page.Items, 1)
 	require.JSONEq(t, `{"name":"Bob"}`, string(page.Items[0].Far.Attributes))
-	_, _, err = h.reads.Relationships(t.Context(), "other", q)
+	_, _, err = h.reads.Relationships(t.Context(), anybody("other"), q)
 	requireProblem(t, problem.NotFound, "not_found", err)
 }
 
@@ -135,14 +135,14 @@ func TestRelationshipQueriesThatCannotBe(t *testing.T) {
 		"invalid_filter": {Depth: 1, Status: "gone"},
 		"invalid_limit":  {Depth: 1, Page: readmodels.Page{Limit: 501}},
 	} {
-		_, _, err := h.reads.Relationships(t.Context(), "acme", q)
+		_, _, err := h.reads.Relationships(t.Context(), anybody("acme"), q)
 		requireProblem(t, problem.Invalid, code, err)
 	}
-	_, _, err := h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{Depth: 1, Kind: "\x00"})
+	_, _, err := h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{Depth: 1, Kind: "\x00"})
 	requireProblem(t, problem.Invalid, "invalid_filter", err)
-	_, _, err = h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{Depth: 2, Count: true})
+	_, _, err = h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{Depth: 2, Count: true})
 	requireProblem(t, problem.Invalid, "invalid_depth", err)
-	_, _, err = h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{Depth: 1, Page: readmodels.Page{Cursor: "x"}})
+	_, _, err = h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{Depth: 1, Page: readmodels.Page{Cursor: "x"}})
 	requireProblem(t, problem.Malformed, "invalid_cursor", err)
 }
 
@@ -164,7 +164,7 @@ func TestRelationshipsAreReadByAnIndex(t *testing.T) {
 		  FROM generate_series(2, 3000) n`, hot)
 	require.NoError(t, err)
 	for _, incoming := range []bool{true, false} {
-		page, _, err := h.reads.Relationships(t.Context(), "acme", readmodels.RelationshipQuery{ID: hot, Depth: 3, Incoming: incoming, Page: readmodels.Page{Limit: 20}})
+		page, _, err := h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{ID: hot, Depth: 3, Incoming: incoming, Page: readmodels.Page{Limit: 20}})
 		require.NoError(t, err)
 		require.Equal(t, incoming, page.Truncated)
 	}

@@ -181,7 +181,7 @@ func schemaGone(err error) bool {
 }
 
 // noView is the answer while no projector has made the view.
-func noView() error {
+func noView() *problem.Problem {
 	return problem.New(problem.Unavailable, "projection_lagging",
 		"The view is not there yet: no projector has run. Try again in a moment.").Retry(retryLagging)
 }

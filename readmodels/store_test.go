@@ -17,12 +17,12 @@ import (
 func TestWithoutAViewReadsAskToComeBack(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
-	_, _, err := h.reads.Entity(t.Context(), "acme", uuid.New(), false)
+	_, _, err := h.reads.Entity(t.Context(), anybody("acme"), uuid.New(), false)
 	requireProblem(t, problem.Unavailable, "projection_lagging", err)
-	_, _, err = h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{})
+	_, _, err = h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{})
 	requireProblem(t, problem.Unavailable, "projection_lagging", err)
 	h.project(t)
-	_, _, err = h.reads.Entities(t.Context(), "acme", readmodels.EntityQuery{})
+	_, _, err = h.reads.Entities(t.Context(), anybody("acme"), readmodels.EntityQuery{})
 	require.NoError(t, err)
 }
 
@@ -49,13 +49,13 @@ func TestReadersNoticeNothingOfARebuild(t *testing.T) {
 					return
 				default:
 				}
-				page, at, err := h.reads.Entities(context.Background(), "acme", readmodels.EntityQuery{Limit: 500})
+				page, at, err := h.reads.Entities(context.Background(), anybody("acme"), readmodels.EntityQuery{Limit: 500})
 				if err != nil || int64(len(page.Items)) != at.Position || at.Position < seen {
 					t.Errorf("%d entities at %d after %d: %v", len(page.Items), at.Position, seen, err)
 					return
 				}
 				seen = at.Position
-				if _, at, err = h.reads.Entity(context.Background(), "acme", id, false); err != nil || at.Position < seen {
+				if _, at, err = h.reads.Entity(context.Background(), anybody("acme"), id, false); err != nil || at.Position < seen {
 					t.Errorf("entity at %d after %d: %v", at.Position, seen, err)
 					return
 				}
@@ -68,7 +68,7 @@ func TestReadersNoticeNothingOfARebuild(t *testing.T) {
 	}
 	close(done)
 	wait.Wait()
-	_, at, err := h.reads.Entity(t.Context(), "acme", id, false)
+	_, at, err := h.reads.Entity(t.Context(), anybody("acme"), id, false)
 	require.NoError(t, err)
 	require.EqualValues(t, entities+6, at.Position)
 }
@@ -80,7 +80,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	require.NoError(t, err)
 	defer pool.Close()
-	_, _, err = readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey}).Entity(t.Context(), "acme", uuid.New(), false)
+	_, _, err = readmodels.New(readmodels.Options{Pool: pool, CursorKey: cursorKey}).Entity(t.Context(), anybody("acme"), uuid.New(), false)
 	requireProblem(t, problem.Unavailable, "views_unavailable", err)
 	require.NotContains(t, problem.Of(err).Error(), "127.0.0.1")
 }

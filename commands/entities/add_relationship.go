@@ -11,7 +11,7 @@ import (
 
 // AddRelationship makes an entity refer to another, by a kind that its type declares.
 //
-// Permission: entities.write. Reads: both entities, the relationships that the first has
+// Permission: write on the entity. Reads: both entities, the relationships that the first has
 // and those that lead to the second; then the type of the first; where the kind must not
 // go in a circle, also what the second leads to.
 type AddRelationship struct {
@@ -55,13 +55,13 @@ func (c AddRelationship) next(r domain.Reader) func(uuid.UUID) []uuid.UUID {
 
 // Decide adds the relationship.
 func (c AddRelationship) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-	current, err := entity.Open(r, c.ID, m)
+	current, err := entity.Open(r, c.ID, m, entity.MayWrite, open(m))
 	if err != nil {
 		return domain.Decision{}, err
 	}
 	ends := entity.Ends{
 		Source: current, Outgoing: domain.Read[entity.Outgoing](r, entity.OutgoingTag(c.ID)),
-		Target: domain.Read[entity.Entity](r, entity.Stream(c.TargetID)), Incoming: domain.Read[entity.Incoming](r, entity.IncomingTag(c.TargetID)),
+		Target: entity.Seen(r, c.TargetID, m, open(m)), Incoming: domain.Read[entity.Incoming](r, entity.IncomingTag(c.TargetID)),
 	}
 	facts, err := entity.NewRelationship{ID: c.ID, Kind: c.Kind, TargetID: c.TargetID}.Decide(c.source(r), ends, c.next(r))
 	return decision(c.ID, facts), err

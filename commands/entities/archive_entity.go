@@ -9,7 +9,7 @@ import (
 
 // ArchiveEntity takes an entity out of use; its key stays taken.
 //
-// Permission: entities.write. Reads: the entity, its relationships and those that lead to
+// Permission: write on the entity. Reads: the entity, its relationships and those that lead to
 // it; then the types of their sources; then the sources that will not refer to it any more.
 type ArchiveEntity struct{ ID uuid.UUID }
 
@@ -38,7 +38,7 @@ func typesOf(r domain.Reader) func(string) entity.Type {
 
 // Decide archives the entity.
 func (c ArchiveEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-	current, err := entity.Open(r, c.ID, m)
+	current, err := entity.Open(r, c.ID, m, entity.MayWrite, open(m))
 	if err != nil {
 		return domain.Decision{}, err
 	}

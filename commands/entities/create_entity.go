@@ -12,7 +12,7 @@ import (
 // CreateEntity makes an entity of a type, with a key or without.
 //
 // Permission: entities.write. Reads: the entity's own, still empty stream; the
-// type; the key.
+// type; the key, and the entity that has it.
 type CreateEntity struct {
 	// ID is a new random id.
 	ID         uuid.UUID
@@ -31,6 +31,9 @@ func (c CreateEntity) Boundaries(r domain.Reader) []domain.Tag {
 		typ := domain.Read[entity.Type](r, entity.TypeStream(c.Type))
 		if name := c.keyName(r, typ); name != "" {
 			tags = append(tags, entity.KeyTag(c.Type, name))
+			if holder := c.key(r, name).EntityID; holder != "" {
+				tags = append(tags, domain.NewTag(entity.StreamKind, holder))
+			}
 		}
 		if typ.Seals() {
 			tags = append(tags, domain.SubjectTag(c.ID.String()))
@@ -48,6 +51,16 @@ func (c CreateEntity) keyName(r domain.Reader, typ entity.Type) string {
 	return typ.KeyName(r, c.Key)
 }
 
+func (c CreateEntity) key(r domain.Reader, name string) entity.Key {
+	return domain.Read[entity.Key](r, entity.KeyTag(c.Type, name))
+}
+
+// sees reports whether the caller may know which entity has the key.
+func (c CreateEntity) sees(r domain.Reader, m domain.Meta, key entity.Key) bool {
+	holder, err := uuid.Parse(key.EntityID)
+	return err == nil && entity.Seen(r, holder, m, open(m)).Exists()
+}
+
 // Fresh says that the id is new.
 func (c CreateEntity) Fresh() []domain.Tag { return []domain.Tag{entity.Stream(c.ID)} }
 
@@ -62,10 +75,13 @@ func (c CreateEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, e
 	if entity.ValidTypeName(c.Type) {
 		typ = domain.Read[entity.Type](r, entity.TypeStream(c.Type))
 		if keyName = c.keyName(r, typ); keyName != "" {
-			key = domain.Read[entity.Key](r, entity.KeyTag(c.Type, keyName))
+			key = c.key(r, keyName)
 		}
 	}
-	facts, err := entity.NewEntity{ID: c.ID, Type: c.Type, Key: c.Key, KeyName: keyName, Attributes: c.Attributes, Tags: c.Tags}.Decide(typ, key)
+	facts, err := entity.NewEntity{
+		ID: c.ID, Type: c.Type, Key: c.Key, KeyName: keyName, Attributes: c.Attributes, Tags: c.Tags,
+		HolderSeen: c.sees(r, m, key),
+	}.Decide(typ, key)
 	return domain.Decision{
 		ResourceID: c.ID.String(),
 		Stream:     entity.Stream(c.ID),

@@ -11,7 +11,7 @@ import (
 
 // PatchEntity changes attributes and tags by a merge patch (RFC 7396).
 //
-// Permission: entities.write. Reads: the entity, then its type.
+// Permission: write on the entity. Reads: the entity, then its type.
 type PatchEntity struct {
 	ID uuid.UUID
 	// Patch is the document, {"attributes":…,"tags":…}.
@@ -42,7 +42,7 @@ func entityAndType(r domain.Reader, id uuid.UUID) []domain.Tag {
 
 // Decide patches the entity.
 func (c PatchEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-	current, err := entity.Open(r, c.ID, m)
+	current, err := entity.Open(r, c.ID, m, entity.MayWrite, open(m))
 	if err == nil {
 		current, err = entity.Unlocked(r, current)
 	}

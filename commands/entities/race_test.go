@@ -65,7 +65,7 @@ func (p processes) events(t *testing.T) (all []domain.Event) {
 }
 
 func (p processes) submit(ctx context.Context, i int, d domain.Decider) error {
-	_, err := p.loops[i%len(p.loops)].Submit(ctx, commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}}})
+	_, err := p.loops[i%len(p.loops)].Submit(ctx, commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{"editor"}}})
 	return err
 }
 

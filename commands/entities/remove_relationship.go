@@ -10,7 +10,7 @@ import (
 // RemoveRelationship makes an entity refer to another no more, also by a kind that its
 // type does not declare any more.
 //
-// Permission: entities.write. Reads: the entity and its relationships.
+// Permission: write on the entity. Reads: the entity and its relationships.
 type RemoveRelationship struct {
 	ID       uuid.UUID
 	Kind     string
@@ -24,7 +24,7 @@ func (c RemoveRelationship) Boundaries(domain.Reader) []domain.Tag {
 
 // Decide removes the relationship.
 func (c RemoveRelationship) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-	current, err := entity.Open(r, c.ID, m)
+	current, err := entity.Open(r, c.ID, m, entity.MayWrite, open(m))
 	if err != nil {
 		return domain.Decision{}, err
 	}

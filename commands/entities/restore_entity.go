@@ -11,7 +11,7 @@ import (
 
 // RestoreEntity brings an archived entity back, and may change it on the way.
 //
-// Permission: entities.write. Reads: the entity and its relationships; then its type and
+// Permission: write on the entity. Reads: the entity and its relationships; then its type and
 // what it refers to.
 type RestoreEntity struct {
 	ID uuid.UUID
@@ -34,7 +34,7 @@ func (c RestoreEntity) outgoing(r domain.Reader) entity.Outgoing {
 
 // Decide restores the entity.
 func (c RestoreEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-	current, err := entity.Open(r, c.ID, m)
+	current, err := entity.Open(r, c.ID, m, entity.MayWrite, open(m))
 	if err == nil {
 		current, err = entity.Unlocked(r, current)
 	}

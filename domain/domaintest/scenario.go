@@ -52,6 +52,7 @@ func Given(t testing.TB, folds domain.Folds, facts ...domain.Fact) *Scenario {
 		meta: domain.Meta{
 			Org:       "acme",
 			Actor:     domain.Actor{Sub: "ana", Person: "ana"},
+			Roles:     []string{"editor"},
 			Now:       Now,
 			CommandID: uuid.MustParse("01900000-0000-7000-8000-00000000c0de"),
 		},

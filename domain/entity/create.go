@@ -19,6 +19,8 @@ type NewEntity struct {
 	KeyName    string
 	Attributes map[string]json.RawMessage
 	Tags       []string
+	// HolderSeen says that the caller may see the entity that has the key already.
+	HolderSeen bool
 }
 
 // Decide creates the entity. Where the names are not valid, typ and key are empty
@@ -45,7 +47,7 @@ func (n NewEntity) Decide(typ Type, key Key) ([]domain.Fact, error) {
 		return nil, err
 	}
 	if key.EntityID != "" {
-		return nil, keyTaken(key)
+		return nil, keyTaken(key, n.HolderSeen)
 	}
 	return typ.Sealed(n.ID, []domain.Fact{{
 		Stream:  Stream(n.ID),
@@ -66,8 +68,11 @@ func (n NewEntity) tags(typ Type) []domain.Tag {
 	return tags
 }
 
-func keyTaken(key Key) *problem.Problem {
+// keyTaken names the holder only to who may see it.
+func keyTaken(key Key, holderSeen bool) *problem.Problem {
 	p := problem.New(problem.Conflict, "key_taken", "An entity of this type has this key already, possibly an archived one.")
-	p.Extra = map[string]any{"id": key.EntityID}
+	if holderSeen {
+		p.Extra = map[string]any{"id": key.EntityID}
+	}
 	return p
 }

@@ -109,10 +109,12 @@ func TestCreateNeedsAType(t *testing.T) {
 }
 
 func TestCreateNeedsAFreeKey(t *testing.T) {
-	_, err := entity.NewEntity{ID: id, Type: "thing", Key: "k"}.Decide(typeOf(`{}`), entity.Key{EntityID: "other"})
-	refused(t, err, "key_taken")
-	if got := problem.Of(err).Extra["id"]; got != "other" {
-		t.Errorf("the holder is given as %v", got)
+	for seen, want := range map[bool]any{true: "other", false: nil} {
+		_, err := entity.NewEntity{ID: id, Type: "thing", Key: "k", HolderSeen: seen}.Decide(typeOf(`{}`), entity.Key{EntityID: "other"})
+		refused(t, err, "key_taken")
+		if got := problem.Of(err).Extra["id"]; got != want {
+			t.Errorf("the holder is given as %v", got)
+		}
 	}
 }
 

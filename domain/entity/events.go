@@ -92,6 +92,12 @@ func (RelationshipAdded) EventType() string { return "relationship.added" }
 // EventType names the event.
 func (RelationshipRemoved) EventType() string { return "relationship.removed" }
 
+// AccessChanged says who may do what with an entity from now on: all entries, sorted by
+// principal, those that allow before those that deny; none leave it to roles.
+type AccessChanged struct {
+	Entries []ACLEntry `json:"entries"`
+}
+
 // EventType names the event.
 func (TypeDefined) EventType() string { return "entity_type.defined" }
 
@@ -107,6 +113,9 @@ func (Archived) EventType() string { return "entity.archived" }
 // EventType names the event.
 func (Restored) EventType() string { return "entity.restored" }
 
+// EventType names the event.
+func (AccessChanged) EventType() string { return "entity.access_changed" }
+
 // Kinds are the events of this area.
 func Kinds() []domain.EventKind {
 	return []domain.EventKind{
@@ -117,6 +126,7 @@ func Kinds() []domain.EventKind {
 		domain.Kind[Restored](),
 		domain.Kind[RelationshipAdded](),
 		domain.Kind[RelationshipRemoved](),
+		domain.Kind[AccessChanged](),
 	}
 }
 

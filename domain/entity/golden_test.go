@@ -56,6 +56,14 @@ var samples = map[string][]domain.Payload{
 		entity.Updated{Tags: []string{}, TypeVersion: 4},
 	},
 	"entity.archived": {entity.Archived{}},
+	"entity.access_changed": {
+		entity.AccessChanged{Entries: []entity.ACLEntry{
+			{Principal: "group:sales", Rights: []entity.Right{entity.MayRead, entity.MayWrite}},
+			{Principal: "user:ana", Rights: []entity.Right{entity.MayShare}},
+			{Principal: "user:ana", Rights: []entity.Right{entity.MayWrite}, Deny: true},
+		}},
+		entity.AccessChanged{Entries: []entity.ACLEntry{}},
+	},
 	"entity.restored": {entity.Restored{}, entity.Restored{TypeVersion: 4}},
 }
 

@@ -23,7 +23,7 @@ func (o opening) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error)
 
 var (
 	openEntity = opening{entity.Stream(id), func(r domain.Reader, m domain.Meta) error {
-		_, err := entity.Open(r, id, m)
+		_, err := entity.Open(r, id, m, entity.MayWrite, entity.Access{Read: true, Write: true})
 		return err
 	}}
 	openType = opening{entity.TypeStream("thing"), func(r domain.Reader, m domain.Meta) error {
@@ -50,6 +50,18 @@ func TestOpen(t *testing.T) {
 	if p.Kind != problem.Stale || p.Extra["version"] != int64(2) {
 		t.Errorf("got %+v, want the current version", p)
 	}
+
+	shared := domain.Fact{Stream: entity.Stream(id), Payload: entity.AccessChanged{Entries: []entity.ACLEntry{
+		{Principal: "group:sales", Rights: []entity.Right{entity.MayWrite}}, {Principal: "user:bob", Rights: []entity.Right{entity.MayRead}},
+	}}}
+	// What the caller may not see is not there, whatever If-Match says of it.
+	given(created, shared).IfMatch(1).When(openEntity).ThenProblem("not_found")
+	as := func(sub string, groups ...string) *domaintest.Scenario {
+		return given(created, shared).With(func(m *domain.Meta) { m.Actor.Sub, m.Groups = sub, groups })
+	}
+	as("bob").IfMatch(1).When(openEntity).ThenProblem("forbidden")
+	as("bob", "sales").IfMatch(1).When(openEntity).ThenProblem("version_conflict")
+	as("eve", "sales").When(openEntity).ThenNothing()
 
 	given().When(openType).ThenNothing()
 	given().IfMatch(0).When(openType).ThenNothing()

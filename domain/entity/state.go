@@ -27,6 +27,8 @@ type Entity struct {
 	// the key where that is.
 	Sealed    map[string]domain.Sealed `json:",omitempty"`
 	SealedKey *domain.Sealed           `json:",omitempty"`
+	// ACL are the entries that say who may do what; none leave it to roles.
+	ACL []ACLEntry
 }
 
 // Exists reports whether the entity was ever created.
@@ -50,6 +52,8 @@ func (e Entity) Evolve(f domain.Fact) domain.State {
 	case Restored:
 		e.Archived = false
 		e.TypeVersion = cmp.Or(p.TypeVersion, e.TypeVersion)
+	case AccessChanged:
+		e.ACL = p.Entries
 	}
 	return e
 }
@@ -125,6 +129,9 @@ func (e Entity) Size() int {
 	}
 	for _, tag := range e.Tags {
 		size += entryBytes + len(tag)
+	}
+	for _, entry := range e.ACL {
+		size += 2*entryBytes + len(entry.Principal)
 	}
 	return size
 }

@@ -54,6 +54,7 @@ var requestExamples = map[string]string{
 	"patchEntity":        `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
 	"setLogLevel":        `{"level":"debug"}`,
 	"addRelationship":    `{"kind":"employer","target_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"}`,
+	"shareEntity":        exampleACL,
 	"restoreEntity":      `{"attributes":{"city":"Lyon"}}`,
 	"openAccount":        `{"code":"1000","name":"Bank","kind":"asset","currency":"EUR","min_balance":"0.00"}`,
 	"createTransaction":  `{"date":"2026-01-31","description":"Office rent, January","lines":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","side":"debit","amount":"850.00"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","side":"credit","amount":"850.00"}],"external_ref":"rent-2026-01","action":"post"}`,
@@ -66,6 +67,7 @@ var requestExamples = map[string]string{
 }
 
 const (
+	exampleACL          = `{"entries":[{"principal":"group:sales","permissions":["read","write"]},{"principal":"user:eve","permissions":["read"],"deny":true}]}`
 	exampleEvent        = `{"specversion":"1.0","id":"0197a3a2-51c5-7c3e-9d5b-6f2a8f1d0c11","source":"urn:hub-backend:acme","type":"entity.created","subject":"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","time":"2026-11-22T09:30:00.123456Z","datacontenttype":"application/json","position":4711,"orgposition":120,"epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","org":"acme","streamversion":1,"schemaversion":1,"tags":"[\"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]","subjects":"[]","actor":"{\"sub\":\"ana\",\"person\":\"p-7\"}","commandid":"0197a3a2-51c6-7c3e-9d5b-6f2a8f1d0c11","recordedat":"2026-11-22T09:30:00.125456Z","leafhash":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","data":{"type":"customer","key":"C-17","attributes":{"name":"Ana"},"tags":["vip"]}}`
 	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"type_version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
 	exampleOrganization = `{"id":"acme","timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR","version":1,"updated_at":"2026-11-22T09:28:00.123456Z","updated_by":"ana"}`
@@ -76,6 +78,9 @@ const (
 
 // answerExamples are answers of success, by operationId.
 var answerExamples = map[string]string{
+	"shareEntity":        `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","version":2,"position":4712,"events":[{"type":"entity.access_changed","position":4712}]}`,
+	"getEntityACL":       exampleACL,
+	"getEntityAccess":    `{"principal":"user:ben","known":true,"roles":["editor"],"groups":["sales"],"read":{"allowed":true,"because":"allowed","entries":[{"principal":"group:sales","permissions":["read","write"]}]},"write":{"allowed":true,"because":"allowed","entries":[{"principal":"group:sales","permissions":["read","write"]}]},"share":{"allowed":false,"because":"not_named","entries":[]}}`,
 	"listEvents":         `[` + exampleEvent + `]`,
 	"createStreamTicket": `{"ticket":"Vf7r0kqM3nZb8QwXc1tYh2","expires_at":"2026-11-22T09:30:30Z"}`,
 	"listViews":          `{"items":[{"name":"entities","version":1,"schema":"entities_v1","state":"following","position":4711,"lag_positions":0,"lag_seconds":0,"updated_at":"2026-03-01T12:00:00Z","parked":0}]}`,

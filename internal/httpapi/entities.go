@@ -140,12 +140,12 @@ func (a *API) getEntity(ctx context.Context, in *getEntityInput) (*view[readmode
 	if err := shape.onlyPresent(when != nil); err != nil {
 		return nil, err
 	}
-	org := exchangeOf(ctx).caller.Org
+	by := exchangeOf(ctx).reader()
 	found, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.Entity, readmodels.Snapshot, error) {
 		if when != nil {
-			return a.reads.EntityAt(ctx, org, id, *when)
+			return a.reads.EntityAt(ctx, by, id, *when)
 		}
-		return a.reads.Entity(ctx, org, id, len(shape.expanded) > 0)
+		return a.reads.Entity(ctx, by, id, len(shape.expanded) > 0)
 	})
 	if err != nil {
 		return nil, err
@@ -197,7 +197,7 @@ func (a *API) listEntities(ctx context.Context, in *listEntitiesInput) (*view[re
 		asked.Limit = len(ids) // whoever names them wants them all
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityPage, readmodels.Snapshot, error) {
-		return a.reads.Entities(ctx, e.caller.Org, asked)
+		return a.reads.Entities(ctx, e.reader(), asked)
 	})
 	if err != nil {
 		return nil, err

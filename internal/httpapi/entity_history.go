@@ -74,12 +74,12 @@ func (a *API) getEntityHistory(ctx context.Context, in *entityHistoryInput) (*vi
 	if err != nil {
 		return nil, err
 	}
-	org := exchangeOf(ctx).caller.Org
+	by := exchangeOf(ctx).reader()
 	asked := readmodels.EntityVersionQuery{
 		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Attribute: in.Attribute, OldestFirst: in.Sort == "version",
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityVersionPage, readmodels.Snapshot, error) {
-		return a.reads.EntityVersions(ctx, org, id, asked)
+		return a.reads.EntityVersions(ctx, by, id, asked)
 	})
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func TestEveryEntityRouteForAnotherOrganisation(t *testing.T) {
 	e := newSystem(t)
 	receipt, _ := e.create(`{"type":"customer","key":"C-1","attributes":{}}`)
 	e.call("GET", "/api/v1/entities/"+receipt.ID, "", after(receipt.Position)...)
-	bodies := map[string]string{"patchEntity": `{"tags":["x"]}`, "addRelationship": `{"kind":"employer","target_id":"` + receipt.ID + `"}`}
+	bodies := map[string]string{"patchEntity": `{"tags":["x"]}`, "addRelationship": `{"kind":"employer","target_id":"` + receipt.ID + `"}`, "shareEntity": `{"entries":[]}`}
 	checked := 0
 	for _, role := range commands.Roles() {
 		e.admin = e.issuer.tokenOf(t, identity.TokenRequest{Sub: "ana", Org: "other", Roles: []string{role}})

@@ -68,7 +68,7 @@ func TestMe(t *testing.T) {
 		strings.Join(me.Roles, " ") != "editor ghost" || strings.Join(me.Groups, " ") != "sales" || me.Expires.IsZero() || answer.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %v %s", answer.Status, answer.Header, answer.Body)
 	}
-	if got := string(answer.Body); !strings.Contains(got, `"permissions":["accounts.read","entities.read","entities.write","entity_types.read","organization.read","transactions.post","transactions.read","transactions.write"]`) {
+	if got := string(answer.Body); !strings.Contains(got, `"permissions":["accounts.read","entities.change","entities.read","entities.write","entity_types.read","organization.read","transactions.post","transactions.read","transactions.write"]`) {
 		t.Errorf("%s", got)
 	}
 	// Even who may do nothing may know that.

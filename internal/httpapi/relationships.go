@@ -65,13 +65,13 @@ func (a *API) listRelationships(ctx context.Context, in *listRelationshipsInput)
 	if err != nil {
 		return nil, err
 	}
-	org := exchangeOf(ctx).caller.Org
+	by := exchangeOf(ctx).reader()
 	asked := readmodels.RelationshipQuery{
 		ID: id, Incoming: in.Direction == "in", Depth: in.Depth, Kind: in.Kind, Status: in.Status,
 		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Expand: len(shape.expanded) > 0, Count: in.Count,
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.RelationshipPage, readmodels.Snapshot, error) {
-		return a.reads.Relationships(ctx, org, asked)
+		return a.reads.Relationships(ctx, by, asked)
 	})
 	if err != nil {
 		return nil, err

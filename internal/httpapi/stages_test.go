@@ -67,10 +67,10 @@ func TestPermissions(t *testing.T) {
 		status                   int
 	}{
 		{"viewer", "POST", "/api/v1/entities", entity, 403},
-		{"viewer", "PATCH", someEntity, "{}", 403},
-		{"viewer", "DELETE", someEntity, "", 403},
+		{"viewer", "PATCH", someEntity, "{}", 503},
+		{"auditor", "DELETE", someEntity, "", 403},
 		{"auditor", "POST", someEntity + "/archive", "", 403},
-		{"privacy", "POST", someEntity + "/restore", "", 403},
+		{"auditor", "PUT", someEntity + "/acl", "{}", 403},
 		{"editor", "POST", "/api/v1/entities", entity, 503},
 		{"editor", "PUT", "/api/v1/entity-types/customer", "{}", 403},
 		{"admin", "PUT", "/api/v1/entity-types/customer", "{}", 503},

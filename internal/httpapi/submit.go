@@ -181,7 +181,7 @@ func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submissi
 		Decider: decider,
 		Meta: domain.Meta{
 			Org: e.caller.Org, Actor: domain.Actor{Sub: e.caller.Sub, Person: e.caller.Person},
-			IfMatch: condition.version, Reason: reason, RequestID: e.requestID, CorrelationID: e.correlationID,
+			Roles: e.caller.Roles, Groups: e.caller.Groups, IfMatch: condition.version, Reason: reason, RequestID: e.requestID, CorrelationID: e.correlationID,
 		},
 		IdempotencyKey: key, DryRun: dry,
 	}

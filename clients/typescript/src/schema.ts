@@ -160,6 +160,50 @@ export interface paths {
         patch: operations["patchEntity"];
         trace?: never;
     };
+    "/api/v1/entities/{id}/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explain what somebody may do with an entity
+         * @description And why: by which roles or entries. Everybody may ask about themselves; about others, who may share the entity.
+         */
+        get: operations["getEntityAccess"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/entities/{id}/acl": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read who may do what with an entity
+         * @description Needs the permission share on the entity: admins have it, whom its entries give it to and, where it has none, who may write it.
+         */
+        get: operations["getEntityACL"];
+        /**
+         * Say who may do what with an entity
+         * @description In place of all that was said before. With entries, only the principals named and admins see the entity at all, and roles allow nothing more; what somebody may not see is 404 everywhere and in no list, count or page. One can give only permissions that one holds.
+         */
+        put: operations["shareEntity"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/entities/{id}/archive": {
         parameters: {
             query?: never;
@@ -1016,6 +1060,27 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        ACL: {
+            /** @description At most 100. Without any, roles decide; with some, only the principals named and admins. */
+            entries: components["schemas"]["ACLEntry"][];
+        };
+        ACLEntry: {
+            /** @description true denies it, whatever else allows it. To be denied read is to be denied all. */
+            deny?: boolean;
+            /**
+             * @description What: read, write (change, archive, restore) and share (see and change these entries). To write or share is to read, too.
+             * @example [
+             *       "read",
+             *       "write"
+             *     ]
+             */
+            permissions: string[];
+            /**
+             * @description Who: user:, role: or group: and a name, as tokens have it.
+             * @example group:sales
+             */
+            principal: string;
+        };
         Account: {
             /**
              * @description The balance less what submitted transactions would take from it; null for a time in the past.
@@ -1362,6 +1427,32 @@ export interface components {
              * @example 3
              */
             version: number;
+        };
+        EntityAccess: {
+            /**
+             * @description The groups that were taken into account.
+             * @example [
+             *       "sales"
+             *     ]
+             */
+            groups: string[];
+            /** @description Whether a user of this name has been seen here; true for roles and groups. */
+            known: boolean;
+            /**
+             * @description Of whom.
+             * @example user:ana
+             */
+            principal: string;
+            read: components["schemas"]["Verdict"];
+            /**
+             * @description The roles that were taken into account.
+             * @example [
+             *       "editor"
+             *     ]
+             */
+            roles: string[];
+            share: components["schemas"]["Verdict"];
+            write: components["schemas"]["Verdict"];
         };
         EntityChange: {
             /**
@@ -2859,6 +2950,16 @@ export interface components {
              */
             debit: string;
         };
+        Verdict: {
+            allowed: boolean;
+            /**
+             * @description admin: admins may do everything. role, no_role: the entity has no entries, and a role allows it or none does. allowed, denied: by the entries given. not_named: the entity has entries, and none allows it.
+             * @enum {string}
+             */
+            because: "admin" | "role" | "no_role" | "allowed" | "denied" | "not_named";
+            /** @description The entries that decided. */
+            entries: components["schemas"]["ACLEntry"][];
+        };
         ViewJob: {
             /**
              * Format: int64
@@ -3118,7 +3219,7 @@ export interface components {
                  *       "type": "/api/docs/problems#forbidden",
                  *       "title": "Not allowed",
                  *       "status": 403,
-                 *       "detail": "Your roles do not allow this.",
+                 *       "detail": "Neither your roles nor the entries of an entity allow you this.",
                  *       "code": "forbidden",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
@@ -3137,7 +3238,7 @@ export interface components {
                  *       "type": "/api/docs/problems#forbidden",
                  *       "title": "Not allowed",
                  *       "status": 403,
-                 *       "detail": "Your roles do not allow this.",
+                 *       "detail": "Neither your roles nor the entries of an entity allow you this.",
                  *       "code": "forbidden",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
@@ -3156,7 +3257,7 @@ export interface components {
                  *       "type": "/api/docs/problems#forbidden",
                  *       "title": "Not allowed",
                  *       "status": 403,
-                 *       "detail": "Your roles do not allow this.",
+                 *       "detail": "Neither your roles nor the entries of an entity allow you this.",
                  *       "code": "forbidden",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
@@ -3175,7 +3276,7 @@ export interface components {
                  *       "type": "/api/docs/problems#forbidden",
                  *       "title": "Not allowed",
                  *       "status": 403,
-                 *       "detail": "Your roles do not allow this.",
+                 *       "detail": "Neither your roles nor the entries of an entity allow you this.",
                  *       "code": "forbidden",
                  *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
                  *     }
@@ -5238,6 +5339,321 @@ export interface operations {
                      *       "events": [
                      *         {
                      *           "type": "entity.updated",
+                     *           "position": 4712
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptEntity"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    getEntityAccess: {
+        parameters: {
+            query?: {
+                /** @description Of whom: user:, role: or group: and a name; the caller when absent. Of a user, roles and groups are those of the latest token that was seen. */
+                principal?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The entity's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "principal": "user:ben",
+                     *       "known": true,
+                     *       "roles": [
+                     *         "editor"
+                     *       ],
+                     *       "groups": [
+                     *         "sales"
+                     *       ],
+                     *       "read": {
+                     *         "allowed": true,
+                     *         "because": "allowed",
+                     *         "entries": [
+                     *           {
+                     *             "principal": "group:sales",
+                     *             "permissions": [
+                     *               "read",
+                     *               "write"
+                     *             ]
+                     *           }
+                     *         ]
+                     *       },
+                     *       "write": {
+                     *         "allowed": true,
+                     *         "because": "allowed",
+                     *         "entries": [
+                     *           {
+                     *             "principal": "group:sales",
+                     *             "permissions": [
+                     *               "read",
+                     *               "write"
+                     *             ]
+                     *           }
+                     *         ]
+                     *       },
+                     *       "share": {
+                     *         "allowed": false,
+                     *         "because": "not_named",
+                     *         "entries": []
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EntityAccess"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    getEntityACL: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The entity's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "entries": [
+                     *         {
+                     *           "principal": "group:sales",
+                     *           "permissions": [
+                     *             "read",
+                     *             "write"
+                     *           ]
+                     *         },
+                     *         {
+                     *           "principal": "user:eve",
+                     *           "permissions": [
+                     *             "read"
+                     *           ],
+                     *           "deny": true
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ACL"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    shareEntity: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The entity's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description At most 64 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "entries": [
+                 *         {
+                 *           "principal": "group:sales",
+                 *           "permissions": [
+                 *             "read",
+                 *             "write"
+                 *           ]
+                 *         },
+                 *         {
+                 *           "principal": "user:eve",
+                 *           "permissions": [
+                 *             "read"
+                 *           ],
+                 *           "deny": true
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["ACL"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *       "version": 2,
+                     *       "position": 4712,
+                     *       "events": [
+                     *         {
+                     *           "type": "entity.access_changed",
                      *           "position": 4712
                      *         }
                      *       ]
