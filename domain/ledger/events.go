@@ -19,6 +19,7 @@ package ledger
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,9 +69,23 @@ type lineJSON struct {
 	Exchange  *Exchange `json:"exchange,omitempty"`
 }
 
-// MarshalJSON writes the line with its amount as a decimal.
+// MarshalJSON writes the line with its amount as a decimal. By hand, because there are at
+// least two in every event of a posting: ids, sides, amounts and currencies need no escapes.
 func (l Line) MarshalJSON() ([]byte, error) {
-	return json.Marshal(lineJSON{l.AccountID, l.Side, l.Amount.String(), l.Amount.Currency, l.Exchange})
+	if l.Exchange != nil || !plain(string(l.Side)) || !plain(l.Amount.Currency) {
+		return json.Marshal(lineJSON{l.AccountID, l.Side, l.Amount.String(), l.Amount.Currency, l.Exchange})
+	}
+	text := make([]byte, 0, lineBytes)
+	text = append(append(text, `{"account_id":"`...), l.AccountID.String()...)
+	text = append(append(text, `","side":"`...), l.Side...)
+	text = append(append(text, `","amount":"`...), l.Amount.String()...)
+	text = append(append(text, `","currency":"`...), l.Amount.Currency...)
+	return append(text, `"}`...), nil
+}
+
+// plain reports whether a text is letters alone, as all sides and currencies are.
+func plain(text string) bool {
+	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.

@@ -17,7 +17,7 @@ import (
 
 // loadSpec is what a load child gets on its standard input.
 type loadSpec struct {
-	// Work is create, patch, read, get, mixed, visible (create, then read what was created), one
+	// Work is create, patch, read, get, send, mixed, visible (create, then read what was created), one
 	// of the writer's, or insert (the yardstick A where there is no pgbench).
 	Work        string
 	Address     string
@@ -32,6 +32,9 @@ type loadSpec struct {
 	IDs  []string
 	// Paths are asked for in turn by get.
 	Paths []string
+	// Path takes Bodies, in turn, by send.
+	Path   string
+	Bodies []string
 	// Commands is how many an operation does at once; 0 is one.
 	Commands int
 	Run      string
@@ -215,6 +218,8 @@ func (l *load) operation(ctx context.Context, w *worker) (do operation, closing 
 		do = l.sending(c, w, l.requests.read)
 	case "get":
 		do = l.sending(c, w, l.requests.get)
+	case "send":
+		do = l.sending(c, w, l.requests.send)
 	case "mixed":
 		do = l.sending(c, w, l.requests.mixed)
 	case "visible":

@@ -50,6 +50,7 @@ type bench struct {
 	// entities are those of the catalogue.
 	entities  int
 	catalogue *catalogue
+	books     books
 	// readP99 is that of the latest run of read.
 	readP99 time.Duration
 	// grownAddress is that of the log that was filled, once it was.

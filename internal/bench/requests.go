@@ -18,6 +18,9 @@ type requests struct {
 	ids  []string
 	// paths are asked for by get.
 	paths []string
+	// path takes bodies by send.
+	path   string
+	bodies []string
 	// airports are attributes, as JSON.
 	airports [][]byte
 	sent     atomic.Int64
@@ -27,7 +30,7 @@ type requests struct {
 func newRequests(spec loadSpec) (*requests, error) {
 	r := &requests{
 		head: " HTTP/1.1\r\nHost: " + spec.Address + "\r\nAuthorization: Bearer " + spec.Token + "\r\n",
-		run:  spec.Run, ids: spec.IDs, paths: spec.Paths,
+		run:  spec.Run, ids: spec.IDs, paths: spec.Paths, path: spec.Path, bodies: spec.Bodies,
 	}
 	var err error
 	r.airports, err = readAirports(spec.Airports)
