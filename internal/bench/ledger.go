@@ -36,7 +36,9 @@ func ledgerScenarios() []scenario {
 		{name: "posting-hot", about: "the same with one account that has a least balance in each", against: "posting", atLeast: 0.8, needsHub: true,
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.posting(ctx, true) }},
 		{name: "posting-bulk", about: "bulks of 1,000 transactions, 4 connections, a transaction an operation", against: "B", atLeast: 4, needsHub: true,
-			run: func(ctx context.Context, b *bench) (sample, error) { return b.bulk(ctx) }},
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.bulk(ctx, "") }},
+		{name: "posting-atomic", about: "the same, each bulk all or none", against: "B", atLeast: 4, needsHub: true,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.bulk(ctx, "?atomic=true") }},
 		{name: "statement", about: "balance, and a page of a statement of a million entries, in turn", needsHub: true, verdict: slowest(maxStatementP99),
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.statement(ctx) }},
 	}
@@ -94,7 +96,7 @@ func (b *bench) posting(ctx context.Context, hot bool) (sample, error) {
 // bulkConnections is few: a bulk is a thousand requests by itself.
 const bulkConnections = 4
 
-func (b *bench) bulk(ctx context.Context) (sample, error) {
+func (b *bench) bulk(ctx context.Context, query string) (sample, error) {
 	if err := b.openBooks(ctx); err != nil {
 		return sample{}, err
 	}
@@ -103,7 +105,7 @@ func (b *bench) bulk(ctx context.Context) (sample, error) {
 		items = append(items, twoLines(b.books.accounts[i%ledgerAccounts], b.books.accounts[(i+1)%ledgerAccounts]))
 	}
 	return b.onHub(ctx, "send", func(spec *loadSpec) {
-		spec.Path, spec.Bodies = "/api/v1/transactions/bulk", []string{"[" + strings.Join(items, ",") + "]"}
+		spec.Path, spec.Bodies = "/api/v1/transactions/bulk"+query, []string{"[" + strings.Join(items, ",") + "]"}
 		spec.Commands, spec.Connections = bulkSize, bulkConnections
 	})
 }
