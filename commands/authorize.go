@@ -28,6 +28,12 @@ const (
 	OrganizationRead  Permission = "organization.read"
 	OrganizationWrite Permission = "organization.write"
 
+	// SensitiveRead is about the values that others see as ***.
+	SensitiveRead Permission = "sensitive.read"
+
+	// AuditRead is about who has done and seen what.
+	AuditRead Permission = "audit.read"
+
 	// TransactionRulesWrite is about approval and closed periods, TransactionsApprove also
 	// about rejecting, voiding and reversing.
 	TransactionRulesWrite Permission = "transaction_rules.write"
@@ -40,8 +46,8 @@ const (
 // Permissions are all of them, in alphabetical order.
 func Permissions() []Permission {
 	return []Permission{
-		AccountsRead, AccountsWrite, EntitiesChange, EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, EventsRead, MembersRead, Operations,
-		OrganizationRead, OrganizationWrite, TransactionRulesWrite, TransactionsApprove, TransactionsPost, TransactionsRead, TransactionsWrite,
+		AccountsRead, AccountsWrite, AuditRead, EntitiesChange, EntitiesRead, EntitiesWrite, EntityTypesRead, EntityTypesWrite, EventsRead, MembersRead, Operations,
+		OrganizationRead, OrganizationWrite, SensitiveRead, TransactionRulesWrite, TransactionsApprove, TransactionsPost, TransactionsRead, TransactionsWrite,
 	}
 }
 
@@ -104,6 +110,10 @@ func grantedTo(p Permission) []string {
 		return []string{roleAdmin}
 	case EventsRead:
 		return []string{roleAnalyst, roleAdmin}
+	case SensitiveRead:
+		return []string{rolePrivacy}
+	case AuditRead:
+		return []string{roleAuditor}
 	case Operations:
 		return []string{roleOperator, roleAdmin}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
@@ -32,6 +33,8 @@ type Entity struct {
 
 	// Definition is the type itself, when asked for.
 	Definition *EntityType `json:"-"`
+	// Sealed are the sensitive attributes, when asked for; Attributes has masks for them.
+	Sealed map[string]domain.Sealed `json:"-"`
 	// rank is how well it matches what is searched for.
 	rank int64
 }
@@ -79,14 +82,27 @@ func scanExpanded(scan func(...any) error, e *Entity, before []any, expandType b
 // Entity gives one entity that the reader may see, archived or not. Problem: NotFound
 // not_found, together with the snapshot in which it was not there.
 func (s *Store) Entity(ctx context.Context, by Reader, id uuid.UUID, expandType bool) (Entity, Snapshot, error) {
+	return s.entity(ctx, by, id, expandType, false)
+}
+
+// ClearEntity is Entity with Sealed, for who may see that.
+func (s *Store) ClearEntity(ctx context.Context, by Reader, id uuid.UUID, expandType bool) (Entity, Snapshot, error) {
+	return s.entity(ctx, by, id, expandType, true)
+}
+
+func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType, clear bool) (Entity, Snapshot, error) {
 	var (
-		e     Entity
-		found bool
+		e      Entity
+		found  bool
+		sealed []byte
 	)
 	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
-		e, found = Entity{}, false
+		e, found, sealed = Entity{}, false, nil
 		args := arguments{entitiesView, by.Org, id}
-		columns, types := entityColumns, ""
+		columns, types, before := entityColumns, "", []any(nil)
+		if clear {
+			columns, before = sealedColumn+", "+columns, []any{&sealed}
+		}
 		if expandType {
 			columns += ", " + entityTypeColumns
 			types = ` LEFT JOIN ` + schema + `.entity_types t ON t.org = $2 AND t.name = e.type`
@@ -101,7 +117,9 @@ func (s *Store) Entity(ctx context.Context, by Reader, id uuid.UUID, expandType 
 				) e ON true` + types,
 			args: args,
 			row: func(scan func(...any) error) (err error) {
-				found, e.Definition, err = scanExpanded(scan, &e, nil, expandType)
+				if found, e.Definition, err = scanExpanded(scan, &e, before, expandType); err == nil {
+					e.Sealed, err = sealedAttributes(sealed)
+				}
 				return err
 			},
 		}
@@ -132,13 +150,17 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 		page  EntityPage
 		types map[string]*EntityType
 		hits  searchRow
+		seals sealedRow
 	)
 	at, err := s.read(ctx, by.Org, plan.view(), func(schema string) statement {
 		page, types = EntityPage{Items: []Entity{}}, map[string]*EntityType{}
 		sql, args := plan.sql(schema)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
 			var e Entity
-			found, definition, err := scanExpanded(scan, &e, append([]any{&page.Count}, plan.searchColumns(&hits)...), q.ExpandTypes)
+			found, definition, err := scanExpanded(scan, &e, slices.Concat([]any{&page.Count}, plan.searchColumns(&hits), plan.sealedColumns(&seals)), q.ExpandTypes)
+			if err == nil {
+				e.Sealed, err = sealedAttributes(seals.column)
+			}
 			if definition != nil {
 				types[definition.Name] = definition
 			}
@@ -149,6 +171,9 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 			return err
 		}}
 	})
+	if err == nil {
+		err = seals.outcome(q.Clear != nil)
+	}
 	if err == nil && plan.after != nil {
 		err = plan.after.sameLog(at)
 	}

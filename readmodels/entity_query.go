@@ -42,6 +42,9 @@ type EntityQuery struct {
 	// AsOf asks for the entities as they were at a time, not as they are; not together
 	// with ExpandTypes.
 	AsOf *time.Time
+	// Clear fills in Entity.Sealed and lets sensitive attributes be compared, by keyed
+	// hashes that it gives (nil for none). Nil for who may not see them.
+	Clear func(parts ...string) []byte
 	// Count asks for the number of all matches too, which takes longer the more
 	// there are.
 	Count bool
@@ -236,6 +239,7 @@ func (p *entityPlan) sql(schema string) (string, []any) {
 		types = " LEFT JOIN " + schema + ".entity_types t ON t.org = " + args.add(p.by.Org) + " AND t.name = e.type AND e.nth = 1"
 	}
 	with, searched := p.searching(schema, &args)
+	searched += p.sealing(schema, &args)
 	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + entityColumns + definition + `
 		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(schema, from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
 }
@@ -288,7 +292,11 @@ func (p *entityPlan) rows(schema string, from source, args *arguments) string {
 	column, id := alias+"."+p.order.column, alias+".id"
 	limit := " LIMIT " + args.add(p.limit+1+p.query.Offset)
 	part := func(where, sorted string) string {
-		return "(SELECT " + entityColumns + from.columns + " FROM " + from.rows + " WHERE " + where +
+		columns := entityColumns + from.columns
+		if p.showsClear() {
+			columns += ", " + sealedColumn
+		}
+		return "(SELECT " + columns + " FROM " + from.rows + " WHERE " + where +
 			" ORDER BY " + sorted + limit + ")"
 	}
 	where := p.where(schema, from, args)
@@ -335,7 +343,7 @@ func (p *entityPlan) where(schema string, from source, args *arguments) string {
 		where = append(where, from.fixed+".id = ANY ("+args.add(q.IDs)+"::uuid[])")
 	}
 	for _, filter := range p.filters {
-		where = append(where, filter.where(args, from.fixed))
+		where = append(where, p.orHashed(filter, filter.where(args, from.fixed), args))
 	}
 	return strings.Join(where, " AND ")
 }

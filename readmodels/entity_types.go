@@ -21,6 +21,8 @@ type EntityType struct {
 	UpdatedBy string          `json:"updated_by" doc:"Who changed it last." example:"ana"`
 
 	Relationships []RelationshipKind `json:"relationships" doc:"The kinds of relationships that its entities can have."`
+	Sensitive     []string           `json:"sensitive" doc:"Names of the attributes that only the role privacy sees; all others see ***." example:"[\"iban\"]"`
+	DataSubject   bool               `json:"data_subject" doc:"true when each entity is a person, of whom everything is sealed in the log."`
 }
 
 // RelationshipKind is a kind of relationships, as a type declares it.
@@ -32,21 +34,22 @@ type RelationshipKind struct {
 }
 
 // entityTypeColumns are what scanEntityType reads, of the alias t.
-const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.relationships, t.search`
+const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.relationships, t.search, t.sensitive, t.data_subject`
 
 // entityTypeRow is a row of entityTypeColumns, which is one of nulls where a statement
 // finds nothing.
 type entityTypeRow struct {
 	name, title, createdBy, updatedBy *string
 	schema, relationships             []byte
-	search                            []string
+	search, sensitive                 []string
+	dataSubject                       *bool
 	version                           *int64
 	createdAt, updatedAt              *time.Time
 }
 
 // columns are what a row is scanned into.
 func (r *entityTypeRow) columns() []any {
-	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.relationships, &r.search}
+	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.relationships, &r.search, &r.sensitive, &r.dataSubject}
 }
 
 // entityType is what was scanned, nil for a row of nulls.
@@ -57,6 +60,7 @@ func (r *entityTypeRow) entityType() (*EntityType, error) {
 	found := &EntityType{
 		Name: *r.name, Title: *r.title, Schema: r.schema, Search: r.search, Version: *r.version,
 		CreatedAt: r.createdAt.UTC(), CreatedBy: *r.createdBy, UpdatedAt: r.updatedAt.UTC(), UpdatedBy: *r.updatedBy,
+		Sensitive: r.sensitive, DataSubject: *r.dataSubject,
 	}
 	return found, json.Unmarshal(r.relationships, &found.Relationships)
 }

@@ -15,7 +15,8 @@ const (
 // Examination is what an examination of the entities of a type came to.
 type Examination struct {
 	// All is how many there are, archived ones included; Examined how many of them it is
-	// known of whether they are valid, and Invalid how many of those are not.
+	// known of whether they are valid, and Invalid how many of those are not. Of those with
+	// sensitive attributes it is not.
 	All, Examined, Invalid int64
 }
 
@@ -33,23 +34,27 @@ func (s *Store) Examine(
 		found = Examination{}
 		of := schema + `.entities e WHERE e.org = $2 AND e.type = $3`
 		return statement{
-			sql: `SELECT ` + heads + `, (SELECT count(*) FROM ` + of + `), e.attributes, EXISTS (
+			sql: `SELECT ` + heads + `, (SELECT count(*) FROM ` + of + `), e.attributes, e.sealed <> '{}', EXISTS (
 				SELECT FROM ` + schema + `.relationships r WHERE r.org = $2 AND r.source = e.id
 				   AND (r.kind, r.target_type) NOT IN (SELECT * FROM unnest($6::text[], $7::text[])))
 				FROM ` + pointed + ` LEFT JOIN LATERAL (
-					SELECT id, attributes, sum(pg_column_size(attributes)) OVER (ORDER BY id) AS bytes
-					  FROM (SELECT id, attributes FROM ` + of + ` ORDER BY id LIMIT $4) e
+					SELECT id, attributes, sealed, sum(pg_column_size(attributes)) OVER (ORDER BY id) AS bytes
+					  FROM (SELECT id, attributes, sealed FROM ` + of + ` ORDER BY id LIMIT $4) e
 				) e ON e.bytes <= $5`,
 			args: []any{entitiesView, org, typeName, maxExamined, maxExaminedBytes, kinds, targets},
 			row: func(scan func(...any) error) error {
 				var (
 					attributes []byte
 					undeclared bool
+					sealed     *bool
 				)
-				if err := scan(&found.All, &attributes, &undeclared); err != nil || attributes == nil {
+				if err := scan(&found.All, &attributes, &sealed, &undeclared); err != nil || attributes == nil {
 					return err
 				}
 				yes, known := follows(attributes)
+				if *sealed { // whether a mask follows says nothing
+					known = false
+				}
 				if known || undeclared {
 					found.Examined++
 				}

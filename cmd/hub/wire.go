@@ -19,6 +19,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/access"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/logevent"
@@ -109,7 +110,7 @@ func newSystem(cfg config.Config, roles ...config.Role) *system {
 
 // codec knows every event of every area.
 func codec() *eventstore.Codec {
-	return eventstore.NewCodec(slices.Concat(entity.Kinds(), ledger.Kinds(), member.Kinds(), logevent.Kinds(), organization.Kinds())...)
+	return eventstore.NewCodec(slices.Concat(access.Kinds(), entity.Kinds(), ledger.Kinds(), member.Kinds(), logevent.Kinds(), organization.Kinds())...)
 }
 
 // folds say what the boundaries of every area fold to.
@@ -164,6 +165,9 @@ func (s *system) start(ctx context.Context) (err error) {
 			return err
 		}
 		if options.Events, err = s.startEvents(ctx, background); err != nil {
+			return err
+		}
+		if err = s.startClearReads(ctx, &options); err != nil {
 			return err
 		}
 	}

@@ -52,6 +52,10 @@ type Options struct {
 	Operations *Operations
 	// Events answers the event streams; needed where Reads is.
 	Events *Events
+	// Clear opens sensitive values and records it; needed where Reads is.
+	Clear *Clear
+	// Accesses lists who has seen what; needed where Reads is.
+	Accesses func(ctx context.Context, org string, q AccessQuery) (AccessPage, error)
 	// TicketKey seals stream tickets, 32 bytes; the same in every process with an API.
 	TicketKey []byte
 	// Limiter counts the requests of each caller; nil lets them all through.
@@ -108,6 +112,8 @@ type API struct {
 	queryAPI       http.Handler
 	operations     *Operations
 	events         *Events
+	clear          *Clear
+	accesses       func(context.Context, string, AccessQuery) (AccessPage, error)
 	eventMetrics   *eventMetrics
 	tickets        *identity.Tickets
 	seats          *seats
@@ -132,7 +138,7 @@ func New(o Options) (*API, error) {
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics, tracer: o.Tracer,
 		held: new(atomic.Int64), health: &healthCache{probe: o.Health}, operations: o.Operations,
-		events: o.Events, seats: new(seats), feedPages: make(chan struct{}, maxPages), stopping: make(chan struct{}),
+		events: o.Events, clear: o.Clear, accesses: o.Accesses, seats: new(seats), feedPages: make(chan struct{}, maxPages), stopping: make(chan struct{}),
 	}
 	var err error
 	if a.tickets, err = identity.NewTickets(o.TicketKey); err != nil {
@@ -140,8 +146,8 @@ func New(o Options) (*API, error) {
 	}
 	a.endStreams = sync.OnceFunc(func() { close(a.stopping) })
 	a.eventMetrics = newEventMetrics(o.Metrics, a.seats)
-	if o.Reads != nil && (o.Operations == nil || o.Events == nil) {
-		return nil, errors.New("httpapi: answering queries needs Operations and Events")
+	if o.Reads != nil && (o.Operations == nil || o.Events == nil || o.Clear == nil || o.Accesses == nil) {
+		return nil, errors.New("httpapi: answering queries needs Operations, Events, Clear and Accesses")
 	}
 	a.metrics = newEdgeMetrics(o.Metrics, a.routeKeys())
 	if o.Loop != nil {

@@ -145,12 +145,19 @@ func (a *API) getEntity(ctx context.Context, in *getEntityInput) (*view[readmode
 		if when != nil {
 			return a.reads.EntityAt(ctx, by, id, *when)
 		}
+		if exchangeOf(ctx).seesClear() {
+			return a.reads.ClearEntity(ctx, by, id, len(shape.expanded) > 0)
+		}
 		return a.reads.Entity(ctx, by, id, len(shape.expanded) > 0)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return answerOne(ctx, found, at, found.Version, shape, references)
+	shown := []readmodels.Entity{found}
+	if err := a.reveal(ctx, shown, shape); err != nil {
+		return nil, err
+	}
+	return answerOne(ctx, shown[0], at, found.Version, shape, references)
 }
 
 type listEntitiesInput struct {
@@ -196,10 +203,18 @@ func (a *API) listEntities(ctx context.Context, in *listEntitiesInput) (*view[re
 	if len(ids) > 0 && !e.query.Has("limit") {
 		asked.Limit = len(ids) // whoever names them wants them all
 	}
+	if e.seesClear() {
+		if asked.Clear, err = a.clear.Hasher(ctx, e.caller.Org); err != nil {
+			return nil, cannotShow(err)
+		}
+	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityPage, readmodels.Snapshot, error) {
 		return a.reads.Entities(ctx, e.reader(), asked)
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := a.reveal(ctx, page.Items, shape); err != nil {
 		return nil, err
 	}
 	return answerList(ctx, page, page.Items, at, shape, references)

@@ -21,6 +21,9 @@ type EntityTypeDefinition struct {
 	Force  bool            `json:"force,omitempty" doc:"Let the definition refuse what the one before it allows."`
 
 	Relationships []readmodels.RelationshipKind `json:"relationships,omitempty" doc:"The kinds of relationships that entities of the type can have."`
+
+	Sensitive   []string `json:"sensitive,omitempty" maxItems:"200" doc:"Names of attributes that are stored as ciphertext everywhere and shown to the role privacy only, who is recorded; others see ***. No further ones once the type has entities." example:"[\"iban\"]"`
+	DataSubject bool     `json:"data_subject,omitempty" doc:"Each entity is a person: all of its attributes and its key are sealed in the log under a key of its own. Cannot change once the type has entities."`
 }
 
 // declared are the kinds as the domain knows them.
@@ -45,7 +48,7 @@ func viewOfEntityType(r commands.Resource) (readmodels.EntityType, error) {
 	return readmodels.EntityType{
 		Name: state.Name, Title: state.Title, Schema: state.Schema, Search: append([]string{}, state.Search...), Version: r.Version,
 		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
-		Relationships: kinds,
+		Relationships: kinds, Sensitive: append([]string{}, state.Sensitive...), DataSubject: state.DataSubject,
 	}, nil
 }
 
@@ -76,6 +79,7 @@ type DefinitionReceipt struct {
 func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*definitionOutput, error) {
 	done, err := submit(ctx, a, entities.DefineEntityType{
 		Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema, Search: in.Body.Search, Relationships: in.Body.declared(), Force: in.Body.Force,
+		Sensitive: in.Body.Sensitive, DataSubject: in.Body.DataSubject,
 	}, entityTypeResource)
 	if refusal := problem.Of(err); refusal != nil && refusal.Code == "narrowing_change" {
 		told := *refusal

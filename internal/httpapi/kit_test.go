@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/access"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/readmodels"
@@ -64,6 +67,22 @@ func stoppedLoop(t testing.TB) *commands.Loop {
 	return loop
 }
 
+// noClear opens nothing: it stands where a test has nothing that is sealed.
+func noClear() *Clear {
+	away := errors.New("nothing is sealed in this test")
+	return &Clear{
+		Open: func(context.Context, string, []domain.Sealed) ([]json.RawMessage, error) { return nil, away },
+		Hasher: func(context.Context, string) (func(...string) []byte, error) {
+			return func(...string) []byte { return nil }, nil
+		},
+		Record: func(context.Context, string, domain.Actor, string, []string, access.Recorded) error { return away },
+	}
+}
+
+func noAccesses(context.Context, string, AccessQuery) (AccessPage, error) {
+	return AccessPage{Items: []RecordedAccess{}}, nil
+}
+
 // edge is an API under test, without a database.
 type edge struct {
 	t       testing.TB
@@ -78,7 +97,7 @@ func newEdge(t testing.TB, change func(*Options)) *edge {
 	t.Helper()
 	e := &edge{t: t, issuer: newIssuer(t), log: &logged{}}
 	o := Options{
-		Loop: stoppedLoop(t), Reads: new(readmodels.Store), Operations: new(Operations), Events: new(Events), Verifier: e.issuer.verifier, RequestHashKey: []byte("key"), TicketKey: make([]byte, 32), AllowedHosts: []string{"hub.test"},
+		Loop: stoppedLoop(t), Reads: new(readmodels.Store), Operations: new(Operations), Events: new(Events), Clear: noClear(), Accesses: noAccesses, Verifier: e.issuer.verifier, RequestHashKey: []byte("key"), TicketKey: make([]byte, 32), AllowedHosts: []string{"hub.test"},
 		CORSAllowedOrigins: []string{"http://localhost:5173"}, Version: "test", Probes: true,
 		Log: slog.New(slog.NewTextHandler(e.log, nil)), LogLevel: new(slog.LevelVar), Metrics: telemetry.New("test"),
 	}

@@ -15,10 +15,17 @@ func (a *API) routes() []*route {
 			Method: http.MethodPut, Path: "/api/v1/entity-types/{name}", ID: "defineEntityType",
 			Kind: command, Permission: commands.EntityTypesWrite, Status: http.StatusOK, Creates: true,
 			Tag: "Entity types", Summary: "Define an entity type, or change its definition",
-			Unsupported: []string{"sensitive", "data_subject", "audit_reads"},
+			Unsupported: []string{"audit_reads"},
 			Description: "Makes the type, or replaces its definition as a whole. A new schema binds what is written from then on; what is there stays as it is. One that could refuse what is valid now is 409 narrowing_change unless force is true; impact says how many entities do not follow it.",
 			MaxBody:     eventBytes,
 			register:    handle(a.defineEntityType),
+		},
+		{
+			Method: http.MethodGet, Path: basePath + "/audit/access", ID: "listAccesses",
+			Kind: query, Permission: commands.AuditRead, Status: http.StatusOK,
+			Tag: "Audit", Summary: "Who has seen sensitive values of whom",
+			Description: "Each time that sensitive values were shown in clear, the latest first. Give subject or actor, or both.",
+			register:    handle(a.listAccesses),
 		},
 		{
 			Method: http.MethodGet, Path: "/api/v1/entity-types/{name}", ID: "getEntityType",

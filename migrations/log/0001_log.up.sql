@@ -56,7 +56,7 @@ $$;
 -- and the guard itself.
 CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs|log_lock)(_p[0-9]+)?($|\.)'
-    OR identity ~ '^public\.(append_events|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_time|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events|restore_epochs)\('
+    OR identity ~ '^public\.(append_events|record_access|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_time|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events|restore_epochs)\('
     OR identity ~ '^public\.events_org_' OR identity ~ '^hub_guard\.';
 
 -- Refuses DDL on the log to everybody, the owner and superusers included; only
@@ -778,7 +778,42 @@ BEGIN
 END
 $$;
 
+-- Records that somebody has seen something of the given subjects: the one event that who
+-- answers queries may write, of the organisation that this transaction is for. It depends
+-- on nothing and nothing can be decided on it, so it only has to wait for its turn.
+CREATE FUNCTION record_access(event_id uuid, event_command uuid, event_actor text, event_request text, event_subjects text[],
+                              event_schema integer, event_data bytea) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+  org      text := nullif(current_setting('hub.org', true), '');
+  stream   text := 'access:' || event_id;
+  tags     text[] := ARRAY[stream];
+  appended record;
+BEGIN
+  IF org IS NULL OR cardinality(event_subjects) = 0 THEN
+    RAISE EXCEPTION 'an access has an organisation and subjects' USING ERRCODE = 'data_exception';
+  END IF;
+  SELECT tags || array_agg('subject:' || s.subject) INTO tags FROM (SELECT DISTINCT u.subject FROM unnest(event_subjects) AS u(subject)) s;
+  SELECT * INTO appended FROM append_events(
+    believed => '', b_org => '{}', b_tag => '{}', b_head => '{}',
+    c_id => ARRAY[event_command], c_org => ARRAY[org], c_caller => ARRAY[event_actor::json->>'sub'], c_key => ARRAY[NULL::text],
+    c_hash => ARRAY[NULL::bytea], c_refusal => ARRAY[NULL::text], c_resource => ARRAY[event_id::text],
+    c_created => ARRAY[true], c_version => ARRAY[1::bigint], c_events => ARRAY[1],
+    c_actor => ARRAY[event_actor], c_on_behalf_of => ARRAY[NULL::text], c_reason => ARRAY[NULL::text],
+    c_request => ARRAY[event_request], c_correlation => ARRAY[event_request], c_causation => ARRAY[NULL::text],
+    c_occurred => ARRAY[clock_timestamp()],
+    e_id => ARRAY[event_id], e_stream => ARRAY[stream], e_version => ARRAY[1::bigint], e_type => ARRAY['access.recorded'],
+    e_schema_version => ARRAY[event_schema], e_tags => ARRAY[tags::text], e_subjects => ARRAY[event_subjects::text], e_data => ARRAY[event_data]);
+  IF appended.known_commands IS NOT NULL THEN
+    RAISE EXCEPTION 'this access is recorded already' USING ERRCODE = 'data_exception';
+  END IF;
+  RETURN appended.base + 1;
+END
+$$;
+
 -- Functions are open to everybody unless this says otherwise.
+REVOKE EXECUTE ON FUNCTION record_access FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION record_access TO hub_query;
 REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, read_stream, log_time, load_boundaries, lock_log(), append_events, find_receipts,
   position_since, fork_log, reappend_events, restore_epochs, use_stream_ticket FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;

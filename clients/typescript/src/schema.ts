@@ -108,6 +108,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who has seen sensitive values of whom
+         * @description Each time that sensitive values were shown in clear, the latest first. Give subject or actor, or both.
+         */
+        get: operations["listAccesses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/entities": {
         parameters: {
             query?: never;
@@ -1081,6 +1101,12 @@ export interface components {
              */
             principal: string;
         };
+        AccessPage: {
+            /** @description The records, the latest first. */
+            items: components["schemas"]["RecordedAccess"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
         Account: {
             /**
              * @description The balance less what submitted transactions would take from it; null for a time in the past.
@@ -1520,6 +1546,8 @@ export interface components {
              * @example ana
              */
             created_by: string;
+            /** @description true when each entity is a person, of whom everything is sealed in the log. */
+            data_subject: boolean;
             /**
              * @description The type's name.
              * @example customer
@@ -1537,6 +1565,13 @@ export interface components {
              *     ]
              */
             search: string[];
+            /**
+             * @description Names of the attributes that only the role privacy sees; all others see ***.
+             * @example [
+             *       "iban"
+             *     ]
+             */
+            sensitive: string[];
             /**
              * @description What people call such entities.
              * @example Customer
@@ -1560,6 +1595,8 @@ export interface components {
             version: number;
         };
         EntityTypeDefinition: {
+            /** @description Each entity is a person: all of its attributes and its key are sealed in the log under a key of its own. Cannot change once the type has entities. */
+            data_subject?: boolean;
             /** @description Let the definition refuse what the one before it allows. */
             force?: boolean;
             /** @description The kinds of relationships that entities of the type can have. */
@@ -1574,6 +1611,13 @@ export interface components {
              *     ]
              */
             search?: string[];
+            /**
+             * @description Names of attributes that are stored as ciphertext everywhere and shown to the role privacy only, who is recorded; others see ***. No further ones once the type has entities.
+             * @example [
+             *       "iban"
+             *     ]
+             */
+            sensitive?: string[];
             /**
              * @description What people call such entities.
              * @example Customer
@@ -2601,6 +2645,45 @@ export interface components {
              * @example 3
              */
             version: number;
+        };
+        RecordedAccess: {
+            /**
+             * @description Who has seen it.
+             * @example pia
+             */
+            actor: string;
+            /**
+             * @description Names of the attributes that were shown.
+             * @example [
+             *       "iban"
+             *     ]
+             */
+            attributes: string[];
+            /**
+             * @description The human behind the login.
+             * @example p-7
+             */
+            person: string;
+            /**
+             * Format: int64
+             * @description Position of the record in the log.
+             * @example 4711
+             */
+            position: number;
+            /**
+             * Format: date-time
+             * @description When it was recorded, before it was shown.
+             */
+            recorded_at: string;
+            /** @description The request's id, as in the access log. */
+            request_id: string;
+            /**
+             * @description What was asked for.
+             * @example GET /api/v1/entities/{id}
+             */
+            route: string;
+            /** @description Ids of the entities it was of. */
+            subjects: string[];
         };
         Relationship: {
             /**
@@ -4765,6 +4848,97 @@ export interface operations {
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    listAccesses: {
+        parameters: {
+            query?: {
+                /** @description Only what was of this entity. */
+                subject?: string;
+                /** @description Only what this login has seen. */
+                actor?: string;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+                /** @description How many items at most. */
+                limit?: number;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "position": 4711,
+                     *           "actor": "pia",
+                     *           "person": "p-7",
+                     *           "subjects": [
+                     *             "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                     *           ],
+                     *           "attributes": [
+                     *             "iban"
+                     *           ],
+                     *           "route": "GET /api/v1/entities/{id}",
+                     *           "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12",
+                     *           "recorded_at": "2026-11-22T09:30:00Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AccessPage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
         };
     };
     listEntities: {

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/access"
+	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/httpapi"
+	"github.com/reactdjango-hub/backend/internal/keyring"
+)
+
+// clearConnections are for opening sensitive values, and for recording that.
+const clearConnections = 3
+
+// clearReads opens sensitive values and records who sees them, on the log's own database:
+// a replica of it could not say that it was recorded.
+type clearReads struct {
+	keys  *keyring.Keyring
+	store *eventstore.Store
+	codec *eventstore.Codec
+}
+
+// startClearReads does not wait for the log's database: all other queries go on without.
+func (s *system) startClearReads(ctx context.Context, options *httpapi.Options) error {
+	pool, err := eventstore.OpenPool(ctx, s.cfg.DatabaseURL.Reveal(), eventstore.RoleQuery, clearConnections)
+	if err != nil {
+		return err
+	}
+	s.pools = append(s.pools, pool)
+	s.measurePool("clear", pool)
+	c := &clearReads{
+		keys:  keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: true}),
+		store: eventstore.New(pool), codec: codec(),
+	}
+	options.Clear = &httpapi.Clear{Open: c.open, Hasher: c.hasher, Record: c.record}
+	options.Accesses = c.list
+	return nil
+}
+
+func (c *clearReads) open(ctx context.Context, org string, values []domain.Sealed) ([]json.RawMessage, error) {
+	refs := make([]keyring.Ref, len(values))
+	for i, value := range values {
+		refs[i] = keyring.Ref{Org: org, Subject: value.Subject}
+	}
+	keys, err := c.keys.Load(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	opened := make([]json.RawMessage, len(values))
+	for i, value := range values {
+		key := keys[refs[i]]
+		if key == nil {
+			continue
+		}
+		plain, err := key.Open(keyring.Place{Event: value.Event, Pointer: value.Pointer}, value.Text)
+		switch {
+		case err == nil:
+			opened[i] = plain
+		case !errors.Is(err, keyring.ErrErased):
+			return nil, err
+		}
+	}
+	return opened, nil
+}
+
+func (c *clearReads) hasher(ctx context.Context, org string) (func(...string) []byte, error) {
+	hasher, err := c.keys.Hasher(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	if hasher == nil {
+		return func(...string) []byte { return nil }, nil
+	}
+	return hasher.Hash, nil
+}
+
+func (c *clearReads) record(ctx context.Context, org string, actor domain.Actor, requestID string, subjects []string, seen access.Recorded) error {
+	_, schemaVersion, data, err := c.codec.Encode(seen)
+	if err != nil {
+		return err
+	}
+	_, err = c.store.RecordAccess(ctx, eventstore.Access{
+		Org: org, Actor: actor, RequestID: requestID, Subjects: subjects, SchemaVersion: schemaVersion, Data: data,
+	})
+	return err
+}
+
+func (c *clearReads) list(ctx context.Context, org string, q httpapi.AccessQuery) (httpapi.AccessPage, error) {
+	found, more, err := c.store.Accesses(ctx, org, q.Subject, q.Actor, q.Before, q.Limit)
+	if err != nil {
+		return httpapi.AccessPage{}, databaseAway(err)
+	}
+	page := httpapi.AccessPage{Items: make([]httpapi.RecordedAccess, len(found))}
+	for i, e := range found {
+		fact, err := c.codec.Fact(e)
+		if err != nil {
+			return httpapi.AccessPage{}, err
+		}
+		seen, ok := fact.Payload.(access.Recorded)
+		if !ok {
+			return httpapi.AccessPage{}, fmt.Errorf("position %d is no access", e.Position)
+		}
+		page.Items[i] = httpapi.RecordedAccess{
+			Position: e.Position, Actor: e.Actor.Sub, Person: e.Actor.Person, Subjects: e.Subjects, Attributes: seen.Attributes, Route: seen.Route,
+			RequestID: e.RequestID, RecordedAt: e.RecordedAt,
+		}
+	}
+	if more {
+		next := strconv.FormatInt(found[len(found)-1].Position, 10)
+		page.NextCursor = &next
+	}
+	return page, nil
+}
