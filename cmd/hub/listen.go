@@ -50,7 +50,7 @@ func (s *system) listen() error {
 		server.TLSConfig = f.tls
 		// Callers that break off are no news, and must not write past the log's form.
 		server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
-		s.serve(server, listeners[i])
+		s.serve(server, s.api.Listener(listeners[i]))
 	}
 	return nil
 }

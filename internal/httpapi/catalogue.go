@@ -30,6 +30,7 @@ var (
 // in the OpenAPI document.
 var catalogue = []entry{
 	{"invalid_json", problem.Malformed, "The body is not one JSON document that can be read.", onBodies},
+	{"invalid_http", problem.Malformed, "The request is not HTTP/1.1 that can be read.", nowhere},
 	{"invalid_query", problem.Malformed, "The query of the URL cannot be read.", nil},
 	{"invalid_encoding", problem.Malformed, "The URL is not UTF-8, or holds NUL characters.", nil},
 	{"invalid_utf8", problem.Malformed, "The body is not UTF-8.", onBodies},
@@ -74,6 +75,7 @@ var catalogue = []entry{
 	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},
 	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onSized},
 	{"event_too_large", problem.TooLarge, "What would be recorded is larger than 256 KiB, or concerns too much at once.", onCommands},
+	{"headers_too_large", problem.TooLarge, "Path, query and headers are too large together.", nowhere},
 	{"unsupported_media_type", problem.UnsupportedMedia, "The Content-Type is not one that this request takes.", onBodies},
 	{"unsupported_content_encoding", problem.UnsupportedMedia, "The body is compressed. Send it as it is.", onSized},
 	{"invalid_request", problem.Invalid, "The request does not fit its description; errors says where.", nil},
@@ -131,6 +133,7 @@ var catalogue = []entry{
 	{"too_many_streams", problem.Throttled, "You have more event streams and waits open than a caller may.", onFeeds},
 	{"internal", problem.Internal, "Something went wrong on our side. Name the request id when you report it.", nil},
 	{"overloaded", problem.Unavailable, "Too many commands are waiting, or too many bodies on their way. Nothing was done; send it again later.", onBodies},
+	{"too_many_connections", problem.Unavailable, "Too many connections are open. Try again in a moment.", nowhere},
 	{"too_many_reads", problem.Unavailable, "Too many reads are under way. Try again in a moment.", onViews},
 	{"streams_full", problem.Unavailable, "Too many event streams and waits are open in this process.", onFeeds},
 	{"clear_reads_unavailable", problem.Unavailable, "Sensitive values are shown only when that is recorded, which cannot be done now.", onQueries},

@@ -14,7 +14,10 @@ import (
 // class of status, how long they took, and how many are under way.
 type edgeMetrics struct {
 	inFlight *telemetry.Gauge
-	routes   map[routeKey]*routeMetrics
+	// connections are those that are open, and refused those there was no room for.
+	connections *telemetry.Gauge
+	refused     *telemetry.Counter
+	routes      map[routeKey]*routeMetrics
 	// none is for what no route was found for, or was refused before that.
 	none *routeMetrics
 	// deprecated counts, by route, requests for what is to go.
@@ -55,9 +58,11 @@ func newEdgeMetrics(registry *telemetry.Registry, keys []routeKey) *edgeMetrics 
 		return m
 	}
 	m := &edgeMetrics{
-		deprecated: registry.Counters("hub_http_deprecated_requests_total", "Requests for routes that are to go; the access log says whose.", route),
-		inFlight:   registry.Gauge("hub_http_requests_in_flight", "Requests that are being answered."),
-		routes:     map[routeKey]*routeMetrics{}, none: measure(noRoute),
+		deprecated:  registry.Counters("hub_http_deprecated_requests_total", "Requests for routes that are to go; the access log says whose.", route),
+		inFlight:    registry.Gauge("hub_http_requests_in_flight", "Requests that are being answered."),
+		connections: registry.Gauge("hub_http_connections", "Connections that are open."),
+		refused:     registry.Counter("hub_http_connections_refused_total", "Connections refused because too many were open."),
+		routes:      map[routeKey]*routeMetrics{}, none: measure(noRoute),
 	}
 	for _, key := range keys {
 		m.routes[key] = measure(key.String())
