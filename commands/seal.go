@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/google/uuid"
 
@@ -180,9 +181,7 @@ func (t *turn) recheck(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for ref, key := range found {
-			t.vault.keys[ref] = key
-		}
+		maps.Copy(t.vault.keys, found)
 	}
 	var names []personalName
 	for name := range t.vault.tokens {
@@ -266,9 +265,7 @@ func (l *Loop) unveil(ctx context.Context, c *call, r *Resource) error {
 		if err != nil {
 			return err
 		}
-		for ref, key := range found {
-			keys[ref] = key
-		}
+		maps.Copy(keys, found)
 	}
 	state, err := veiled.Unveil(func(s domain.Sealed) (json.RawMessage, error) {
 		key := keys[keyring.Ref{Org: c.Meta.Org, Subject: s.Subject}]

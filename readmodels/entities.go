@@ -90,7 +90,7 @@ func (s *Store) ClearEntity(ctx context.Context, by Reader, id uuid.UUID, expand
 	return s.entity(ctx, by, id, expandType, true)
 }
 
-func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType, clear bool) (Entity, Snapshot, error) {
+func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType, withSealed bool) (Entity, Snapshot, error) {
 	var (
 		e      Entity
 		found  bool
@@ -100,7 +100,7 @@ func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType,
 		e, found, sealed = Entity{}, false, nil
 		args := arguments{entitiesView, by.Org, id}
 		columns, types, before := entityColumns, "", []any(nil)
-		if clear {
+		if withSealed {
 			columns, before = sealedColumn+", "+columns, []any{&sealed}
 		}
 		if expandType {

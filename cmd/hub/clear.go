@@ -25,6 +25,14 @@ type clearReads struct {
 	codec *eventstore.Codec
 }
 
+// startLogReads starts what queries read of the log itself.
+func (s *system) startLogReads(ctx, background context.Context, options *httpapi.Options) (err error) {
+	if options.Events, err = s.startEvents(ctx, background); err != nil {
+		return err
+	}
+	return s.startClearReads(ctx, options)
+}
+
 // startClearReads does not wait for the log's database: all other queries go on without.
 func (s *system) startClearReads(ctx context.Context, options *httpapi.Options) error {
 	pool, err := eventstore.OpenPool(ctx, s.cfg.DatabaseURL.Reveal(), eventstore.RoleQuery, clearConnections)

@@ -164,10 +164,7 @@ func (s *system) start(ctx context.Context) (err error) {
 		if options.Operations, err = s.startOperations(ctx); err != nil {
 			return err
 		}
-		if options.Events, err = s.startEvents(ctx, background); err != nil {
-			return err
-		}
-		if err = s.startClearReads(ctx, &options); err != nil {
+		if err := s.startLogReads(ctx, background, &options); err != nil {
 			return err
 		}
 	}

@@ -73,7 +73,9 @@ func (t Type) Sealed(id uuid.UUID, facts []domain.Fact) []domain.Fact {
 	if !t.Seals() {
 		return facts
 	}
-	for i, fact := range facts {
+	sealed := slices.Clone(facts)
+	for i := range sealed {
+		fact := &sealed[i]
 		switch p := fact.Payload.(type) {
 		case Created:
 			p.Attributes, p.Secrets = t.split(id, p.Attributes)
@@ -85,27 +87,27 @@ func (t Type) Sealed(id uuid.UUID, facts []domain.Fact) []domain.Fact {
 				secret := domain.NewSecret(key, id.String(), false)
 				p.Key, p.SecretKey = "", &secret
 			}
-			facts[i].Payload = p
+			fact.Payload = p
 		case Updated:
 			p.Attributes, p.Secrets = t.split(id, p.Attributes)
-			facts[i].Payload = p
+			fact.Payload = p
 		default:
 			continue
 		}
 		if t.DataSubject {
-			facts[i].Subjects = []string{id.String()}
+			fact.Subjects = []string{id.String()}
 		}
 	}
-	return facts
+	return sealed
 }
 
 // split takes the values to seal out of attributes. A removal stays: it says no value.
-func (t Type) split(id uuid.UUID, attributes map[string]json.RawMessage) (clear map[string]json.RawMessage, secrets map[string]domain.Secret) {
-	clear = make(map[string]json.RawMessage, len(attributes))
+func (t Type) split(id uuid.UUID, attributes map[string]json.RawMessage) (open map[string]json.RawMessage, secrets map[string]domain.Secret) {
+	open = make(map[string]json.RawMessage, len(attributes))
 	for name, value := range attributes {
 		sensitive := slices.Contains(t.Sensitive, name)
 		if isNull(value) || !t.DataSubject && !sensitive {
-			clear[name] = value
+			open[name] = value
 			continue
 		}
 		if secrets == nil {
@@ -113,7 +115,7 @@ func (t Type) split(id uuid.UUID, attributes map[string]json.RawMessage) (clear 
 		}
 		secrets[name] = domain.NewSecret(value, id.String(), sensitive)
 	}
-	return clear, secrets
+	return open, secrets
 }
 
 // sealAll puts sealed values into a copy of attributes.

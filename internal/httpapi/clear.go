@@ -53,12 +53,12 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 	var places []place
 	var values []domain.Sealed
 	subjects, names := map[string]bool{}, map[string]bool{}
-	for i := range items {
-		for _, name := range slices.Sorted(maps.Keys(items[i].Sealed)) {
+	for i, item := range items {
+		for _, name := range slices.Sorted(maps.Keys(item.Sealed)) {
 			if !as.attributesShown(name) {
 				continue
 			}
-			value := items[i].Sealed[name]
+			value := item.Sealed[name]
 			places, values = append(places, place{i, name}), append(values, value)
 			subjects[value.Subject], names[name] = true, true
 		}
