@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -48,6 +49,65 @@ func TestReadsBeyondTheirRoomAreRefusedAtOnce(t *testing.T) {
 	accepted.Wait()
 	if got := read(func() {}); got.Status != 200 {
 		t.Errorf("afterwards: %d", got.Status)
+	}
+}
+
+// More commands than there is room for: those beyond are refused at once and have done
+// nothing, those that were let in are done, and the next one finds room again.
+func TestCommandsBeyondTheirRoomAreRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t)
+	e := newEdge(t, func(o *Options) { o.Loop, o.Reads = s.loop, s.reads })
+	e.defineCustomer()
+	log, err := hubtest.Pool(t, s.url, "").Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Rollback(context.Background()) }()
+	if _, err := log.Exec(t.Context(), `LOCK TABLE log_lock IN EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	const most = 8000 // twice what may wait
+	answers, refused := make(chan *reply, most), make(chan struct{})
+	full := sync.OnceFunc(func() { close(refused) })
+	sent := 0
+	for open := true; open; {
+		select {
+		case <-refused:
+			open = false
+		default:
+			if sent++; sent > most {
+				t.Fatal("nobody is refused")
+			}
+			request := e.request("POST", "/api/v1/entities", `{"type":"customer","attributes":{}}`)
+			go func() {
+				answer := serve(t, e.handler, request)
+				if answer.Status == http.StatusServiceUnavailable {
+					full()
+				}
+				answers <- answer
+			}()
+		}
+	}
+	if err := log.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	for range sent {
+		switch answer := <-answers; answer.Status {
+		case http.StatusCreated:
+			made++
+		default:
+			if answer.expect(503, "overloaded"); answer.Header.Get("Retry-After") == "" {
+				t.Error("no Retry-After")
+			}
+		}
+	}
+	e.create(`{"type":"customer","attributes":{}}`)
+	var recorded int
+	err = hubtest.Pool(t, s.url, "").QueryRow(t.Context(), `SELECT count(*) FROM events WHERE type = 'entity.created'`).Scan(&recorded)
+	if err != nil || recorded != made+1 || made == 0 || made == sent {
+		t.Errorf("%d of %d were made, %d are recorded: %v", made, sent, recorded, err)
 	}
 }
 
