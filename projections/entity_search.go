@@ -267,7 +267,8 @@ func settleEntitySearch(ctx context.Context, tx pgx.Tx, schema string) error {
 		), made AS (
 			INSERT INTO `+schema+`.entity_search AS d (org, id, type, status, text)
 			SELECT org, id, type, status, `+schema+`.document(attributes, search) FROM page WHERE search <> '{}'
-			    ON CONFLICT (org, id) DO UPDATE SET text = excluded.text WHERE d.text <> excluded.text
+			    ON CONFLICT (org, id) DO UPDATE SET status = excluded.status, text = excluded.text
+			 WHERE d.text <> excluded.text OR d.status <> excluded.status
 		), taken AS (
 			DELETE FROM `+schema+`.entity_search d USING page p WHERE p.search = '{}' AND d.org = p.org AND d.id = p.id
 		), moved AS (
