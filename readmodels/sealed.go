@@ -90,11 +90,11 @@ func (f checkedFilter) byHash() bool {
 
 // outcome refuses filters on sensitive attributes: all but equality, and that for whoever
 // may not see them. Problems: sealed_attribute, privacy_required.
-func (r *sealedRow) outcome(clear bool) error {
+func (r *sealedRow) outcome(mayAsk bool) error {
 	switch {
 	case r.blocked:
 		return problem.New(problem.Invalid, "sealed_attribute", "A sensitive attribute is stored as ciphertext: it can be compared for being equal, as a whole, and by nothing else.")
-	case r.hashed && !clear:
+	case r.hashed && !mayAsk:
 		return problem.New(problem.Forbidden, "privacy_required", "Finding entities by a sensitive attribute needs the role privacy.")
 	}
 	return nil

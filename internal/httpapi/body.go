@@ -152,11 +152,25 @@ func (b *heldBody) Read(into []byte) (int, error) {
 // many clients look for an answer only after they have sent everything, and would
 // otherwise see nothing but a connection that breaks. One that asked first (Expect)
 // is not waiting for that.
-func drain(r *http.Request) {
-	if r.ContentLength == 0 || r.Body == nil || r.Header.Get("Expect") != "" {
-		return
+// It reports whether all was read.
+func drain(r *http.Request) bool {
+	if r.ContentLength == 0 || r.Body == nil {
+		return true
 	}
-	_, _ = io.CopyN(io.Discard, r.Body, maxDrainBytes) // the refusal stands either way
+	if r.Header.Get("Expect") != "" {
+		return false
+	}
+	_, err := io.CopyN(io.Discard, r.Body, maxDrainBytes)
+	return errors.Is(err, io.EOF)
+}
+
+// mayWait takes away the deadline for sending the request, because its answer may take
+// longer. What came as its body is read before that, whatever it is: net/http reads on when
+// the answer is written, and without a deadline it would wait for ever for what never comes.
+func (e *exchange) mayWait() {
+	if drain(e.request) {
+		_ = http.NewResponseController(e).SetReadDeadline(noDeadline) // not every connection has one
+	}
 }
 
 // emptyBody accepts what clients send with a request that has no input: nothing,

@@ -173,6 +173,29 @@ func TestConnectionsThatSayNothingEnd(t *testing.T) {
 	}
 }
 
+// A read has no use for a body. One that is announced and never comes ends with the time for
+// sending, also where the answer may take longer; one that came is in nobody's way.
+func TestABodyOfAReadThatNeverComes(t *testing.T) {
+	t.Parallel()
+	e := newSystem(t)
+	address := e.served(maxConnections, func(s *http.Server) { s.ReadTimeout = 200 * time.Millisecond })
+	const wait = "Hub-Min-Position: 1000\r\nPrefer: wait=1\r\n"
+	for _, request := range []string{"GET /api/v1/entities HTTP/1.1\r\nHub-Min-Position: 1\r\n", "GET /api/v1/entities HTTP/1.1\r\n" + wait, "GET /api/v1/me HTTP/1.1\r\n"} {
+		connection := dial(t, address)
+		if _, err := io.WriteString(connection, request+"Host: hub.test\r\nAuthorization: Bearer "+e.admin+"\r\nContent-Length: 9\r\n\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, connection); err != nil {
+			t.Errorf("%.40q: %v", request, err)
+		}
+	}
+	connection := dial(t, address)
+	if _, err := io.WriteString(connection, "GET /api/v1/entities HTTP/1.1\r\n"+wait+"Host: hub.test\r\nAuthorization: Bearer "+e.admin+"\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+		t.Fatal(err)
+	}
+	answerOf(t, connection).expect(503, "projection_lagging")
+}
+
 // Who sends half a request, or does not read the answer, is in nobody's way.
 func TestSlowClientsHoldNothingUp(t *testing.T) {
 	t.Parallel()

@@ -92,8 +92,7 @@ func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, r
 	if asked.minPosition == 0 {
 		return bounded(ctx, a, run)
 	}
-	// The wait may be longer than the time a client has for sending its request.
-	_ = http.NewResponseController(e).SetReadDeadline(noDeadline)
+	e.mayWait()
 	if asked.epoch != "" {
 		value, at, err := bounded(ctx, a, run)
 		if fault := a.sameHistory(ctx, asked, at); fault != nil {

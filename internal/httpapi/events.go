@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -217,8 +216,7 @@ func (a *API) nextPage(ctx context.Context, filter subscription.Filter, at subsc
 		return subscription.Batch{}, err
 	}
 	defer leave()
-	// The wait may be longer than the time a client has for sending its request.
-	_ = http.NewResponseController(e).SetReadDeadline(noDeadline)
+	e.mayWait()
 	f := a.events.Tail.Follow(filter)
 	defer f.Close()
 	timeUp := time.NewTimer(time.Duration(in.Wait) * time.Second)

@@ -159,7 +159,7 @@ func (s *eventStream) read(ctx context.Context) (subscription.Batch, error) {
 // run writes until the stream ends, and returns why.
 func (s *eventStream) run(ctx context.Context, batch subscription.Batch) string {
 	s.control = http.NewResponseController(s.e)
-	_ = s.control.SetReadDeadline(noDeadline) // not every connection has one
+	s.e.mayWait()
 	s.expired, s.beats = time.NewTimer(time.Until(s.e.caller.Expires)), time.NewTicker(heartbeat)
 	defer s.expired.Stop()
 	defer s.beats.Stop()

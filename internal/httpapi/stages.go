@@ -55,8 +55,7 @@ func (a *API) forward(line *route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		e := exchangeOf(r.Context())
 		e.route = line
-		// It may wait there for longer than a client has for sending its request.
-		_ = http.NewResponseController(e).SetReadDeadline(noDeadline)
+		e.mayWait()
 		a.queryAPI.ServeHTTP(w, r)
 	}
 }
