@@ -119,7 +119,9 @@ func (w *writer) create(id uuid.UUID, key string) entities.CreateEntity {
 func (w *writer) submit(ctx context.Context, decider domain.Decider, key string) (commands.Receipt, error) {
 	submission := commands.Submission{
 		Decider: decider, IdempotencyKey: key,
-		Meta: domain.Meta{Org: benchOrg, Actor: domain.Actor{Sub: "ana", Person: "ana"}, RequestID: key, CorrelationID: key},
+		Meta: domain.Meta{
+			Org: benchOrg, Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{"editor"}, RequestID: key, CorrelationID: key,
+		},
 	}
 	if key != "" {
 		submission.RequestHash = make([]byte, 32) // all requests of a key are the same here
