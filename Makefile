@@ -14,6 +14,8 @@ GOLANGCI_VERSION := v2.12.0
 CYCLONEDX_VERSION := v1.10.0
 GOVULNCHECK_VERSION := v1.9.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+OASDIFF_VERSION := v1.35.0
+OASDIFF := .cache/bin/oasdiff-$(OASDIFF_VERSION)
 
 # The only part that needs Node and npm.
 CLIENT := clients/typescript
@@ -49,7 +51,7 @@ cover: ## run the tests and hold the statements they run to the thresholds
 	@tail -n +2 .cache/cover/processes.out >> cover.out
 	go run ./internal/tidy/cover cover.out
 
-lint: $(GOLANGCI) ## check formatting, vet, static analysis, go.mod and generated files
+lint: $(GOLANGCI) breaking ## check formatting, vet, static analysis, go.mod and generated files
 	@unformatted=$$(find . -name '*.go' -not -path './.*' -exec gofmt -l {} +); \
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
@@ -58,6 +60,25 @@ lint: $(GOLANGCI) ## check formatting, vet, static analysis, go.mod and generate
 	go mod tidy -diff
 	@mkdir -p .cache && go run ./cmd/hub openapi > .cache/openapi.json
 	@diff -u docs/openapi.json .cache/openapi.json || { echo "docs/openapi.json is not current: run make docs"; exit 1; }
+
+# What clients of the last release rely on. Each rule is shown a document that breaks it,
+# so that a check which has stopped looking is found out.
+RELEASED := docs/released/openapi.json
+BREAKS := $(OASDIFF) breaking --color never --fail-on ERR
+
+.PHONY: breaking
+breaking: $(OASDIFF) ## refuse what breaks clients of the last released OpenAPI document
+	@mkdir -p .cache
+	@for break in 's#"/api/v1/me":#"/api/v1/gone":#' 's#"next_cursor"#"gone"#g' 's#"archived",##g'; do \
+	  sed "$$break" $(RELEASED) > .cache/broken.json; \
+	  if $(BREAKS) $(RELEASED) .cache/broken.json > /dev/null 2>&1; then echo "not found to break clients: $$break"; exit 1; fi; \
+	done
+	$(BREAKS) $(RELEASED) docs/openapi.json
+
+$(OASDIFF):
+	@mkdir -p .cache/bin
+	GOBIN=$(CURDIR)/.cache/bin go install github.com/oasdiff/oasdiff@$(OASDIFF_VERSION)
+	mv .cache/bin/oasdiff $@
 
 $(GOLANGCI):
 	@mkdir -p .cache/bin

@@ -76,6 +76,7 @@ func TestCallersOfARouteThatGoesAreTold(t *testing.T) {
 	described, err := json.Marshal(api.OpenAPI().Paths["/api/v1/leaving"].Get)
 	require.NoError(t, err)
 	assert.Contains(t, string(described), `"deprecated":true`)
+	assert.Contains(t, string(described), `"x-sunset":"2027-05-25"`)
 	assert.Contains(t, string(described), "It goes. Deprecated since 2026-11-25: see https://docs.example/leaving. Gone after 2027-05-25.")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -126,6 +127,13 @@ func (r *route) add(api huma.API) {
 		op.Description += r.Deprecated.describe()
 	}
 	r.describe(api.OpenAPI(), &op)
+	if r.Deprecated != nil && !r.Deprecated.Sunset.IsZero() {
+		if op.Extensions == nil {
+			op.Extensions = map[string]any{}
+		}
+		// By this the comparison of documents knows from when on the route may be gone.
+		op.Extensions["x-sunset"] = r.Deprecated.Sunset.UTC().Format(time.DateOnly)
+	}
 	r.register(api, op)
 }
 
