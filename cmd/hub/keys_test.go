@@ -26,6 +26,7 @@ func TestKeysAreRotatedByTheCommandLine(t *testing.T) {
 	key, err := keyring.New(keyring.Options{Pool: pool, Masters: masters}).New(keyring.Ref{Org: "acme", Subject: "ana"})
 	require.NoError(t, err)
 	batch := &pgx.Batch{}
+	batch.Queue(`SELECT set_config('hub.appended', 'yes', true)`)
 	keyring.Keep([]*keyring.Key{key}, nil)(batch)
 	require.NoError(t, pool.SendBatch(t.Context(), batch).Close())
 

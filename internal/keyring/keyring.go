@@ -250,7 +250,8 @@ func NewToken(org string, hash []byte) Token {
 
 // Keep gives the statement that puts new keys and tokens on disk. It belongs behind the
 // append of the events that use them, in one transaction, so that it runs under the log's
-// lock and nothing is there without the other. It fails (Taken) when there is one already.
+// lock and nothing is there without the other: it does nothing where nothing was appended.
+// It fails (Taken) when there is one already.
 func Keep(keys []*Key, tokens []Token) func(*pgx.Batch) {
 	var (
 		orgs, subjects, masters, tokenOrgs []string

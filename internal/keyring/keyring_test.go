@@ -65,6 +65,7 @@ func open(t *testing.T, url, role string, current []byte, others ...[]byte) ring
 func (r ring) keep(t *testing.T, keys []*keyring.Key, tokens ...keyring.Token) error {
 	t.Helper()
 	batch := &pgx.Batch{}
+	batch.Queue(`SELECT set_config('hub.appended', 'yes', true)`)
 	keyring.Keep(keys, tokens)(batch)
 	return r.pool.SendBatch(t.Context(), batch).Close()
 }

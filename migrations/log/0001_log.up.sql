@@ -559,6 +559,8 @@ BEGIN
     IF wrong > 0 THEN
       RAISE EXCEPTION 'versions of % events do not continue the log', wrong USING ERRCODE = 'data_exception';
     END IF;
+    -- For what goes with the events of this transaction: hub_keys.keep.
+    PERFORM set_config('hub.appended', 'yes', true);
   END IF;
 END
 $$;
@@ -1022,6 +1024,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   kept bigint;
 BEGIN
+  -- A turn that was refused is decided again, and what was made for it goes with it.
+  IF current_setting('hub.appended', true) IS DISTINCT FROM 'yes' THEN
+    RETURN;
+  END IF;
   INSERT INTO hub_keys.masters SELECT DISTINCT m.id FROM unnest(k_master) AS m(id) ON CONFLICT DO NOTHING;
   INSERT INTO hub_keys.subject_keys (org, subject, wrapped, master)
   SELECT k.org, k.subject, k.wrapped, k.master FROM unnest(k_org, k_subject, k_wrapped, k_master) AS k(org, subject, wrapped, master)
