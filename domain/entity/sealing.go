@@ -80,10 +80,7 @@ func (t Type) Sealed(id uuid.UUID, facts []domain.Fact) []domain.Fact {
 		case Created:
 			p.Attributes, p.Secrets = t.split(id, p.Attributes)
 			if t.DataSubject && p.Key != "" {
-				key, err := json.Marshal(p.Key)
-				if err != nil {
-					panic(fmt.Sprintf("entity: a text cannot be encoded: %v", err))
-				}
+				key, _ := json.Marshal(p.Key) // a text always can be
 				secret := domain.NewSecret(key, id.String(), false)
 				p.Key, p.SecretKey = "", &secret
 			}
