@@ -210,6 +210,8 @@ func TestTheComposedEnvironmentsAreValid(t *testing.T) {
 			parsed, err := config.ParseRoles(rest)
 			require.NoError(t, err, name)
 			mode = config.Serve(parsed...)
+		case "dev-identity":
+			mode = config.DevIdentity()
 		case "up":
 			mode = config.Migrate()
 		}

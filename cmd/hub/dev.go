@@ -145,7 +145,7 @@ func ensureDatabase(ctx context.Context, serverURL string) error {
 
 func (e *embedded) startIssuer(s *system, keyDir string) error {
 	url := "http://" + s.cfg.DevIdentityAddr
-	server, failed, err := serveIssuer(s.cfg.DevIdentityAddr, keyDir, url)
+	server, failed, err := serveIssuer(s.cfg, keyDir, url)
 	if err != nil {
 		return err
 	}

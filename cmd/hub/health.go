@@ -168,6 +168,8 @@ func (s *system) identityHealth(ctx context.Context) httpapi.Component {
 	switch {
 	case err == nil:
 		return httpapi.Component{Status: httpapi.Healthy}
+	case errors.Is(err, identity.ErrDevelopmentIssuer):
+		return httpapi.Component{Status: httpapi.Unhealthy, Detail: identity.ErrDevelopmentIssuer.Error()}
 	case errors.Is(err, identity.ErrNoKeys):
 		return httpapi.Component{Status: httpapi.Unhealthy, Detail: "there are no keys of the identity service, so no token can be verified"}
 	default:

@@ -2,13 +2,17 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reactdjango-hub/backend/internal/config"
+	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
 )
@@ -55,20 +59,61 @@ func TestHealthcheckTellsWhetherTheProcessServes(t *testing.T) {
 	}
 }
 
-// The issuer in a process of its own, known by another name than it listens on.
+// The issuer in a process of its own, known by another name than it listens on. Outside
+// DEBUG it does not run.
 func TestTheDevelopmentIssuerAlone(t *testing.T) {
 	t.Parallel()
+	outside := exec.CommandContext(t.Context(), hubtest.Binary(t), "dev-identity")
+	outside.Env = []string{"HUB_DATA_DIR=" + t.TempDir()}
+	said, _ := outside.CombinedOutput() // the exit code is looked at below
+	assert.Equal(t, exitFailed, outside.ProcessState.ExitCode())
+	assert.Contains(t, string(said), "\n  DEBUG must be true")
+
 	address := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
 	const known = "http://identity-service:8001"
 	h := &hub{t: t, args: []string{"dev-identity"}, base: "http://" + address, env: []string{
-		"HUB_DATA_DIR=" + t.TempDir(), "HUB_DEV_IDENTITY_ADDR=" + address, "IDENTITY_SERVICE_URL=" + known,
+		"HUB_DATA_DIR=" + t.TempDir(), "HUB_DEV_IDENTITY_ADDR=" + address, "IDENTITY_SERVICE_URL=" + known, "DEBUG=true",
 	}}
 	h.launch()
 	var discovery struct{ Issuer string }
 	require.Equal(t, http.StatusOK, h.get("/.well-known/openid-configuration", "", nil, &discovery))
 	assert.Equal(t, known, discovery.Issuer)
+	for host, status := range map[string]int{
+		"identity-service:8001": http.StatusOK, "localhost": http.StatusOK, "backend": http.StatusOK, "evil.test": http.StatusBadRequest, "127.0.0.1.evil.test": http.StatusBadRequest,
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.base+"/token", strings.NewReader(`{"sub":"ana","org_id":"acme"}`))
+		require.NoError(t, err)
+		request.Host = host
+		request.Header.Set("Content-Type", "application/json")
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		answer, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		assert.Equal(t, status, response.StatusCode, "%s: %s", host, answer)
+		assert.Equal(t, status == http.StatusBadRequest, strings.Contains(string(answer), `"code":"host_not_allowed"`), "%s: %s", host, answer)
+	}
 	_, err := identity.RequestToken(t.Context(), h.base, identity.TokenRequest{Sub: "ana", Org: "acme", Roles: []string{"admin"}})
 	require.NoError(t, err)
 	assert.Zero(t, h.healthcheck("--url", h.base+"/.well-known/openid-configuration"))
 	assert.Zero(t, h.terminate())
+}
+
+// Whoever is slow holds no connection of the issuer for longer than one of the API.
+func TestTheDevelopmentIssuerHasTheLimitsOfTheAPI(t *testing.T) {
+	t.Parallel()
+	server, failed, err := serveIssuer(config.Config{DevIdentityAddr: "127.0.0.1:0"}, t.TempDir(), "http://127.0.0.1:8001")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		assert.NoError(t, server.Close())
+		assert.NoError(t, <-failed)
+	})
+	limits := httpapi.NewServer("", nil)
+	for name, limit := range map[string][2]any{
+		"the header": {limits.ReadHeaderTimeout, server.ReadHeaderTimeout}, "the request": {limits.ReadTimeout, server.ReadTimeout},
+		"the answer": {limits.WriteTimeout, server.WriteTimeout}, "silence": {limits.IdleTimeout, server.IdleTimeout}, "room": {limits.MaxHeaderBytes, server.MaxHeaderBytes},
+	} {
+		assert.NotZero(t, limit[0], name)
+		assert.Equal(t, limit[0], limit[1], name)
+	}
 }

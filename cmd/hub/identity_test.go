@@ -26,6 +26,8 @@ type faultyIssuer struct {
 	t      *testing.T
 	url    string
 	issuer *identity.DevIssuer
+	// development has it say what it is.
+	development bool
 
 	down    atomic.Bool
 	refused atomic.Int64 // questions that were not answered because it was down
@@ -69,7 +71,11 @@ func (i *faultyIssuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}
-	i.issuer.Handler().ServeHTTP(w, r)
+	if i.development {
+		i.issuer.Handler(nil).ServeHTTP(w, r)
+		return
+	}
+	asService(i.issuer).ServeHTTP(w, r)
 }
 
 // hang makes it take questions and answer none, or ends that.
@@ -94,16 +100,16 @@ func (i *faultyIssuer) token() string {
 }
 
 // start runs a query API that trusts the issuer.
-func (i *faultyIssuer) start() *hub {
+func (i *faultyIssuer) start(settings ...string) *hub {
 	i.t.Helper()
 	broker, err := local.StartNATS(local.NATSOptions{StoreDir: i.t.TempDir(), ListenAddr: "127.0.0.1:0"})
 	require.NoError(i.t, err)
 	i.t.Cleanup(broker.Stop)
 	address := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(i.t))
-	h := newServeHub(i.t, []string{
+	h := newServeHub(i.t, append([]string{
 		"DATABASE_URL=" + hubtest.Database(i.t, hubtest.LogAndViews()), "NATS_URL=" + broker.URL(), "IDENTITY_SERVICE_URL=" + i.url,
 		"HUB_QUERY_ADDR=" + address, "SECRET_KEY=of-a-test-and-long-enough-for-anyone", "HUB_DATA_DIR=" + i.t.TempDir(),
-	}, "query-api")
+	}, settings...), "query-api")
 	h.base = "http://" + address
 	h.launch()
 	return h
@@ -185,6 +191,28 @@ func TestTheIssuerIsDownAtStartAndLater(t *testing.T) {
 
 	i.down.Store(false)
 	eventually(t, "the new key is known", func() bool { status, _ := h.me(rotated); return status == http.StatusOK })
+}
+
+// Whoever names the development issuer by mistake lets nobody in by its tokens, and is told
+// why; a development machine says that it is one.
+func TestTheDevelopmentIssuerIsTrustedByDevelopmentMachinesAlone(t *testing.T) {
+	t.Parallel()
+	i := newFaultyIssuer(t)
+	i.development = true
+	h := i.start()
+	status, code := h.me(i.token())
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Equal(t, "identity_unavailable", code)
+	var health struct {
+		Components map[string]struct{ Status, Detail string }
+	}
+	assert.Equal(t, http.StatusServiceUnavailable, h.get("/api/health/", "", nil, &health))
+	assert.Equal(t, "unhealthy", health.Components["identity"].Status)
+	assert.Contains(t, health.Components["identity"].Detail, "set DEBUG=true on a development machine")
+	assert.Zero(t, i.asked.Load(), "its keys are not even asked for")
+
+	h = i.start("DEBUG=true")
+	eventually(t, "its tokens are verified", func() bool { status, _ := h.me(i.token()); return status == http.StatusOK })
 }
 
 // While the issuer takes questions and answers none, tokens of known keys are verified,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,7 +25,23 @@ func newServeHub(t testing.TB, shared []string, roles ...string) *hub {
 	return h
 }
 
-// newIssuer runs the development issuer for processes of `hub serve`.
+// asService answers as the issuer does, but for saying that it is one for development:
+// so tests run `hub serve` as it runs elsewhere, without DEBUG.
+func asService(issuer *identity.DevIssuer) http.Handler {
+	inner := issuer.Handler(nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/.well-known/openid-configuration" {
+			inner.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		inner.ServeHTTP(answer, r)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, strings.Replace(answer.Body.String(), `"hub_development_issuer":true`, `"hub_development_issuer":false`, 1)) // the hub may break off
+	})
+}
+
+// newIssuer runs an issuer for processes of `hub serve`.
 func newIssuer(t testing.TB) string {
 	t.Helper()
 	var handler http.Handler
@@ -32,7 +49,7 @@ func newIssuer(t testing.TB) string {
 	t.Cleanup(server.Close)
 	issuer, err := identity.NewDevIssuer(t.TempDir(), server.URL)
 	require.NoError(t, err)
-	handler = issuer.Handler()
+	handler = asService(issuer)
 	return server.URL
 }
 

@@ -158,7 +158,7 @@ func securedIssuer(t *testing.T, a *authority) string {
 	t.Cleanup(s.Close)
 	issuer, err := identity.NewDevIssuer(t.TempDir(), s.URL)
 	require.NoError(t, err)
-	handler = issuer.Handler()
+	handler = asService(issuer)
 	return s.URL
 }
 

@@ -208,6 +208,7 @@ func (s *system) start(ctx context.Context) (err error) {
 func (s *system) newVerifier(background context.Context) *identity.Verifier {
 	s.verifier = identity.NewVerifier(identity.Options{
 		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Verified: s.observer(background), Log: s.log,
+		Development: s.dev || s.cfg.Debug,
 		Transport: func(base http.RoundTripper) http.RoundTripper {
 			return s.tracer.Transport("fetch keys of the issuer", base)
 		},

@@ -57,7 +57,7 @@ func joinRoles(roles []Role) string {
 }
 
 // Mode is what the process is for: it decides the defaults and what must be set.
-// Make one with Dev, Serve, Migrate or Tool.
+// Make one with Dev, Serve, DevIdentity, Migrate or Tool.
 type Mode struct {
 	kind  modeKind
 	roles []Role
@@ -69,6 +69,7 @@ const (
 	modeTool modeKind = iota
 	modeDev
 	modeServe
+	modeDevIdentity
 	modeMigrate
 )
 
@@ -77,6 +78,9 @@ func Dev() Mode { return Mode{kind: modeDev, roles: AllRoles()} }
 
 // Serve is `hub serve` with these roles: what they depend on must be named.
 func Serve(roles ...Role) Mode { return Mode{kind: modeServe, roles: roles} }
+
+// DevIdentity is `hub dev-identity`: for development machines, which say so.
+func DevIdentity() Mode { return Mode{kind: modeDevIdentity} }
 
 // Migrate is `hub migrate`: only the database must be named.
 func Migrate() Mode { return Mode{kind: modeMigrate} }

@@ -130,12 +130,15 @@ func TestWhatMustBeSetDependsOnTheMode(t *testing.T) {
 		environ []string
 		want    []string
 	}{
-		"all roles":        {config.Serve(config.AllRoles()...), nil, []string{"DATABASE_URL", "IDENTITY_SERVICE_URL", "NATS_URL", "SECRET_KEY"}},
-		"no HTTP role":     {config.Serve(config.Relay, config.Projector), nil, []string{"DATABASE_URL", "NATS_URL", "SECRET_KEY"}},
-		"DEBUG":            {config.Serve(config.QueryAPI), []string{"DEBUG=1"}, []string{"DATABASE_URL", "IDENTITY_SERVICE_URL", "NATS_URL"}},
-		"migrate":          {config.Migrate(), nil, []string{"MIGRATE_DATABASE_URL"}},
-		"a bad value once": {config.Migrate(), []string{"DATABASE_URL=mysql://db"}, []string{"DATABASE_URL"}},
-		"issuer of nobody": {config.Dev(), []string{"IDENTITY_ISSUER=https://a"}, []string{"IDENTITY_ISSUER"}},
+		"all roles":                  {config.Serve(config.AllRoles()...), nil, []string{"DATABASE_URL", "IDENTITY_SERVICE_URL", "NATS_URL", "SECRET_KEY"}},
+		"no HTTP role":               {config.Serve(config.Relay, config.Projector), nil, []string{"DATABASE_URL", "NATS_URL", "SECRET_KEY"}},
+		"DEBUG":                      {config.Serve(config.QueryAPI), []string{"DEBUG=1"}, []string{"DATABASE_URL", "IDENTITY_SERVICE_URL", "NATS_URL"}},
+		"migrate":                    {config.Migrate(), nil, []string{"MIGRATE_DATABASE_URL"}},
+		"a bad value once":           {config.Migrate(), []string{"DATABASE_URL=mysql://db"}, []string{"DATABASE_URL"}},
+		"an issuer for others":       {config.Dev(), []string{"HUB_DEV_IDENTITY_ADDR=:8001"}, []string{"HUB_DEV_IDENTITY_ADDR"}},
+		"an issuer outside DEBUG":    {config.DevIdentity(), nil, []string{"DEBUG"}},
+		"an issuer that is asked to": {config.DevIdentity(), []string{"DEBUG=false"}, []string{"DEBUG"}},
+		"issuer of nobody":           {config.Dev(), []string{"IDENTITY_ISSUER=https://a"}, []string{"IDENTITY_ISSUER"}},
 	} {
 		found := faults(t, test.mode, test.environ...)
 		var names []string
@@ -147,6 +150,13 @@ func TestWhatMustBeSetDependsOnTheMode(t *testing.T) {
 			t.Errorf("%s: faults %v, want %v", name, found, test.want)
 		}
 	}
+	for _, environ := range [][]string{
+		{"HUB_DEV_IDENTITY_ADDR=localhost:8001"}, {"HUB_DEV_IDENTITY_ADDR=[::1]:8001"}, {"HUB_DEV_IDENTITY_ADDR=127.0.0.9:8001"},
+		{"HUB_DEV_IDENTITY_ADDR=:8001", "DEBUG=true"}, {"HUB_DEV_IDENTITY_ADDR=:8001", "IDENTITY_SERVICE_URL=https://identity.example"},
+	} {
+		load(t, config.Dev(), environ...)
+	}
+	load(t, config.DevIdentity(), "DEBUG=true", "HUB_DEV_IDENTITY_ADDR=:8001")
 	load(t, config.Tool())
 	load(t, config.Migrate(), "DATABASE_URL=postgres://db/hub")
 }

@@ -71,10 +71,28 @@ func (l *loader) checkTogether() {
 		}
 		l.checkSecretKey()
 		l.checkAddresses()
+		l.checkDevIssuer()
+	case modeDevIdentity:
+		if !l.config.Debug && !l.faulty("DEBUG") {
+			l.faultf("DEBUG", "must be true: the development issuer gives tokens to whoever asks, so it runs on development machines alone")
+		}
 	case modeMigrate:
 		l.require("MIGRATE_DATABASE_URL", l.config.MigrateDatabaseURL != "" || l.faulty("DATABASE_URL"),
 			"it, or DATABASE_URL, names the database to migrate")
 	case modeTool: // whatever the command needs it asks for itself
+	}
+}
+
+// checkDevIssuer keeps the issuer that `hub dev` embeds on this machine. `hub dev` is for
+// development by what it is, but an address that others reach has to be meant.
+func (l *loader) checkDevIssuer() {
+	c := &l.config
+	if c.Debug || c.IdentityServiceURL != "" || l.faulty("IDENTITY_SERVICE_URL") || l.faulty("HUB_DEV_IDENTITY_ADDR") {
+		return
+	}
+	host, _, _ := net.SplitHostPort(c.DevIdentityAddr)
+	if ip := net.ParseIP(host); host != "localhost" && !ip.IsLoopback() {
+		l.faultf("HUB_DEV_IDENTITY_ADDR", "can be reached from elsewhere, and the development issuer gives tokens to whoever asks: keep it on 127.0.0.1, or set DEBUG=true on a development machine")
 	}
 }
 

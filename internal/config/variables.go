@@ -52,7 +52,7 @@ func variables() []variable {
 		{name: "HUB_SIGNING_KEY", meaning: "signs audit checkpoints", secret: true},
 		{name: "ALLOWED_HOSTS", meaning: "host names that requests may name", set: setAllowedHosts, fallback: "localhost,127.0.0.1,backend"},
 		{name: "CORS_ALLOWED_ORIGINS", meaning: "web pages that may call", set: setOrigins, fallback: "http://localhost:5173,http://127.0.0.1:5173,http://localhost:3000,http://127.0.0.1:3000"},
-		{name: "DEBUG", meaning: "development machine: weak secrets are accepted", set: setDebug, fallback: "false"},
+		{name: "DEBUG", meaning: "development machine: weak secrets and the development issuer are accepted", set: setDebug, fallback: "false"},
 		{name: "HUB_LOG_LEVEL", meaning: "debug, info, warn or error", set: setLogLevel, fallback: "info"},
 		{name: "HUB_LOG_FORMAT", meaning: "text or json", set: setLogFormat},
 		{name: "OTEL_EXPORTER_OTLP_ENDPOINT", meaning: "where traces are sent, by OTLP over HTTP; nowhere if unset", set: baseURL(func(c *Config) *string { return &c.OTLPEndpoint })},

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// AllowHosts is the check of ALLOWED_HOSTS, for servers beside the API.
+func AllowHosts(patterns []string) func(header string) bool { return hosts(patterns).allow }
+
 // hosts is a list of allowed host names with Django's meaning: an exact name,
 // ".example.com" for a domain and all below it, "*" for any.
 type hosts []string

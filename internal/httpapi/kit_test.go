@@ -35,10 +35,10 @@ func newIssuer(t testing.TB) *issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Config.Handler = dev.Handler()
+	server.Config.Handler = dev.Handler(nil)
 	server.Start()
 	t.Cleanup(server.Close)
-	return &issuer{url: url, verifier: identity.NewVerifier(identity.Options{URL: url, Audience: "hub-backend"})}
+	return &issuer{url: url, verifier: identity.NewVerifier(identity.Options{URL: url, Audience: "hub-backend", Development: true})}
 }
 
 // token is an access token of ana of acme with these roles.

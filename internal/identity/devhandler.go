@@ -41,8 +41,28 @@ type TokenResponse struct {
 	ExpiresIn   int64  `json:"expires_in"` // seconds
 }
 
-// Handler serves discovery, the key set and POST /token.
-func (d *DevIssuer) Handler() http.Handler {
+// developmentMark is what the discovery document of a development issuer has, so that
+// whoever must not trust one can tell.
+const developmentMark = "hub_development_issuer"
+
+// Handler serves discovery, the key set and POST /token, under the host names that
+// allowed accepts; nil accepts any. A page of another site, whose name somebody points at
+// this machine, would otherwise be of this site to a browser, and could ask for tokens.
+func (d *DevIssuer) Handler(allowed func(host string) bool) http.Handler {
+	mux := d.routes()
+	refused := answer("", func(*http.Request) (any, error) {
+		return nil, problem.New(problem.Malformed, "host_not_allowed", "The development issuer does not answer under the host name of the request.")
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if allowed != nil && !allowed(r.Host) {
+			refused.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (d *DevIssuer) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(discoveryPath, answer(http.MethodGet, d.discovery))
 	mux.Handle("/jwks", answer(http.MethodGet, d.jwks))
@@ -121,6 +141,7 @@ func (d *DevIssuer) discovery(*http.Request) (any, error) {
 		"response_types_supported":              []string{"token"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"EdDSA"},
+		developmentMark:                         true,
 	}, nil
 }
 

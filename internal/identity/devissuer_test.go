@@ -24,14 +24,14 @@ func startDevIssuer(t testing.TB, keyDir string) (*identity.DevIssuer, string) {
 	url := "http://" + server.Listener.Addr().String()
 	d, err := identity.NewDevIssuer(keyDir, url+"/")
 	must(t, err)
-	server.Config.Handler = d.Handler()
+	server.Config.Handler = d.Handler(nil)
 	server.Start()
 	t.Cleanup(server.Close)
 	return d, url
 }
 
 func devVerifier(url string, now func() time.Time) *identity.Verifier {
-	return identity.NewVerifier(identity.Options{URL: url, Audience: "hub-backend", Now: now})
+	return identity.NewVerifier(identity.Options{URL: url, Audience: "hub-backend", Now: now, Development: true})
 }
 
 func TestDevIssuerTokensAreVerified(t *testing.T) {
@@ -83,15 +83,15 @@ func TestDevIssuerKeepsItsKey(t *testing.T) {
 		must(t, err)
 		return d
 	}
-	server.Config.Handler = start().Handler()
+	server.Config.Handler = start().Handler(nil)
 	server.Start()
 	t.Cleanup(server.Close)
 	token, err := identity.RequestToken(t.Context(), url, identity.TokenRequest{Sub: "ana", Org: "acme"})
 	must(t, err)
 
-	restarted := httptest.NewServer(start().Handler())
+	restarted := httptest.NewServer(start().Handler(nil))
 	t.Cleanup(restarted.Close)
-	v := identity.NewVerifier(identity.Options{URL: url, Audience: "hub-backend"})
+	v := identity.NewVerifier(identity.Options{URL: url, Audience: "hub-backend", Development: true})
 	accept(t, v, token)
 
 	path := filepath.Join(folder, "development_issuer.jwks")

@@ -42,11 +42,15 @@ func (s *keySource) fetch(ctx context.Context) ([]publicKey, error) {
 		return nil, err
 	}
 	var discovery struct {
-		Issuer  string `json:"issuer"`
-		JWKSURI string `json:"jwks_uri"`
+		Issuer      string `json:"issuer"`
+		JWKSURI     string `json:"jwks_uri"`
+		Development bool   `json:"hub_development_issuer"` // developmentMark
 	}
 	if err := json.Unmarshal(document, &discovery); err != nil {
 		return nil, fmt.Errorf("reading the discovery document: %w", err)
+	}
+	if discovery.Development && !s.development {
+		return nil, ErrDevelopmentIssuer
 	}
 	if discovery.Issuer != s.issuer {
 		return nil, fmt.Errorf("the discovery document is of issuer %.200q, expected is %q (IDENTITY_ISSUER)", discovery.Issuer, s.issuer)

@@ -50,6 +50,8 @@ type keySource struct {
 	client *http.Client
 	now    func() time.Time
 	log    *slog.Logger
+	// development lets keys of the development issuer in.
+	development bool
 
 	current atomic.Pointer[keySet] // nil before the first good answer
 	waiting atomic.Int64           // requests that wait for a fetch
@@ -63,7 +65,7 @@ type keySource struct {
 }
 
 func newKeySource(url string, o Options) *keySource {
-	s := &keySource{url: url, issuer: o.Issuer, client: newClient(), now: o.Now, log: o.Log}
+	s := &keySource{url: url, issuer: o.Issuer, client: newClient(), now: o.Now, log: o.Log, development: o.Development}
 	if o.Transport != nil {
 		s.client.Transport = o.Transport(s.client.Transport)
 	}

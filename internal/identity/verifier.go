@@ -54,6 +54,9 @@ type Options struct {
 	Issuer string
 	// Audience must be among the token's: "hub-backend".
 	Audience string
+	// Development lets the keys of the development issuer in, which gives tokens to
+	// whoever asks: for development machines alone.
+	Development bool
 	// Verified is told of a caller when a token was verified anew: once a minute and
 	// token, at most. It must not block. Nil is told nothing.
 	Verified func(Caller)
@@ -154,6 +157,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 // ErrNoKeys says that no token can be verified, because the issuer's keys have not
 // been loaded; with any other error of Probe, known keys still serve.
 var ErrNoKeys = errors.New("the identity service's keys have not been loaded")
+
+// ErrDevelopmentIssuer says that keys were refused because their issuer calls itself the
+// development issuer, and Options.Development was not set.
+var ErrDevelopmentIssuer = errors.New("the issuer is a development issuer, which gives tokens to whoever asks: name the identity service by IDENTITY_SERVICE_URL, or set DEBUG=true on a development machine")
 
 // Probe reports for health whether the issuer answers, asking it when the last
 // answer is older than 15 seconds; it waits for as long as ctx lets it. The error's text

@@ -87,7 +87,7 @@ func newIssuer(t *testing.T) string {
 	t.Cleanup(server.Close)
 	issuer, err := identity.NewDevIssuer(t.TempDir(), server.URL)
 	require.NoError(t, err)
-	handler = issuer.Handler()
+	handler = issuer.Handler(nil)
 	return server.URL
 }
 
@@ -108,7 +108,7 @@ func (n *node) start() {
 func (s *system) environment(database string) []string {
 	return append([]string{
 		"DATABASE_URL=" + database, "NATS_URL=" + s.nats.URL(),
-		"IDENTITY_SERVICE_URL=" + s.issuer, "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
+		"IDENTITY_SERVICE_URL=" + s.issuer, "DEBUG=true", "SECRET_KEY=of-a-test-and-long-enough-for-anyone",
 	}, s.settings...)
 }
 
