@@ -129,7 +129,7 @@ type call struct {
 	// needs is what the decider asks of the keyring, and keys those that it was decided
 	// with where its resource is to be shown.
 	needs   needs
-	keys    map[keyring.Ref]*keyring.Key
+	keys    keyring.Keys
 	receipt Receipt
 	err     error
 	done    chan struct{}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 
 	"github.com/google/uuid"
@@ -23,14 +22,14 @@ import (
 
 // vault is what a turn holds of keys and tokens.
 type vault struct {
-	keys   map[keyring.Ref]*keyring.Key
+	keys   keyring.Keys
 	tokens map[personalName]keyring.Token
 	// wanted are names that a command has asked for and nobody has looked up yet.
 	wanted map[personalName]bool
 }
 
 func newVault() vault {
-	return vault{keys: make(map[keyring.Ref]*keyring.Key), tokens: make(map[personalName]keyring.Token), wanted: make(map[personalName]bool)}
+	return vault{keys: make(keyring.Keys), tokens: make(map[personalName]keyring.Token), wanted: make(map[personalName]bool)}
 }
 
 // personalName is a name that must not stand in a tag.
@@ -64,22 +63,16 @@ func (v view) Token(kind, name string) string {
 
 // Open implements domain.Reader.
 func (v view) Open(s domain.Sealed) (json.RawMessage, error) {
-	key := v.turn.vault.keys[keyring.Ref{Org: v.org, Subject: s.Subject}]
-	if key == nil {
-		if v.deciding {
+	for _, ref := range keyring.Refs(v.org, s.Subjects()) {
+		switch {
+		case v.turn.vault.keys[ref] != nil:
+		case v.deciding:
 			panic("a decision opens a value of a subject that it did not name")
+		default:
+			return nil, errors.New("values can be opened while deciding only")
 		}
-		return nil, errors.New("values can be opened while deciding only")
 	}
-	return openSealed(key, s)
-}
-
-func openSealed(key *keyring.Key, s domain.Sealed) (json.RawMessage, error) {
-	plain, err := key.Open(keyring.Place{Event: s.Event, Pointer: s.Pointer}, s.Text)
-	if errors.Is(err, keyring.ErrErased) {
-		return nil, domain.ErrErased
-	}
-	return plain, err
+	return v.turn.vault.keys.Open(v.org, s)
 }
 
 // errNoKeys is a fault of the program: it was put together without a keyring.
@@ -200,18 +193,19 @@ func (t *turn) sealed(org string, fact domain.Fact) (domain.Fact, error) {
 		return fact, nil
 	}
 	payload, err := holder.Seal(func(pointer string, s domain.Secret) (domain.Sealed, error) {
-		key := t.vault.keys[keyring.Ref{Org: org, Subject: s.Subject}]
-		if key == nil {
-			return domain.Sealed{}, fmt.Errorf("a decider seals for a subject that it did not name")
-		}
-		text, err := key.Seal(keyring.Place{Event: fact.ID, Pointer: pointer}, s.Reveal())
-		if errors.Is(err, keyring.ErrErased) {
-			return domain.Sealed{}, subjectErased()
-		}
-		return domain.Sealed{Text: text, Subject: s.Subject, Sensitive: s.Sensitive, Event: fact.ID, Pointer: pointer}, err
+		return t.seal(org, keyring.Place{Event: fact.ID, Pointer: pointer}, s)
 	})
 	fact.Payload = payload
 	return fact, err
+}
+
+// seal seals one secret, nested for all its subjects. Problem: subject_erased.
+func (t *turn) seal(org string, at keyring.Place, s domain.Secret) (domain.Sealed, error) {
+	value, err := t.vault.keys.Seal(org, at, s)
+	if errors.Is(err, domain.ErrErased) {
+		return value, subjectErased()
+	}
+	return value, err
 }
 
 func subjectErased() error {
@@ -249,10 +243,9 @@ func (l *Loop) unveil(ctx context.Context, c *call, r *Resource) error {
 	if !ok {
 		return nil
 	}
-	keys := make(map[keyring.Ref]*keyring.Key)
+	keys := make(keyring.Keys)
 	var missing []keyring.Ref
-	for _, subject := range veiled.Subjects() {
-		ref := keyring.Ref{Org: c.Meta.Org, Subject: subject}
+	for _, ref := range keyring.Refs(c.Meta.Org, veiled.Subjects()) {
 		if keys[ref] = c.keys[ref]; keys[ref] == nil {
 			missing = append(missing, ref)
 		}
@@ -268,11 +261,7 @@ func (l *Loop) unveil(ctx context.Context, c *call, r *Resource) error {
 		maps.Copy(keys, found)
 	}
 	state, err := veiled.Unveil(func(s domain.Sealed) (json.RawMessage, error) {
-		key := keys[keyring.Ref{Org: c.Meta.Org, Subject: s.Subject}]
-		if key == nil {
-			return nil, domain.ErrErased // its key was lost with the end of a log
-		}
-		return openSealed(key, s)
+		return keys.Open(c.Meta.Org, s)
 	})
 	r.State = state
 	return err

@@ -228,12 +228,12 @@ func TestMovedCiphertextFailsClosed(t *testing.T) {
 	require.NoError(t, err)
 	key := found[keyring.Ref{Org: "acme", Subject: id.String()}]
 	name := values["name"]
-	plain, err := key.Open(keyring.Place{Event: name.Event, Pointer: name.Pointer}, name.Text)
+	plain, err := keyring.Open(keyring.Place{Event: name.Event, Pointer: name.Pointer}, name.Text, key)
 	require.NoError(t, err)
 	assert.JSONEq(t, `"`+planted+`"`, string(plain))
-	_, err = key.Open(keyring.Place{Event: name.Event, Pointer: values["diagnosis"].Pointer}, name.Text)
+	_, err = keyring.Open(keyring.Place{Event: name.Event, Pointer: values["diagnosis"].Pointer}, name.Text, key)
 	require.ErrorIs(t, err, keyring.ErrMoved)
-	_, err = key.Open(keyring.Place{Event: uuid.Must(uuid.NewV7()), Pointer: name.Pointer}, name.Text)
+	_, err = keyring.Open(keyring.Place{Event: uuid.Must(uuid.NewV7()), Pointer: name.Pointer}, name.Text, key)
 	require.ErrorIs(t, err, keyring.ErrMoved)
 
 	// The same event again, under another id: as a forger with the owner's rights could add it.

@@ -18,10 +18,13 @@ var ErrErased = errors.New("the value was erased")
 const SealedName = "$sealed"
 
 // Sealed is a value that only its subject's key opens, and only in its place. In the data
-// of an event it is {"$sealed":"…","subject":"…"}, with "sensitive":true if it is.
+// of an event it is {"$sealed":"…","subject":"…"}, with "sensitive":true if it is. One that
+// is about several is sealed by the key of each, one around the other, so that it is lost
+// with any of them; "within" names the others.
 type Sealed struct {
-	Text    string `json:"$sealed"`
-	Subject string `json:"subject"`
+	Text    string   `json:"$sealed"`
+	Subject string   `json:"subject"`
+	Within  []string `json:"within,omitempty"`
 	// Sensitive values stay sealed in read tables, too.
 	Sensitive bool `json:"sensitive,omitempty"`
 	// Event and Pointer are the place: the event that holds it, and where in its data. The
@@ -29,6 +32,13 @@ type Sealed struct {
 	Event   uuid.UUID `json:"event,omitzero"`
 	Pointer string    `json:"pointer,omitempty"`
 }
+
+// MaxSealingSubjects bounds whom one value is about. Each costs a layer, and a key that is
+// looked up whenever the value is read.
+const MaxSealingSubjects = 100
+
+// Subjects are all whose keys open the value.
+func (s Sealed) Subjects() []string { return append([]string{s.Subject}, s.Within...) }
 
 // ParseSealed reads a value of an event; ok is false when it is not a sealed one. Values in
 // clear never begin like that: callers may not write the name.
@@ -79,14 +89,14 @@ func EqualityText(value json.RawMessage) string {
 // "***"; only who seals it may Reveal it.
 type Secret struct {
 	plain json.RawMessage
-	// Subject is whose key seals it, and Sensitive as with Sealed.
-	Subject   string
+	// Subjects are those whose keys seal it, each one once, and Sensitive as with Sealed.
+	Subjects  []string
 	Sensitive bool
 }
 
 // NewSecret is a secret with this value.
-func NewSecret(plain json.RawMessage, subject string, sensitive bool) Secret {
-	return Secret{plain, subject, sensitive}
+func NewSecret(plain json.RawMessage, sensitive bool, subjects ...string) Secret {
+	return Secret{plain, subjects, sensitive}
 }
 
 // Reveal is the value itself.

@@ -45,9 +45,11 @@ func (w *writer) unseal(ctx context.Context, events []Event) error {
 		}
 		found[i] = values
 		for _, value := range values {
-			if ref := (keyring.Ref{Org: e.Org, Subject: value.Subject}); !seen[ref] {
-				seen[ref] = true
-				refs = append(refs, ref)
+			for _, ref := range keyring.Refs(e.Org, value.Subjects()) {
+				if !seen[ref] {
+					seen[ref] = true
+					refs = append(refs, ref)
+				}
 			}
 		}
 	}
@@ -74,17 +76,13 @@ func (w *writer) unseal(ctx context.Context, events []Event) error {
 }
 
 // open puts opened values into the event.
-func (e *Event) open(values map[string]domain.Sealed, keys map[keyring.Ref]*keyring.Key, hasher *keyring.Hasher) error {
+func (e *Event) open(values map[string]domain.Sealed, keys keyring.Keys, hasher *keyring.Hasher) error {
 	shown := make(map[string]json.RawMessage, len(values))
 	for name, value := range values {
 		shown[name] = nil
-		key := keys[keyring.Ref{Org: e.Org, Subject: value.Subject}]
-		if key == nil { // lost with the end of a log
-			continue
-		}
-		plain, err := key.Open(keyring.Place{Event: value.Event, Pointer: value.Pointer}, value.Text)
+		plain, err := keys.Open(e.Org, value)
 		switch {
-		case errors.Is(err, keyring.ErrErased):
+		case errors.Is(err, domain.ErrErased):
 			continue
 		case err != nil:
 			return err

@@ -48,7 +48,7 @@ func (v *vault) projector(t *testing.T) *keyring.Keyring {
 }
 
 func (v *vault) secret(value string, sensitive bool) domain.Secret {
-	return domain.NewSecret(json.RawMessage(value), v.ref.Subject, sensitive)
+	return domain.NewSecret(json.RawMessage(value), sensitive, v.ref.Subject)
 }
 
 // record appends an event of the subject with its secrets sealed, and its key if that is new.
@@ -58,8 +58,7 @@ func (v *vault) record(t *testing.T, payload domain.Payload) int64 {
 	if holder, ok := payload.(domain.Sealable); ok {
 		var err error
 		payload, err = holder.Seal(func(pointer string, s domain.Secret) (domain.Sealed, error) {
-			text, err := v.key.Seal(keyring.Place{Event: v.last, Pointer: pointer}, s.Reveal())
-			return domain.Sealed{Text: text, Subject: s.Subject, Sensitive: s.Sensitive}, err
+			return keyring.Keys{v.ref: v.key}.Seal(v.ref.Org, keyring.Place{Event: v.last, Pointer: pointer}, s)
 		})
 		require.NoError(t, err)
 	}
@@ -192,7 +191,7 @@ func TestMovedCiphertextParksItsStream(t *testing.T) {
 	require.NoError(t, err)
 	h.run(t, New(h.options))
 	v.last = uuid.Must(uuid.NewV7())
-	text, err := v.key.Seal(keyring.Place{Event: v.last, Pointer: "/attributes/diagnosis"}, []byte(`"A1"`))
+	text, err := keyring.Seal(keyring.Place{Event: v.last, Pointer: "/attributes/diagnosis"}, []byte(`"A1"`), v.key)
 	require.NoError(t, err)
 	v.raw(t, entity.Created{Type: "patient", Tags: []string{}, Attributes: map[string]json.RawMessage{
 		"name": domain.Sealed{Text: text, Subject: v.ref.Subject}.Data(),

@@ -51,9 +51,9 @@ func (s *system) startClearReads(ctx context.Context, options *httpapi.Options) 
 }
 
 func (c *clearReads) open(ctx context.Context, org string, values []domain.Sealed) ([]json.RawMessage, error) {
-	refs := make([]keyring.Ref, len(values))
-	for i, value := range values {
-		refs[i] = keyring.Ref{Org: org, Subject: value.Subject}
+	var refs []keyring.Ref
+	for _, value := range values {
+		refs = append(refs, keyring.Refs(org, value.Subjects())...)
 	}
 	keys, err := c.keys.Load(ctx, refs)
 	if err != nil {
@@ -61,17 +61,11 @@ func (c *clearReads) open(ctx context.Context, org string, values []domain.Seale
 	}
 	opened := make([]json.RawMessage, len(values))
 	for i, value := range values {
-		key := keys[refs[i]]
-		if key == nil {
-			continue
-		}
-		plain, err := key.Open(keyring.Place{Event: value.Event, Pointer: value.Pointer}, value.Text)
-		switch {
-		case err == nil:
-			opened[i] = plain
-		case !errors.Is(err, keyring.ErrErased):
+		plain, err := keys.Open(org, value)
+		if err != nil && !errors.Is(err, domain.ErrErased) {
 			return nil, err
 		}
+		opened[i] = plain
 	}
 	return opened, nil
 }

@@ -17,7 +17,7 @@ func patientDefined(sensitive ...string) domain.Fact {
 }
 
 func secret(value string, sensitive bool) domain.Secret {
-	return domain.NewSecret(json.RawMessage(value), ana.String(), sensitive)
+	return domain.NewSecret(json.RawMessage(value), sensitive, ana.String())
 }
 
 // anaAdmitted is the first patient, with the key P-1.

@@ -21,8 +21,8 @@ func sealed(event uuid.UUID, payload domain.Payload) domain.Payload {
 		return payload
 	}
 	payload, err := holder.Seal(func(pointer string, s domain.Secret) (domain.Sealed, error) {
-		text := place(event, pointer, s.Subject) + base64.StdEncoding.EncodeToString(s.Reveal())
-		return domain.Sealed{Text: text, Subject: s.Subject, Sensitive: s.Sensitive, Event: event, Pointer: pointer}, nil
+		text := place(event, pointer, s.Subjects) + base64.StdEncoding.EncodeToString(s.Reveal())
+		return domain.Sealed{Text: text, Subject: s.Subjects[0], Within: s.Subjects[1:], Sensitive: s.Sensitive, Event: event, Pointer: pointer}, nil
 	})
 	if err != nil {
 		panic(fmt.Sprintf("domaintest: a payload cannot be sealed: %v", err))
@@ -30,8 +30,8 @@ func sealed(event uuid.UUID, payload domain.Payload) domain.Payload {
 	return payload
 }
 
-func place(event uuid.UUID, pointer, subject string) string {
-	return fmt.Sprintf("%d %s %s ", event[15], pointer, subject)
+func place(event uuid.UUID, pointer string, subjects []string) string {
+	return fmt.Sprintf("%d %s %s ", event[15], pointer, subjects)
 }
 
 // Erase makes what is sealed for a subject unreadable from now on.
@@ -42,13 +42,15 @@ func (s *Scenario) Erase(subject string) *Scenario {
 
 // Open implements domain.Reader.
 func (r *reader) Open(s domain.Sealed) (json.RawMessage, error) {
-	if !r.named[domain.SubjectTag(s.Subject)] {
-		panic(fmt.Sprintf("the decider opened a value of %q without having named the subject", s.Subject))
+	for _, subject := range s.Subjects() {
+		if !r.named[domain.SubjectTag(subject)] {
+			panic(fmt.Sprintf("the decider opened a value of %q without having named the subject", subject))
+		}
+		if r.scenario.erased[subject] {
+			return nil, domain.ErrErased
+		}
 	}
-	if r.scenario.erased[s.Subject] {
-		return nil, domain.ErrErased
-	}
-	at := place(s.Event, s.Pointer, s.Subject)
+	at := place(s.Event, s.Pointer, s.Subjects())
 	if len(s.Text) < len(at) || s.Text[:len(at)] != at {
 		return nil, errors.New("the value does not belong where it is")
 	}

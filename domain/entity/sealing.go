@@ -81,7 +81,7 @@ func (t Type) Sealed(id uuid.UUID, facts []domain.Fact) []domain.Fact {
 			p.Attributes, p.Secrets = t.split(id, p.Attributes)
 			if t.DataSubject && p.Key != "" {
 				key, _ := json.Marshal(p.Key) // a text always can be
-				secret := domain.NewSecret(key, id.String(), false)
+				secret := domain.NewSecret(key, false, id.String())
 				p.Key, p.SecretKey = "", &secret
 			}
 			fact.Payload = p
@@ -110,7 +110,7 @@ func (t Type) split(id uuid.UUID, attributes map[string]json.RawMessage) (open m
 		if secrets == nil {
 			secrets = make(map[string]domain.Secret)
 		}
-		secrets[name] = domain.NewSecret(value, id.String(), sensitive)
+		secrets[name] = domain.NewSecret(value, sensitive, id.String())
 	}
 	return open, secrets
 }
@@ -222,14 +222,15 @@ func (u Updated) Shown(values map[string]json.RawMessage) domain.Payload {
 func (e Entity) Subjects() []string {
 	var subjects []string
 	for _, value := range e.Sealed {
-		if !value.Sensitive && !slices.Contains(subjects, value.Subject) {
-			subjects = append(subjects, value.Subject)
+		if !value.Sensitive {
+			subjects = append(subjects, value.Subjects()...)
 		}
 	}
-	if e.SealedKey != nil && !slices.Contains(subjects, e.SealedKey.Subject) {
-		subjects = append(subjects, e.SealedKey.Subject)
+	if e.SealedKey != nil {
+		subjects = append(subjects, e.SealedKey.Subjects()...)
 	}
-	return subjects
+	slices.Sort(subjects)
+	return slices.Compact(subjects)
 }
 
 // Unveil implements domain.Veiled: sensitive attributes are masked, and what was erased is

@@ -66,10 +66,10 @@ func TestSealing(t *testing.T) {
 		if string(s.Reveal()) == `"away"` {
 			return domain.Sealed{}, errAway
 		}
-		return domain.Sealed{Text: string(s.Reveal()), Subject: s.Subject, Sensitive: s.Sensitive, Event: someFact, Pointer: pointer}, nil
+		return domain.Sealed{Text: string(s.Reveal()), Subject: s.Subjects[0], Sensitive: s.Sensitive, Event: someFact, Pointer: pointer}, nil
 	}
 	secret := func(value string) domain.Secret {
-		return domain.NewSecret(json.RawMessage(value), somebody.String(), false)
+		return domain.NewSecret(json.RawMessage(value), false, somebody.String())
 	}
 	key, away := secret(`"K"`), secret(`"away"`)
 

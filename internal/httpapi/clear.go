@@ -60,7 +60,10 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 			}
 			value := item.Sealed[name]
 			places, values = append(places, place{i, name}), append(values, value)
-			subjects[value.Subject], names[name] = true, true
+			for _, subject := range value.Subjects() {
+				subjects[subject] = true
+			}
+			names[name] = true
 		}
 	}
 	if len(values) == 0 {

@@ -6,11 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/reactdjango-hub/backend/domain"
 )
 
 // ErrMoved means that a value cannot be opened by the key where it is: it was changed, or
@@ -58,32 +61,66 @@ type Place struct {
 	Pointer string
 }
 
-// Seal gives the ciphertext of a value for its place, as text. Error: ErrErased.
-func (k *Key) Seal(at Place, plain []byte) (string, error) {
-	if k.Erased() {
-		return "", ErrErased
+// Seal gives the ciphertext of a value for its place, as text. It is sealed by each key in
+// turn, the last one first, so that it is lost with any one of them, and opens only by the
+// same keys in the same order. Error: domain.ErrErased.
+func Seal(at Place, plain []byte, keys ...*Key) (string, error) {
+	if err := usable(keys); err != nil {
+		return "", err
 	}
-	sealed, err := k.aead.Encrypt(plain, k.ref.associated([]byte("value"), at.Event[:], []byte(at.Pointer)))
-	if err != nil {
-		return "", fmt.Errorf("sealing a value: %w", err)
+	for i := len(keys) - 1; i >= 0; i-- {
+		sealed, err := keys[i].aead.Encrypt(plain, keys[i].boundTo(at, keys))
+		if err != nil {
+			return "", fmt.Errorf("sealing a value: %w", err)
+		}
+		plain = sealed
 	}
-	return base64.RawStdEncoding.EncodeToString(sealed), nil
+	return base64.RawStdEncoding.EncodeToString(plain), nil
 }
 
-// Open gives the value. Errors: ErrErased, ErrMoved.
-func (k *Key) Open(at Place, text string) ([]byte, error) {
-	if k.Erased() {
-		return nil, ErrErased
+// Open gives the value that Seal has sealed. Errors: domain.ErrErased, ErrMoved.
+func Open(at Place, text string, keys ...*Key) ([]byte, error) {
+	if err := usable(keys); err != nil {
+		return nil, err
 	}
-	sealed, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	value, err := base64.RawStdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return nil, ErrMoved
 	}
-	plain, err := k.aead.Decrypt(sealed, k.ref.associated([]byte("value"), at.Event[:], []byte(at.Pointer)))
-	if err != nil {
-		return nil, ErrMoved
+	for _, key := range keys {
+		if value, err = key.aead.Decrypt(value, key.boundTo(at, keys)); err != nil {
+			return nil, ErrMoved
+		}
 	}
-	return plain, nil
+	return value, nil
+}
+
+// usable holds keys to what can seal a value: of different subjects, and none erased.
+func usable(keys []*Key) error {
+	if len(keys) == 0 || len(keys) > domain.MaxSealingSubjects {
+		return fmt.Errorf("a value is sealed for 1 to %d subjects", domain.MaxSealingSubjects)
+	}
+	for i, key := range keys {
+		if key.Erased() {
+			return domain.ErrErased
+		}
+		if slices.ContainsFunc(keys[:i], func(other *Key) bool { return other.ref == key.ref }) {
+			return errors.New("a value is sealed twice for one subject")
+		}
+	}
+	return nil
+}
+
+// boundTo is what a layer of a value is bound to: its subject, the place and, where there
+// are several, all whose keys seal the value, so that no layer can be taken off.
+func (k *Key) boundTo(at Place, keys []*Key) []byte {
+	parts := [][]byte{[]byte("value"), at.Event[:], []byte(at.Pointer)}
+	if len(keys) > 1 {
+		for _, key := range keys {
+			parts = append(parts, []byte(key.ref.Subject))
+		}
+	}
+	return k.ref.associated(parts...)
 }
 
 // associated is what ciphertext is bound to: each part behind its length, so that no two

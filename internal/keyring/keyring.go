@@ -2,7 +2,7 @@
 // subject of an organisation, wrapped by the master key, which is derived from SECRET_KEY
 // and in no database.
 //
-//	load ─▶ Key (unwrapped, cached briefly) ─▶ Seal, Open      no I/O
+//	Load ─▶ Keys (unwrapped, cached briefly) ─▶ Seal, Open     no I/O
 //	New  ─▶ Key, in memory only ─▶ Keep: a row, in the transaction of the events that use it
 //	Erase ─▶ the row stays as a tombstone, and what was sealed is lost
 //
@@ -37,9 +37,6 @@ const (
 	maxCached  = 10_000
 	maxHashers = 10_000
 )
-
-// ErrErased means that the key of the subject was destroyed.
-var ErrErased = errors.New("the key of this subject was erased")
 
 // Ref names a data subject.
 type Ref struct{ Org, Subject string }
@@ -88,10 +85,10 @@ type cached struct {
 }
 
 // Load gives the keys of subjects; those without one are missing, and that of an erased
-// subject opens nothing (ErrErased). One round trip, or none; a ReadOnly keyring loads
+// subject opens nothing (domain.ErrErased). One round trip, or none; a ReadOnly keyring loads
 // for one organisation at a time.
-func (k *Keyring) Load(ctx context.Context, refs []Ref) (map[Ref]*Key, error) {
-	found := make(map[Ref]*Key, len(refs))
+func (k *Keyring) Load(ctx context.Context, refs []Ref) (Keys, error) {
+	found := make(Keys, len(refs))
 	var missing []Ref
 	k.mu.Lock()
 	for _, ref := range refs {
@@ -163,7 +160,7 @@ func (k *Keyring) put(key *Key) {
 }
 
 // read asks the database.
-func (k *Keyring) read(ctx context.Context, refs []Ref) (map[Ref]*Key, error) {
+func (k *Keyring) read(ctx context.Context, refs []Ref) (Keys, error) {
 	orgs, subjects := make([]string, len(refs)), make([]string, len(refs))
 	for i, ref := range refs {
 		orgs[i], subjects[i] = ref.Org, ref.Subject
@@ -181,7 +178,7 @@ func (k *Keyring) read(ctx context.Context, refs []Ref) (map[Ref]*Key, error) {
 	} else {
 		query = batch.Queue(`SELECT n, wrapped, master FROM hub_keys.load_keys($1, $2)`, orgs, subjects)
 	}
-	found := make(map[Ref]*Key, len(refs))
+	found := make(Keys, len(refs))
 	query.Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var n int

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/keyring"
 )
@@ -91,27 +92,27 @@ func TestAValueOpensInItsPlaceOnly(t *testing.T) {
 	url := hubtest.Database(t, hubtest.Log())
 	r := open(t, url, "hub_command", first)
 	key := r.made(t, ana)
-	text, err := key.Seal(place, []byte(`"ana@example.org"`))
+	text, err := keyring.Seal(place, []byte(`"ana@example.org"`), key)
 	require.NoError(t, err)
-	plain, err := key.Open(place, text)
+	plain, err := keyring.Open(place, text, key)
 	require.NoError(t, err)
 	assert.Equal(t, `"ana@example.org"`, string(plain))
 
 	other := place
 	other.Event[15]++
-	_, err = key.Open(other, text)
+	_, err = keyring.Open(other, text, key)
 	require.ErrorIs(t, err, keyring.ErrMoved, "another event")
-	_, err = key.Open(keyring.Place{Event: place.Event, Pointer: "/attributes/name"}, text)
+	_, err = keyring.Open(keyring.Place{Event: place.Event, Pointer: "/attributes/name"}, text, key)
 	require.ErrorIs(t, err, keyring.ErrMoved, "another field")
 	for _, ref := range []keyring.Ref{{Org: "other", Subject: "ana"}, {Org: "acme", Subject: "ben"}, {Org: "acmea", Subject: "na"}} {
-		_, err = r.made(t, ref).Open(place, text)
+		_, err = keyring.Open(place, text, r.made(t, ref))
 		require.ErrorIs(t, err, keyring.ErrMoved, "%v", ref)
 	}
 	for _, changed := range []string{"", "%", text[:len(text)-4], text[:4], "B" + text[1:], text + "AAAA", text + "="} {
-		_, err = key.Open(place, changed)
+		_, err = keyring.Open(place, changed, key)
 		require.ErrorIs(t, err, keyring.ErrMoved, "%q", changed)
 	}
-	again, err := key.Seal(place, []byte(`"ana@example.org"`))
+	again, err := keyring.Seal(place, []byte(`"ana@example.org"`), key)
 	require.NoError(t, err)
 	assert.NotEqual(t, text, again, "equal values do not show")
 }
@@ -159,9 +160,9 @@ func TestOneOfTwoNewKeysWins(t *testing.T) {
 		}
 	}
 	require.NotEqual(t, -1, won)
-	text, err := keys[won].Seal(place, []byte("7"))
+	text, err := keyring.Seal(place, []byte("7"), keys[won])
 	require.NoError(t, err)
-	plain, err := open(t, url, "hub_command", first).load(t, ana).Open(place, text)
+	plain, err := keyring.Open(place, text, open(t, url, "hub_command", first).load(t, ana))
 	require.NoError(t, err)
 	assert.Equal(t, "7", string(plain))
 }
@@ -184,7 +185,7 @@ func TestErasing(t *testing.T) {
 	url := hubtest.Database(t, hubtest.Log())
 	r, other := open(t, url, "hub_command", first), open(t, url, "hub_projector", first)
 	key := r.made(t, ana)
-	text, err := key.Seal(place, []byte("7"))
+	text, err := keyring.Seal(place, []byte("7"), key)
 	require.NoError(t, err)
 	hasher, err := r.Hasher(t.Context(), "acme")
 	require.NoError(t, err)
@@ -196,10 +197,10 @@ func TestErasing(t *testing.T) {
 	require.NoError(t, r.Erase(t.Context(), ana, nil), "twice is once")
 	erased := r.load(t, ana)
 	require.True(t, erased.Erased())
-	_, err = erased.Open(place, text)
-	require.ErrorIs(t, err, keyring.ErrErased)
-	_, err = erased.Seal(place, []byte("7"))
-	require.ErrorIs(t, err, keyring.ErrErased)
+	_, err = keyring.Open(place, text, erased)
+	require.ErrorIs(t, err, domain.ErrErased)
+	_, err = keyring.Seal(place, []byte("7"), erased)
+	require.ErrorIs(t, err, domain.ErrErased)
 	r.Remember([]*keyring.Key{key})
 	require.True(t, r.load(t, ana).Erased(), "who was slow does not bring it back")
 

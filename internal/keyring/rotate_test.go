@@ -39,7 +39,7 @@ func many(t *testing.T, r ring, n int) (last keyring.Ref, sealed string) {
 		keys[i] = key
 	}
 	require.NoError(t, r.keep(t, keys))
-	sealed, err := keys[n-1].Seal(place, []byte("7"))
+	sealed, err := keyring.Seal(place, []byte("7"), keys[n-1])
 	require.NoError(t, err)
 	return last, sealed
 }
@@ -84,7 +84,7 @@ func TestRotation(t *testing.T) {
 	require.ErrorIs(t, open(t, url, "hub_command", first).Check(t.Context()), keyring.ErrOtherMaster)
 	after := open(t, url, "hub_command", second)
 	require.NoError(t, after.Check(t.Context()))
-	plain, err := after.load(t, last).Open(place, sealed)
+	plain, err := keyring.Open(place, sealed, after.load(t, last))
 	require.NoError(t, err)
 	assert.Equal(t, "7", string(plain))
 	require.NotNil(t, after.load(t, other))

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"internal/secretfile": {},
 	"internal/ratelimit":  {},
 	"internal/strictjson": {"domain"},
-	"internal/keyring":    {},
+	"internal/keyring":    {"domain"},
 	"internal/lease":      {},
 	"internal/telemetry":  {},
 	"internal/local":      {},
