@@ -142,8 +142,8 @@ func (t *turn) decide(ctx context.Context) error {
 		if d.err = fault; fault == nil {
 			d.err = t.decideOne(c, &d)
 		}
-		if p := problem.Of(d.err); p != nil && c.IdempotencyKey != "" && keptKinds[p.Kind] != "" {
-			refusal, err := encodeRefusal(p)
+		if p := problem.Of(d.err); c.IdempotencyKey != "" && Kept(p) {
+			refusal, err := EncodeRefusal(p)
 			if err != nil {
 				d.err = fmt.Errorf("keeping a refusal: %w", err)
 			}

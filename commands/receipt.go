@@ -54,11 +54,16 @@ var keptKinds = map[problem.Kind]string{
 	problem.Invalid:   "invalid",
 }
 
-func encodeRefusal(p *problem.Problem) ([]byte, error) {
+// Kept reports whether a refusal is brought back by an idempotency key.
+func Kept(p *problem.Problem) bool { return p != nil && keptKinds[p.Kind] != "" }
+
+// EncodeRefusal writes a refusal that is kept, as JSON.
+func EncodeRefusal(p *problem.Problem) ([]byte, error) {
 	return json.Marshal(storedProblem{Kind: keptKinds[p.Kind], Code: p.Code, Detail: p.Detail, Fields: p.Fields, Extra: p.Extra})
 }
 
-func decodeRefusal(data []byte) (*problem.Problem, error) {
+// DecodeRefusal reads what EncodeRefusal wrote.
+func DecodeRefusal(data []byte) (*problem.Problem, error) {
 	var stored storedProblem
 	if err := json.Unmarshal(data, &stored); err != nil {
 		return nil, fmt.Errorf("reading a stored refusal: %w", err)
@@ -80,7 +85,7 @@ func replay(o eventstore.StoredOutcome) (Receipt, error) {
 	if o.Refusal == nil {
 		return r, nil
 	}
-	p, err := decodeRefusal(o.Refusal)
+	p, err := DecodeRefusal(o.Refusal)
 	if err != nil {
 		return Receipt{}, err
 	}

@@ -98,7 +98,7 @@ func (l *Loop) turn(ctx context.Context, calls []*call) {
 		switch p := problem.Of(leader.err); {
 		case p != nil && p.Code == keyReused:
 			again = append(again, c.call) // its request may be the one that was answered before
-		case leader.err == nil, p != nil && keptKinds[p.Kind] != "":
+		case leader.err == nil, Kept(p):
 			c.replayTo(leader.RequestHash, leader.receipt, leader.err)
 		default:
 			c.answer(Receipt{}, leader.err)

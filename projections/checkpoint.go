@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reactdjango-hub/backend/eventstore/subscription"
@@ -60,6 +61,8 @@ func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
 // querier and batchSender are what a pool and a transaction have in common.
 type (
 	querier interface {
+		Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 		QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	}
 	batchSender interface {

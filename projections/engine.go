@@ -181,6 +181,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		all.Go(func() { w.run(ctx) })
 	}
 	all.Go(func() { e.runner.run(ctx) })
+	all.Go(func() { e.runner.options.purge(ctx) })
 	all.Wait()
 	return nil
 }

@@ -107,31 +107,30 @@ func scanJob(row pgx.CollectableRow) (Job, error) {
 }
 
 // Request asks for a job; some projector does it. One of the same kind that is under
-// way already is joined. Errors: ErrUnknownView, ErrBusy. RoleProjector or RoleQuery.
-func Request(ctx context.Context, pool *pgxpool.Pool, view, kind string) (Job, error) {
+// way already is joined; isNew says that there was none. Errors: ErrUnknownView, ErrBusy.
+// RoleProjector or RoleQuery.
+func Request(ctx context.Context, db querier, view, kind string) (j Job, isNew bool, err error) {
 	p, err := Options{}.withDefaults().projection(view)
 	if err != nil {
-		return Job{}, err
+		return Job{}, false, err
 	}
-	j, _, err := request(ctx, pool, p, kind, byOperator)
-	return j, err
+	return request(ctx, db, p, kind, byOperator)
 }
 
-// request also says whether the job is new.
-func request(ctx context.Context, pool *pgxpool.Pool, p Projection, kind, by string) (j Job, isNew bool, err error) {
+func request(ctx context.Context, db querier, p Projection, kind, by string) (j Job, isNew bool, err error) {
 	// The job in the way may end between the two statements, but not for ever.
 	for range 3 {
 		var id uuid.UUID
-		err = pool.QueryRow(ctx, `INSERT INTO view_jobs (view, version, kind, requested_by) VALUES ($1, $2, $3, $4)
+		err = db.QueryRow(ctx, `INSERT INTO view_jobs (view, version, kind, requested_by) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (view) WHERE state IN ('queued', 'running') DO NOTHING RETURNING id`, p.Name, p.Version, kind, by).Scan(&id)
 		if err == nil {
-			j, err = loadJob(ctx, pool, id)
+			j, err = loadJob(ctx, db, id)
 			return j, true, err
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return Job{}, false, fmt.Errorf("asking for a job: %w", err)
 		}
-		j, err = queryJob(ctx, pool, `WHERE view = $1 AND state IN ('queued', 'running')`, p.Name)
+		j, err = queryJob(ctx, db, `WHERE view = $1 AND state IN ('queued', 'running')`, p.Name)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			continue
@@ -144,12 +143,12 @@ func request(ctx context.Context, pool *pgxpool.Pool, p Projection, kind, by str
 	return Job{}, false, ErrBusy
 }
 
-func loadJob(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) (Job, error) {
-	return queryJob(ctx, pool, `WHERE id = $1`, id)
+func loadJob(ctx context.Context, db querier, id uuid.UUID) (Job, error) {
+	return queryJob(ctx, db, `WHERE id = $1`, id)
 }
 
-func queryJob(ctx context.Context, pool *pgxpool.Pool, where string, args ...any) (Job, error) {
-	rows, err := pool.Query(ctx, `SELECT `+jobColumns+` FROM view_jobs `+where, args...)
+func queryJob(ctx context.Context, db querier, where string, args ...any) (Job, error) {
+	rows, err := db.Query(ctx, `SELECT `+jobColumns+` FROM view_jobs `+where, args...)
 	if err != nil {
 		return Job{}, fmt.Errorf("reading a job: %w", err)
 	}
@@ -162,8 +161,8 @@ func queryJob(ctx context.Context, pool *pgxpool.Pool, where string, args ...any
 
 // Cancel asks the job that is under way for a view to stop, and reports whether there
 // is one. Whoever does it sees that within a second. RoleProjector or RoleQuery.
-func Cancel(ctx context.Context, pool *pgxpool.Pool, view string) (bool, error) {
-	tag, err := pool.Exec(ctx, `UPDATE view_jobs SET cancel = true WHERE view = $1 AND state IN ('queued', 'running')`, view)
+func Cancel(ctx context.Context, db querier, view string) (bool, error) {
+	tag, err := db.Exec(ctx, `UPDATE view_jobs SET cancel = true WHERE view = $1 AND state IN ('queued', 'running')`, view)
 	if err != nil {
 		return false, fmt.Errorf("cancelling a job: %w", err)
 	}
@@ -172,8 +171,8 @@ func Cancel(ctx context.Context, pool *pgxpool.Pool, view string) (bool, error) 
 
 // Jobs are those under way and those that are remembered, the latest first.
 // RoleProjector or RoleQuery.
-func Jobs(ctx context.Context, pool *pgxpool.Pool) ([]Job, error) {
-	rows, err := pool.Query(ctx, `SELECT `+jobColumns+` FROM view_jobs ORDER BY requested_at DESC, id DESC`)
+func Jobs(ctx context.Context, db querier) ([]Job, error) {
+	rows, err := db.Query(ctx, `SELECT `+jobColumns+` FROM view_jobs ORDER BY requested_at DESC, id DESC`)
 	if err != nil {
 		return nil, fmt.Errorf("listing jobs: %w", err)
 	}

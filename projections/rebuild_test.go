@@ -158,12 +158,14 @@ func TestRebuildIsTakenOverFromAProcessThatIsStuck(t *testing.T) {
 	h.append(t, newEntities(1500)...)
 	h.run(t, New(h.options))
 	h.reaches(t, 1500)
-	j, err := Request(t.Context(), h.admin, "entities", KindRebuild)
+	j, isNew, err := Request(t.Context(), h.admin, "entities", KindRebuild)
 	require.NoError(t, err)
-	again, err := Request(t.Context(), h.admin, "entities", KindRebuild)
+	require.True(t, isNew)
+	again, isNew, err := Request(t.Context(), h.admin, "entities", KindRebuild)
 	require.NoError(t, err)
+	require.False(t, isNew)
 	require.Equal(t, j.ID, again.ID, "one that is under way is joined")
-	_, err = Request(t.Context(), h.admin, "entities", KindVerify)
+	_, _, err = Request(t.Context(), h.admin, "entities", KindVerify)
 	require.ErrorIs(t, err, ErrBusy)
 
 	// It may also be the engine that has begun it; then there is nothing to take over.

@@ -51,13 +51,14 @@ func (p *parking) Publish(_ string, messages ...*message.Message) error {
 // Close has nothing to close.
 func (*parking) Close() error { return nil }
 
-// execer is what a pool and a transaction have in common.
-type execer interface {
+// Database is what a pool and a transaction have in common.
+type Database interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // park notes that an event was tried and failed.
-func park(ctx context.Context, db execer, reaction string, e domain.Event, reason string, attempts int) error {
+func park(ctx context.Context, db Database, reaction string, e domain.Event, reason string, attempts int) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	tag, err := db.Exec(ctx, `
@@ -227,25 +228,25 @@ func list(ctx context.Context, pool *pgxpool.Pool, names string) ([]Listing, err
 // Retry asks for parked events of a reaction to be taken up again, by whoever does the
 // reaction, within a second or so: the one at the position, or all when that is 0. It
 // returns how many. RoleProjector or RoleQuery. Errors: ErrUnknownReaction.
-func Retry(ctx context.Context, pool *pgxpool.Pool, name string, position int64) (int64, error) {
-	return changeParked(ctx, pool, name, `UPDATE reaction_parked SET retry = true WHERE reaction = $1 AND $2::bigint IN (0, position)`, position)
+func Retry(ctx context.Context, db Database, name string, position int64) (int64, error) {
+	return changeParked(ctx, db, name, `UPDATE reaction_parked SET retry = true WHERE reaction = $1 AND $2::bigint IN (0, position)`, position)
 }
 
 // Drop gives up parked events of a reaction, as Retry selects them; those behind them
 // go on.
-func Drop(ctx context.Context, pool *pgxpool.Pool, name string, position int64) (int64, error) {
-	return changeParked(ctx, pool, name, `DELETE FROM reaction_parked WHERE reaction = $1 AND $2::bigint IN (0, position)`, position)
+func Drop(ctx context.Context, db Database, name string, position int64) (int64, error) {
+	return changeParked(ctx, db, name, `DELETE FROM reaction_parked WHERE reaction = $1 AND $2::bigint IN (0, position)`, position)
 }
 
-func changeParked(ctx context.Context, pool *pgxpool.Pool, name, statement string, position int64) (int64, error) {
+func changeParked(ctx context.Context, db Database, name, statement string, position int64) (int64, error) {
 	var known bool
-	if err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM reaction_checkpoints WHERE name = $1)`, name).Scan(&known); err != nil {
+	if err := db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM reaction_checkpoints WHERE name = $1)`, name).Scan(&known); err != nil {
 		return 0, fmt.Errorf("finding the reaction %s: %w", name, err)
 	}
 	if !known {
 		return 0, fmt.Errorf("%w: %s", ErrUnknownReaction, name)
 	}
-	tag, err := pool.Exec(ctx, statement, name, position)
+	tag, err := db.Exec(ctx, statement, name, position)
 	if err != nil {
 		return 0, fmt.Errorf("changing parked events of the reaction %s: %w", name, err)
 	}

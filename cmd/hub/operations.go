@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
@@ -139,34 +143,69 @@ func (o *operations) listParked(ctx context.Context) ([]httpapi.ParkedStream, er
 	return found, nil
 }
 
-func (o *operations) request(ctx context.Context, view, kind string) (httpapi.ViewJob, error) {
-	j, err := projections.Request(ctx, o.views, view, kind)
-	switch {
-	case errors.Is(err, projections.ErrUnknownView):
-		return httpapi.ViewJob{}, noSuchView()
-	case errors.Is(err, projections.ErrBusy):
-		return httpapi.ViewJob{}, problem.New(problem.Conflict, "job_running", "A %s is under way for this view. Wait for it, or cancel it.", j.Kind)
-	case err != nil:
-		return httpapi.ViewJob{}, databaseAway(err)
-	}
-	return shownJob(j), nil
+func (o *operations) request(ctx context.Context, asked httpapi.Asked, view, kind string) (httpapi.ViewJob, bool, error) {
+	return operate(ctx, o, asked, func(tx pgx.Tx) (httpapi.ViewJob, error) {
+		j, isNew, err := projections.Request(ctx, tx, view, kind)
+		switch {
+		case errors.Is(err, projections.ErrUnknownView):
+			return httpapi.ViewJob{}, noSuchView()
+		case errors.Is(err, projections.ErrBusy):
+			return httpapi.ViewJob{}, problem.New(problem.Conflict, "job_running", "A %s is under way for this view. Wait for it, or cancel it.", j.Kind)
+		case err == nil && isNew && asked.DryRun:
+			j.ID = uuid.Nil // nobody is to take it for that of a job
+		}
+		return shownJob(j), err
+	})
 }
 
-func (o *operations) cancel(ctx context.Context, view string) (httpapi.ViewJob, error) {
-	jobs, err := projections.Jobs(ctx, o.views)
-	if err != nil {
-		return httpapi.ViewJob{}, databaseAway(err)
-	}
-	for _, j := range jobs {
-		if j.View != view || !j.Active() {
-			continue
+func (o *operations) cancel(ctx context.Context, asked httpapi.Asked, view string) (httpapi.ViewJob, bool, error) {
+	return operate(ctx, o, asked, func(tx pgx.Tx) (httpapi.ViewJob, error) {
+		jobs, err := projections.Jobs(ctx, tx)
+		if err != nil {
+			return httpapi.ViewJob{}, err
 		}
-		if _, err := projections.Cancel(ctx, o.views, view); err != nil {
-			return httpapi.ViewJob{}, databaseAway(err)
+		for _, j := range jobs {
+			if j.View == view && j.Active() {
+				_, err := projections.Cancel(ctx, tx, view)
+				return shownJob(j), err
+			}
 		}
-		return shownJob(j), nil
+		return httpapi.ViewJob{}, problem.New(problem.NotFound, "not_found", "No job is under way for this view.")
+	})
+}
+
+// operate does an operation, and keeps what it answers, a refusal too, with what it did.
+func operate[T any](ctx context.Context, o *operations, asked httpapi.Asked, do func(pgx.Tx) (T, error)) (found T, replayed bool, err error) {
+	answer, err := projections.Operate(ctx, o.views, projections.Asked(asked), func(tx pgx.Tx) (answer projections.Answer, err error) {
+		found, err := do(tx)
+		if refused := problem.Of(err); commands.Kept(refused) {
+			answer.Refusal, err = commands.EncodeRefusal(refused)
+			return answer, err
+		}
+		if err == nil {
+			answer.Answer, err = json.Marshal(found)
+		}
+		return answer, err
+	})
+	switch {
+	case errors.Is(err, projections.ErrKeyReused):
+		return found, false, problem.New(problem.Invalid, "idempotency_key_reused", "This Idempotency-Key was used for a different request. Use a new key for each request.")
+	case errors.Is(err, projections.ErrUnknownOutcome):
+		unknown := problem.New(problem.OutcomeUnknown, "outcome_unknown", "It may or may not have been done. Send it again with the same Idempotency-Key to learn which.")
+		return found, false, fmt.Errorf("%w (%w)", unknown, err)
+	case err != nil:
+		return found, false, databaseAway(err)
+	case answer.Refusal != nil:
+		refused, err := commands.DecodeRefusal(answer.Refusal)
+		if err != nil {
+			return found, false, err
+		}
+		return found, answer.Replayed, refused
 	}
-	return httpapi.ViewJob{}, problem.New(problem.NotFound, "not_found", "No job is under way for this view.")
+	if err := json.Unmarshal(answer.Answer, &found); err != nil {
+		return found, false, fmt.Errorf("reading the answer to an operation: %w", err)
+	}
+	return found, answer.Replayed, nil
 }
 
 // relay sees the relay by what it does, because it may be in another process.

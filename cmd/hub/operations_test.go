@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/internal/httpapi"
@@ -110,4 +111,68 @@ func TestOperationsOfReactions(t *testing.T) {
 	response, _, err = h.do(t.Context(), http.MethodPost, "/api/v1/operations/reactions/nothing/drop", operator, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNotFound, response.StatusCode)
+}
+
+// A key is good for one effect, whichever process answers and however often it was started;
+// what was refused stays refused.
+func TestOperationsWithAKeyAreDoneOnce(t *testing.T) {
+	t.Parallel()
+	h := newDevHub(t).start()
+	operator := h.token("acme", "operator")
+	post := func(path, key string, status int) (http.Header, string) {
+		t.Helper()
+		response, body, err := h.do(t.Context(), http.MethodPost, "/api/v1/operations/"+path, operator, map[string]string{"Idempotency-Key": key}, nil)
+		require.NoError(t, err)
+		require.Equal(t, status, response.StatusCode, "%s: %s", path, body)
+		return response.Header, string(body)
+	}
+	jobs := func() int {
+		t.Helper()
+		var found listOf[httpapi.ViewJob]
+		require.Equal(t, http.StatusOK, h.get("/api/v1/operations/jobs", operator, nil, &found))
+		return len(found.Items)
+	}
+	_, refused := post("views/entities/cancel", "none", http.StatusNotFound)
+
+	_, dry := post("views/entities/verify?dry_run=true", "once", http.StatusAccepted)
+	require.Contains(t, dry, `"dry_run":true`)
+	require.Contains(t, dry, uuid.Nil.String())
+	require.Zero(t, jobs())
+
+	header, first := post("views/entities/verify", "once", http.StatusAccepted)
+	require.Empty(t, header.Get("Idempotency-Replayed"))
+	require.NotContains(t, first, "dry_run")
+	require.Equal(t, 1, jobs())
+	h.kill()
+	h.start()
+	operator = h.token("acme", "operator")
+	header, again := post("views/entities/verify", "once", http.StatusAccepted)
+	require.Equal(t, "true", header.Get("Idempotency-Replayed"))
+	require.Equal(t, first, again)
+	require.Equal(t, 1, jobs())
+	header, again = post("views/entities/cancel", "none", http.StatusNotFound)
+	require.Equal(t, "true", header.Get("Idempotency-Replayed"))
+	require.Contains(t, refused, `"code":"not_found"`)
+	require.Contains(t, again, `"code":"not_found"`)
+	_, reused := post("views/accounts/verify", "once", http.StatusUnprocessableEntity)
+	require.Contains(t, reused, `"code":"idempotency_key_reused"`)
+	require.Equal(t, 1, jobs())
+
+	// A dry run says what is refused, too, and what it would have met.
+	_, err := hubtest.Pool(t, h.postgres(), "").Exec(t.Context(), `
+		INSERT INTO reaction_checkpoints SELECT 'greeting', 0, epoch, now() FROM log_head();
+		INSERT INTO reaction_parked SELECT 'greeting', n, gen_random_uuid(), 'other', 'note:secret', 'abc', 'note.noted', 'no idea', 5, false, now()
+		  FROM generate_series(11, 13) n`)
+	require.NoError(t, err)
+	post("reactions/nothing/drop?dry_run=true", "drop", http.StatusNotFound)
+	for range 2 {
+		_, body := post("reactions/greeting/drop?dry_run=true", "drop", http.StatusOK)
+		require.JSONEq(t, `{"events":3,"dry_run":true}`, body)
+	}
+	for range 2 {
+		_, body := post("reactions/greeting/drop", "drop", http.StatusOK)
+		require.JSONEq(t, `{"events":3}`, body)
+	}
+	_, body := post("reactions/greeting/drop", "another", http.StatusOK)
+	require.JSONEq(t, `{"events":0}`, body)
 }

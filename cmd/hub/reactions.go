@@ -62,7 +62,7 @@ func listReactions(output outputFlag, w io.Writer, rows []reactions.Listing) err
 	return nil
 }
 
-func newReactionsChange(use, short string, change func(context.Context, *pgxpool.Pool, string, int64) (int64, error)) *cobra.Command {
+func newReactionsChange(use, short string, change func(context.Context, reactions.Database, string, int64) (int64, error)) *cobra.Command {
 	var position int64
 	cmd := &cobra.Command{Use: use + " NAME", Short: short, Args: cobra.ExactArgs(1)}
 	cmd.Flags().Int64Var(&position, "position", 0, "only the event at this position; 0 is all")

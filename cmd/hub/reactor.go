@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -111,17 +112,16 @@ func (o *operations) listReactions(ctx context.Context) ([]httpapi.OperatedReact
 	return found, nil
 }
 
-func (o *operations) changeParked(ctx context.Context, reaction, change string, position int64) (int64, error) {
-	do := reactions.Retry
-	if change == "drop" {
-		do = reactions.Drop
-	}
-	events, err := do(ctx, o.views, reaction, position)
-	switch {
-	case errors.Is(err, reactions.ErrUnknownReaction):
-		return 0, problem.New(problem.NotFound, "not_found", "There is no reaction of this name.")
-	case err != nil:
-		return 0, databaseAway(err)
-	}
-	return events, nil
+func (o *operations) changeParked(ctx context.Context, asked httpapi.Asked, reaction, change string, position int64) (int64, bool, error) {
+	return operate(ctx, o, asked, func(tx pgx.Tx) (int64, error) {
+		do := reactions.Retry
+		if change == "drop" {
+			do = reactions.Drop
+		}
+		events, err := do(ctx, tx, reaction, position)
+		if errors.Is(err, reactions.ErrUnknownReaction) {
+			err = problem.New(problem.NotFound, "not_found", "There is no reaction of this name.")
+		}
+		return events, err
+	})
 }

@@ -61,7 +61,7 @@ type Options struct {
 	// Limiter counts the requests of each caller; nil lets them all through.
 	Limiter *ratelimit.Limiter
 	// RequestHashKey keys the hashes of idempotent requests; the same in every
-	// process that takes commands.
+	// process that takes commands or operations.
 	RequestHashKey []byte
 	// AllowedHosts has Django's meaning, see hosts. Empty allows none.
 	AllowedHosts       []string
@@ -130,8 +130,8 @@ func New(o Options) (*API, error) {
 	if o.Verifier == nil {
 		return nil, errors.New("httpapi: a verifier is needed")
 	}
-	if o.Loop != nil && len(o.RequestHashKey) == 0 {
-		return nil, errors.New("httpapi: taking commands needs a key for request hashes")
+	if (o.Loop != nil || o.Reads != nil) && len(o.RequestHashKey) == 0 {
+		return nil, errors.New("httpapi: taking commands or operations needs a key for request hashes")
 	}
 	a := &API{
 		reads: o.Reads, views: cmp.Or(o.Views, o.Reads), examining: make(chan struct{}, 1), verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,

@@ -14,6 +14,7 @@ type entry struct {
 var (
 	onCommands = map[kind]bool{command: true}
 	onQueries  = map[kind]bool{query: true}
+	onWrites   = map[kind]bool{command: true, operations: true}
 	onJobs     = map[kind]bool{operations: true}
 	onReads    = map[kind]bool{query: true, operations: true}
 	onFeeds    = map[kind]bool{feed: true}
@@ -40,7 +41,7 @@ var catalogue = []entry{
 	{"body_incomplete", problem.Malformed, "The body ended before all of it had arrived.", onBodies},
 	{"invalid_if_match", problem.Malformed, "If-Match is not one entity tag and not *.", onCommands},
 	{"invalid_if_none_match", problem.Malformed, "If-None-Match of a write is not *.", onCommands},
-	{"invalid_idempotency_key", problem.Malformed, "Idempotency-Key is not 1 to 255 visible ASCII characters.", onCommands},
+	{"invalid_idempotency_key", problem.Malformed, "Idempotency-Key is not 1 to 255 visible ASCII characters.", onWrites},
 	{"invalid_min_position", problem.Malformed, "Hub-Min-Position is not a position.", onQueries},
 	{"invalid_cursor", problem.Malformed, "The cursor is not one of this list.", onQueries},
 	{"invalid_last_event_id", problem.Malformed, "Last-Event-ID is not a position.", onFeeds},
@@ -97,7 +98,7 @@ var catalogue = []entry{
 	{"invalid_text", problem.Invalid, "A text holds control characters or bidirectional overrides.", onBodies},
 	{"wrong_type", problem.Invalid, "A field of the body has the wrong type.", onBodies},
 	{"number_out_of_range", problem.Invalid, "A number is beyond the range of a double.", onBodies},
-	{"idempotency_key_reused", problem.Invalid, "The Idempotency-Key was used for a different request.", onCommands},
+	{"idempotency_key_reused", problem.Invalid, "The Idempotency-Key was used for a different request.", onWrites},
 	{"sealed_attribute", problem.Invalid, "A sensitive attribute can be compared for being equal, as a whole, and by nothing else.", onQueries},
 	{"masked_value", problem.Invalid, "*** stands for a value that is not shown, and cannot be stored in its place.", onCommands},
 	{"invalid_audit_reads", problem.Invalid, "The reads to record cannot be these.", onCommands},
@@ -147,5 +148,5 @@ var catalogue = []entry{
 	{"unknown_event", problem.Unavailable, "The log holds events newer than this process; it must be upgraded.", onCommands},
 	{"timeout", problem.Unavailable, "The answer took too long. Try again.", nil},
 	{"cancelled", problem.Unavailable, "The request was cancelled.", nil},
-	{"outcome_unknown", problem.OutcomeUnknown, "The command may or may not have been done. Send it again with the same Idempotency-Key to learn which.", onCommands},
+	{"outcome_unknown", problem.OutcomeUnknown, "The command may or may not have been done. Send it again with the same Idempotency-Key to learn which.", onWrites},
 }

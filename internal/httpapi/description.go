@@ -19,23 +19,26 @@ Errors are application/problem+json; branch on code, which is stable.`
 // itself, so huma does not know of them.
 var (
 	commandParameters = []*huma.Param{
-		headerParameter("Idempotency-Key", "Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.", "5c1fd3f0-import-row-17"),
+		idempotencyHeader,
 		headerParameter("If-Match", "Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.", `"3"`),
 		ifNoneMatchHeader,
 		headerParameter("Hub-Reason", "Why; kept with the events. At most 500 characters.", "Customer called"),
 		preferHeader,
 		requestIDHeader,
-		{
-			Name: dryRunParameter, In: "query", Schema: &huma.Schema{Type: huma.TypeBoolean, Default: false},
-			Description: "true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept.",
-		},
+		dryRunQuery,
 	}
-	queryHeaders = []*huma.Param{
+	operationParameters = []*huma.Param{idempotencyHeader, requestIDHeader, dryRunQuery}
+	queryHeaders        = []*huma.Param{
 		headerParameter("Hub-Min-Position", "Wait until the answer includes this position.", "4711"),
 		preferHeader,
 		headerParameter("Hub-Epoch", "The log that Hub-Min-Position belongs to, as a read answered it.", "0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11"),
 		ifNoneMatchHeader,
 		requestIDHeader,
+	}
+	idempotencyHeader = headerParameter("Idempotency-Key", "Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.", "5c1fd3f0-import-row-17")
+	dryRunQuery       = &huma.Param{
+		Name: dryRunParameter, In: "query", Schema: &huma.Schema{Type: huma.TypeBoolean, Default: false},
+		Description: "true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept.",
 	}
 	ifNoneMatchHeader = headerParameter("If-None-Match", "With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.", `"3"`)
 	preferHeader      = headerParameter("Prefer", "With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.", "return=representation")

@@ -150,6 +150,11 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 		op.Parameters = append(op.Parameters, shared(api.Components, []*huma.Param{requestIDHeader})...)
 		r.describeEvents(api, op)
 	case operations:
+		parameters := []*huma.Param{requestIDHeader}
+		if r.writes() {
+			parameters = operationParameters
+		}
+		op.Parameters = append(op.Parameters, shared(api.Components, parameters)...)
 	case open, probe, operator, static:
 		op.Security = []map[string][]string{}
 		if r.Path == healthPath {
@@ -215,8 +220,8 @@ func (r *route) refusals() []int {
 	case command:
 		found = append(found, 412, 413, 415, 504)
 	case operations:
-		if r.Method != http.MethodGet {
-			found = append(found, 413, 415)
+		if r.writes() {
+			found = append(found, 413, 415, 504)
 		}
 	case query, feed:
 	}

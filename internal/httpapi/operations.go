@@ -13,16 +13,29 @@ type Operations struct {
 	Views  func(context.Context) ([]OperatedView, error)
 	Jobs   func(context.Context) ([]ViewJob, error)
 	Parked func(context.Context) ([]ParkedStream, error)
-	// Request asks for a job of a kind. Problems: not_found, job_running.
-	Request func(ctx context.Context, view, kind string) (ViewJob, error)
+	// Request asks for a job of a kind, replayed says that it was asked for before, as with
+	// the others. Problems: not_found, job_running, and those of all that change something:
+	// idempotency_key_reused, outcome_unknown.
+	Request func(ctx context.Context, asked Asked, view, kind string) (job ViewJob, replayed bool, err error)
 	// Cancel asks the job of a view to stop. Problems: not_found.
-	Cancel func(ctx context.Context, view string) (ViewJob, error)
+	Cancel func(ctx context.Context, asked Asked, view string) (job ViewJob, replayed bool, err error)
 	Relay  func(context.Context) (RelayState, error)
 
 	Reactions func(context.Context) ([]OperatedReaction, error)
 	// ChangeParked retries or drops parked events of a reaction: the one at a position,
 	// or all when that is 0. It returns how many. Problems: not_found.
-	ChangeParked func(ctx context.Context, reaction, change string, position int64) (int64, error)
+	ChangeParked func(ctx context.Context, asked Asked, reaction, change string, position int64) (events int64, replayed bool, err error)
+}
+
+// Asked is that a caller asked for an operation.
+type Asked struct {
+	Org, Caller string
+	// Key makes it one that is done once, however often it comes; empty for none. Hash is
+	// of all that is asked for with it.
+	Key  string
+	Hash []byte
+	// DryRun asks for what would happen, and for nothing to happen; the key is then nothing.
+	DryRun bool
 }
 
 // OperatedReaction is a reaction as operators see it.
@@ -80,6 +93,7 @@ type ViewJob struct {
 	RequestedAt time.Time  `json:"requested_at"`
 	StartedAt   *time.Time `json:"started_at,omitempty"`
 	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+	DryRun      bool       `json:"dry_run,omitempty" doc:"true when nothing was done, because ?dry_run=true asked for that. The id of a job that there would be is all zeros."`
 }
 
 // ParkedStream is a stream that waits in a view.
@@ -125,7 +139,10 @@ type viewInput struct {
 	Name string `path:"name" maxLength:"64" doc:"Name of a view." example:"entities"`
 }
 
-type jobOutput struct{ Body ViewJob }
+type jobOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true when this is the first answer again." example:"true"`
+	Body     ViewJob
+}
 
 func (a *API) listViews(ctx context.Context, _ *struct{}) (*listing[OperatedView], error) {
 	return listed(a.operations.Views(ctx))
@@ -142,19 +159,42 @@ func (a *API) listParked(ctx context.Context, _ *struct{}) (*listing[ParkedStrea
 // requestJob makes the handler that asks for jobs of a kind.
 func (a *API) requestJob(kind string) func(context.Context, *viewInput) (*jobOutput, error) {
 	return func(ctx context.Context, in *viewInput) (*jobOutput, error) {
-		return job(a.operations.Request(ctx, in.Name, kind))
+		return a.job(ctx, func(asked Asked) (ViewJob, bool, error) { return a.operations.Request(ctx, asked, in.Name, kind) })
 	}
 }
 
 func (a *API) cancelJob(ctx context.Context, in *viewInput) (*jobOutput, error) {
-	return job(a.operations.Cancel(ctx, in.Name))
+	return a.job(ctx, func(asked Asked) (ViewJob, bool, error) { return a.operations.Cancel(ctx, asked, in.Name) })
 }
 
-func job(found ViewJob, err error) (*jobOutput, error) {
+func (a *API) job(ctx context.Context, do func(Asked) (ViewJob, bool, error)) (*jobOutput, error) {
+	found, dry, err := operate(ctx, a, do)
 	if err != nil {
 		return nil, err
 	}
-	return &jobOutput{found}, nil
+	found.DryRun = dry
+	return &jobOutput{Body: found}, nil
+}
+
+// operate does an operation as the request asks for it: once for its Idempotency-Key, or
+// not at all. Problems: invalid_idempotency_key, invalid_request for dry_run.
+func operate[T any](ctx context.Context, a *API, do func(Asked) (T, bool, error)) (found T, dry bool, err error) {
+	e := exchangeOf(ctx)
+	asked := Asked{Org: e.caller.Org, Caller: e.caller.Sub}
+	if asked.Key, err = idempotencyKey(e.request.Header["Idempotency-Key"]); err != nil {
+		return found, false, err
+	}
+	if asked.DryRun, err = dryRun(e.query); err != nil {
+		return found, false, err
+	}
+	if asked.Key != "" {
+		asked.Hash = a.requestHash(e)
+	}
+	found, replayed, err := do(asked)
+	if replayed { // a refusal may be, too
+		e.Header().Set("Idempotency-Replayed", "true")
+	}
+	return found, asked.DryRun, err
 }
 
 func (a *API) getRelay(ctx context.Context, _ *struct{}) (*relayOutput, error) {
@@ -172,10 +212,14 @@ type reactionInput struct {
 	Position int64  `query:"position" minimum:"1" maximum:"9223372036854775807" required:"false" doc:"Only the event at this position; all of them when left out." example:"4711"`
 }
 
-type changedOutput struct{ Body changedEvents }
+type changedOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true when this is the first answer again." example:"true"`
+	Body     changedEvents
+}
 
 type changedEvents struct {
 	Events int64 `json:"events" doc:"How many parked events that was." example:"1"`
+	DryRun bool  `json:"dry_run,omitempty" doc:"true when nothing was done, because ?dry_run=true asked for that."`
 }
 
 func (a *API) listReactions(ctx context.Context, _ *struct{}) (*listing[OperatedReaction], error) {
@@ -185,10 +229,12 @@ func (a *API) listReactions(ctx context.Context, _ *struct{}) (*listing[Operated
 // changeParked makes the handler that retries or drops.
 func (a *API) changeParked(change string) func(context.Context, *reactionInput) (*changedOutput, error) {
 	return func(ctx context.Context, in *reactionInput) (*changedOutput, error) {
-		events, err := a.operations.ChangeParked(ctx, in.Name, change, in.Position)
+		events, dry, err := operate(ctx, a, func(asked Asked) (int64, bool, error) {
+			return a.operations.ChangeParked(ctx, asked, in.Name, change, in.Position)
+		})
 		if err != nil {
 			return nil, err
 		}
-		return &changedOutput{changedEvents{events}}, nil
+		return &changedOutput{Body: changedEvents{events, dry}}, nil
 	}
 }

@@ -33,9 +33,13 @@ func newQueryProxy(target *url.URL, tracer *telemetry.Tracer, stopping <-chan st
 			p.SetURL(target)
 			p.SetXForwarded()
 			p.Out.Host = p.In.Host
-			// A read has no body; what comes as one would be sent on without a limit.
+			// That of a read says nothing; that of an operation was read within its bound.
+			e := exchangeOf(p.In.Context())
 			p.Out.Body, p.Out.ContentLength = http.NoBody, 0
-			p.Out.Header.Set("X-Request-Id", exchangeOf(p.In.Context()).requestID)
+			if len(e.body) > 0 {
+				p.Out.Body, p.Out.ContentLength = io.NopCloser(bytes.NewReader(e.body)), int64(len(e.body))
+			}
+			p.Out.Header.Set("X-Request-Id", e.requestID)
 			tracer.Inject(p.In.Context(), p.Out.Header)
 			// CORS is answered here; twice would be refused by browsers.
 			p.Out.Header.Del("Origin")

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http"
 	"reflect"
 	"strings"
 	"time"
@@ -88,6 +89,12 @@ type route struct {
 	body, bodyOptional bool
 }
 
+// writes reports whether a route changes what others see, and so takes dry_run and
+// Idempotency-Key. A ticket is the caller's alone, and kept nowhere.
+func (r *route) writes() bool {
+	return r.Kind == command || r.Kind == operations && r.Method != http.MethodGet
+}
+
 // authenticated reports whether a route needs a token.
 func (r *route) authenticated() bool {
 	return r.Kind == command || r.Kind == query || r.Kind == feed || r.Kind == operations || r.Kind == personal
@@ -152,7 +159,7 @@ func (r *route) takes(parameter string) bool {
 	if _, declared := r.parameters[parameter]; declared {
 		return true
 	}
-	if r.Kind == command && parameter == dryRunParameter {
+	if r.writes() && parameter == dryRunParameter {
 		return true
 	}
 	field, _ := filterName(parameter)

@@ -50,11 +50,20 @@ func (a *API) stages(line *route, handler http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// forward sends a read to the query API, which does all the checking.
+// forward sends a read or an operation to the query API, which does all the checking, but
+// for how large a body may be. What comes with a read says nothing and stays here.
 func (a *API) forward(line *route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		e := exchangeOf(r.Context())
 		e.route = line
+		if line.writes() {
+			raw, err := a.readAll(e, r)
+			if err != nil {
+				e.fail(err)
+				return
+			}
+			e.body = raw
+		}
 		e.mayWait()
 		a.queryAPI.ServeHTTP(w, r)
 	}

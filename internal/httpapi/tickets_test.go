@@ -78,7 +78,7 @@ func TestATicketIsGoodOnceInAllProcesses(t *testing.T) {
 	t.Parallel()
 	l := newLogEdge(t)
 	other, err := New(Options{
-		Reads: l.api.reads, Operations: l.api.operations, Events: l.api.events, Clear: noClear(), Accesses: noAccesses, Verifier: l.issuer.verifier, TicketKey: make([]byte, 32),
+		Reads: l.api.reads, Operations: l.api.operations, Events: l.api.events, Clear: noClear(), Accesses: noAccesses, Verifier: l.issuer.verifier, RequestHashKey: []byte("key"), TicketKey: make([]byte, 32),
 		AllowedHosts: []string{"hub.test"},
 	})
 	require.NoError(t, err)

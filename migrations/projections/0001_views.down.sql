@@ -12,6 +12,6 @@ END
 $$;
 
 DROP FUNCTION advance_view;
-DROP TABLE view_jobs, view_parked, view_epochs, view_checkpoints, view_pointers, view_leases, reaction_checkpoints, reaction_parked, timer_marks;
+DROP TABLE view_jobs, view_parked, view_epochs, view_checkpoints, view_pointers, view_leases, reaction_checkpoints, reaction_parked, timer_marks, operation_receipts;
 
 COMMENT ON TABLE projection_migrations IS NULL;

@@ -176,6 +176,29 @@ CREATE TABLE timer_marks (
 );
 CREATE INDEX timer_marks_oldest ON timer_marks (marked_at);
 
+-- The answers to what operators asked for with an Idempotency-Key, written with what it led
+-- to. A row without either answer is of a request whose transaction is still under way, so
+-- nobody sees one.
+CREATE TABLE operation_receipts (
+  org             text        NOT NULL,
+  caller          text        NOT NULL,
+  idempotency_key text        NOT NULL,
+  request_hash    bytea       NOT NULL,
+  answer          json,
+  refusal         json,
+  created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (org, caller, idempotency_key),
+  CHECK (num_nonnulls(answer, refusal) <= 1)
+);
+CREATE INDEX operation_receipts_oldest ON operation_receipts (created_at);
+ALTER TABLE operation_receipts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE operation_receipts FORCE  ROW LEVEL SECURITY;
+CREATE POLICY own_organisation ON operation_receipts TO hub_query
+  USING (org = nullif(current_setting('hub.org', true), '')) WITH CHECK (org = nullif(current_setting('hub.org', true), ''));
+CREATE POLICY past_their_life ON operation_receipts TO hub_projector USING (created_at < clock_timestamp() - interval '7 days');
+GRANT SELECT, INSERT (org, caller, idempotency_key, request_hash), UPDATE (answer, refusal) ON operation_receipts TO hub_query;
+GRANT SELECT (created_at), DELETE ON operation_receipts TO hub_projector;
+
 -- Moves a checkpoint from one position to another, or raises HB001 when it is not
 -- there: whoever else moved it has written those rows. An error, because a batch is
 -- sent in one go and only an error takes its other statements back.

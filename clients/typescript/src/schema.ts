@@ -1240,6 +1240,8 @@ export interface components {
             results: components["schemas"]["BulkResult"][];
         };
         ChangedEvents: {
+            /** @description true when nothing was done, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
             /**
              * Format: int64
              * @description How many parked events that was.
@@ -3050,6 +3052,8 @@ export interface components {
              * @example 120000
              */
             done: number;
+            /** @description true when nothing was done, because ?dry_run=true asked for that. The id of a job that there would be is all zeros. */
+            dry_run?: boolean;
             error?: string;
             /**
              * Format: double
@@ -3369,6 +3373,25 @@ export interface components {
         };
         /** @description Gateway Timeout */
         GatewayTimeoutOfCommand: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "type": "/api/docs/problems#outcome_unknown",
+                 *       "title": "Outcome unknown",
+                 *       "status": 504,
+                 *       "detail": "The command may or may not have been done. Send it again with the same Idempotency-Key to learn which.",
+                 *       "code": "outcome_unknown",
+                 *       "request_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Gateway Timeout */
+        GatewayTimeoutOfOperations: {
             headers: {
                 [name: string]: unknown;
             };
@@ -7195,7 +7218,13 @@ export interface operations {
     listJobs: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7241,7 +7270,13 @@ export interface operations {
     listParked: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7283,8 +7318,22 @@ export interface operations {
     };
     retryParked: {
         parameters: {
-            query?: never;
-            header?: never;
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path: {
                 /** @description Name of a view. */
                 name: string;
@@ -7296,6 +7345,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7327,12 +7377,19 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
+            504: components["responses"]["GatewayTimeoutOfOperations"];
         };
     };
     listReactions: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7385,10 +7442,23 @@ export interface operations {
     dropReaction: {
         parameters: {
             query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
                 /** @description Only the event at this position; all of them when left out. */
                 position?: number;
             };
-            header?: never;
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path: {
                 /** @description Name of a reaction. */
                 name: string;
@@ -7400,6 +7470,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7422,15 +7493,29 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
+            504: components["responses"]["GatewayTimeoutOfOperations"];
         };
     };
     retryReaction: {
         parameters: {
             query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
                 /** @description Only the event at this position; all of them when left out. */
                 position?: number;
             };
-            header?: never;
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path: {
                 /** @description Name of a reaction. */
                 name: string;
@@ -7442,6 +7527,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7464,12 +7550,19 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
+            504: components["responses"]["GatewayTimeoutOfOperations"];
         };
     };
     getRelay: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7507,7 +7600,13 @@ export interface operations {
     listViews: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7551,8 +7650,22 @@ export interface operations {
     };
     cancelJob: {
         parameters: {
-            query?: never;
-            header?: never;
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path: {
                 /** @description Name of a view. */
                 name: string;
@@ -7564,6 +7677,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7595,12 +7709,27 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
+            504: components["responses"]["GatewayTimeoutOfOperations"];
         };
     };
     rebuildView: {
         parameters: {
-            query?: never;
-            header?: never;
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path: {
                 /** @description Name of a view. */
                 name: string;
@@ -7612,6 +7741,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7643,12 +7773,27 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
+            504: components["responses"]["GatewayTimeoutOfOperations"];
         };
     };
     verifyView: {
         parameters: {
-            query?: never;
-            header?: never;
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
             path: {
                 /** @description Name of a view. */
                 name: string;
@@ -7660,6 +7805,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7691,6 +7837,7 @@ export interface operations {
             429: components["responses"]["TooManyRequestsOfOperations"];
             500: components["responses"]["InternalServerErrorOfOperations"];
             503: components["responses"]["ServiceUnavailableOfOperations"];
+            504: components["responses"]["GatewayTimeoutOfOperations"];
         };
     };
     getOrganization: {
