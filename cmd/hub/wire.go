@@ -227,7 +227,11 @@ func (s *system) newLimiter() (err error) {
 	if s.cfg.RateLimit == config.RateLimitOff {
 		return nil
 	}
-	s.limiter, err = ratelimit.New(ratelimit.Options{PerMinute: s.cfg.RateLimit, RedisURL: s.cfg.RedisURL.Reveal(), Log: s.log})
+	trust, err := s.cfg.RedisTLS()
+	if err != nil {
+		return err
+	}
+	s.limiter, err = ratelimit.New(ratelimit.Options{PerMinute: s.cfg.RateLimit, RedisURL: s.cfg.RedisURL.Reveal(), TLS: trust, Log: s.log})
 	return err
 }
 

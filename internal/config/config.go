@@ -137,6 +137,8 @@ type Config struct {
 	RateLimit int
 	// RedisURL is where processes count them together, empty for nowhere.
 	RedisURL Secret
+	// What Redis is connected to with, as NATS is.
+	RedisTLSCA, RedisTLSCert, RedisTLSKey Secret
 
 	AllowedHosts       []string
 	CORSAllowedOrigins []string

@@ -230,11 +230,20 @@ func TestRateLimitAndRedis(t *testing.T) {
 	if got := load(t, config.Dev(), "DEBUG=true", "HUB_RATE_LIMIT=7").RateLimit; got != 7 {
 		t.Errorf("asked for with DEBUG: %d", got)
 	}
-	for _, entry := range []string{"HUB_RATE_LIMIT=0", "HUB_RATE_LIMIT=-1", "HUB_RATE_LIMIT=6000001", "HUB_RATE_LIMIT=10/s", "REDIS_URL=host:6379", "REDIS_URL=http://:hunter2@host", "REDIS_URL=redis://"} {
+	for _, entry := range []string{"HUB_RATE_LIMIT=0", "HUB_RATE_LIMIT=-1", "HUB_RATE_LIMIT=6000001", "HUB_RATE_LIMIT=10/s",
+		"REDIS_URL=host:6379", "REDIS_URL=http://:hunter2@host", "REDIS_URL=redis://", "REDIS_URL=redis://host/main", "REDIS_URL=redis://host?read_timeout=hunter2",
+		"REDIS_URL=redis://host?skip_verify=true", "REDIS_URL=rediss://host?skip_verify=maybe", "REDIS_URL=rediss://host/?skip_verify=true",
+	} {
 		name, _, _ := strings.Cut(entry, "=")
 		if message := faults(t, config.Dev(), entry)[name]; message == "" || strings.Contains(message, "hunter2") {
 			t.Errorf("%s: %q", entry, message)
 		}
+	}
+	for _, mode := range []config.Mode{config.Dev(), config.Tool(), config.Serve(config.QueryAPI)} {
+		if message := faults(t, mode, production("REDIS_URL=rediss://:hunter2@host?skip_verify=true")...)["REDIS_URL"]; !strings.Contains(message, "REDIS_TLS_CA") {
+			t.Errorf("anybody may be Redis: %q", message)
+		}
+		load(t, mode, production("DEBUG=true", "REDIS_URL=rediss://:hunter2@host?skip_verify=true")...)
 	}
 	if got := load(t, config.Dev(), "REDIS_URL=rediss://:pw@host:6379/1").RedisURL.Reveal(); got != "rediss://:pw@host:6379/1" {
 		t.Errorf("%q", got)

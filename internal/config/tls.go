@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -27,8 +28,33 @@ func (l *loader) checkTLS() {
 	c := &l.config
 	l.checkPair("HUB_TLS", c.TLSCert, c.TLSKey)
 	l.checkPair("NATS_TLS", c.NATSTLSCert, c.NATSTLSKey)
-	if c.NATSTLSCA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.NATSTLSCA.Reveal())) {
-		l.faultf("NATS_TLS_CA", "holds no certificate that can be read")
+	l.checkPair("REDIS_TLS", c.RedisTLSCert, c.RedisTLSKey)
+	l.checkAuthorities("NATS_TLS_CA", c.NATSTLSCA)
+	l.checkAuthorities("REDIS_TLS_CA", c.RedisTLSCA)
+	l.checkRedis()
+}
+
+func (l *loader) checkAuthorities(name string, authorities Secret) {
+	if authorities != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(authorities.Reveal())) {
+		l.faultf(name, "holds no certificate that can be read")
+	}
+}
+
+// checkRedis finds certificates that would not be looked at.
+func (l *loader) checkRedis() {
+	c := &l.config
+	u, err := url.Parse(c.RedisURL.Reveal())
+	if err != nil || l.faulty("REDIS_URL") {
+		return
+	}
+	if u.Scheme != "rediss" && c.RedisTLSCA != "" {
+		l.faultf("REDIS_TLS_CA", "has no effect: begin REDIS_URL with rediss://, or unset it")
+	}
+	if u.Scheme != "rediss" && c.RedisTLSCert != "" {
+		l.faultf("REDIS_TLS_CERT", "has no effect: begin REDIS_URL with rediss://, or unset it")
+	}
+	if u.Query().Has(skipVerify) && !c.Debug && !l.faulty("DEBUG") {
+		l.faultf("REDIS_URL", "asks to trust whoever answers (%s): remove that, and name in REDIS_TLS_CA whom to trust", skipVerify)
 	}
 }
 
@@ -66,18 +92,28 @@ func (c Config) HTTPTLS() (*tls.Config, error) {
 
 // NATSTLS is how NATS is connected to beyond what its URLs say; nil when nothing is set.
 func (c Config) NATSTLS() (*tls.Config, error) {
-	if c.NATSTLSCA == "" && c.NATSTLSCert == "" {
+	return clientTLS("NATS_TLS", c.NATSTLSCA, c.NATSTLSCert, c.NATSTLSKey)
+}
+
+// RedisTLS is the same of Redis.
+func (c Config) RedisTLS() (*tls.Config, error) {
+	return clientTLS("REDIS_TLS", c.RedisTLSCA, c.RedisTLSCert, c.RedisTLSKey)
+}
+
+// clientTLS is whom to trust, and who we are; nil when neither is set.
+func clientTLS(prefix string, authorities, cert, key Secret) (*tls.Config, error) {
+	if authorities == "" && cert == "" {
 		return nil, nil
 	}
 	settings := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.NATSTLSCA != "" {
+	if authorities != "" {
 		settings.RootCAs = x509.NewCertPool()
-		settings.RootCAs.AppendCertsFromPEM([]byte(c.NATSTLSCA.Reveal())) // Load has checked it
+		settings.RootCAs.AppendCertsFromPEM([]byte(authorities.Reveal())) // Load has checked it
 	}
-	if c.NATSTLSCert != "" {
-		pair, err := tls.X509KeyPair([]byte(c.NATSTLSCert.Reveal()), []byte(c.NATSTLSKey.Reveal()))
+	if cert != "" {
+		pair, err := tls.X509KeyPair([]byte(cert.Reveal()), []byte(key.Reveal()))
 		if err != nil {
-			return nil, errors.New("NATS_TLS_KEY is not the key of NATS_TLS_CERT") // as above
+			return nil, fmt.Errorf("%s_KEY is not the key of %s_CERT", prefix, prefix) // as above
 		}
 		settings.Certificates = []tls.Certificate{pair}
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -190,10 +191,22 @@ func setRateLimit(c *Config, value string) error {
 	return nil
 }
 
+// skipVerify is the parameter by which a Redis URL asks for TLS with anybody.
+const skipVerify = "skip_verify"
+
 func setRedisURL(c *Config, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || u.Hostname() == "" {
 		return errors.New("is not a Redis URL: write it as redis://:password@host:6379/0, or rediss:// for TLS")
+	}
+	database := strings.TrimPrefix(u.Path, "/")
+	if _, err := strconv.ParseUint(database, 10, 16); err != nil && database != "" {
+		return errors.New("ends in what is not the number of a database: write it as redis://:password@host:6379/0")
+	}
+	for name, given := range u.Query() { // the client's others are set by us, and would be forgotten
+		if name != skipVerify || u.Scheme != "rediss" || !slices.Equal(given, []string{"true"}) {
+			return errors.New("has parameters that are not used: remove all from the question mark on")
+		}
 	}
 	c.RedisURL = Secret(value)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,9 +23,35 @@ func Redis(tb testing.TB) *Proxy {
 		tb.Log("there is no redis-server on this machine; a server in the process stands in")
 		return NewProxy(tb, miniredis.RunT(tb).Addr())
 	}
-	socket := filepath.Join(tb.TempDir(), "redis.sock")
+	return NewProxy(tb, startRedis(tb, program))
+}
+
+// SecuredRedis starts a redis-server, or what stands in for it, that speaks TLS only, to
+// clients with a certificate of the authority. It returns the address.
+func SecuredRedis(tb testing.TB, a *Authority) string {
+	tb.Helper()
+	a.Issue("redis", time.Now().Add(time.Hour))
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		server := miniredis.NewMiniRedis()
+		if err := server.StartTLS(a.Server("redis")); err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(server.Close)
+		return server.Addr()
+	}
+	port := strconv.Itoa(FreePort(tb))
+	startRedis(tb, program, "--bind", "127.0.0.1", "--tls-port", port, "--tls-auth-clients", "yes",
+		"--tls-cert-file", a.Path("redis.crt"), "--tls-key-file", a.Path("redis.key"), "--tls-ca-cert-file", a.Path("ca.crt"))
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
+// startRedis starts a server for one test and returns the path of its socket.
+func startRedis(tb testing.TB, program string, arguments ...string) (socket string) {
+	tb.Helper()
+	socket = filepath.Join(tb.TempDir(), "redis.sock")
 	ctx, kill := context.WithCancel(context.Background())
-	server := exec.CommandContext(ctx, program, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", tb.TempDir())
+	server := exec.CommandContext(ctx, program, append([]string{"--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, arguments...)...)
 	if err := server.Start(); err != nil {
 		kill()
 		tb.Fatalf("start redis-server: %v", err)
@@ -34,7 +61,7 @@ func Redis(tb testing.TB) *Proxy {
 		_ = server.Wait() // it was killed, and says so
 	})
 	awaitRedis(tb, socket)
-	return NewProxy(tb, socket)
+	return socket
 }
 
 // awaitRedis returns when the server answers.

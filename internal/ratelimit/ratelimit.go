@@ -8,6 +8,7 @@ package ratelimit
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"time"
 )
@@ -21,7 +22,10 @@ type Options struct {
 	PerMinute int
 	// RedisURL is where processes count together; empty counts in this one.
 	RedisURL string
-	Log      *slog.Logger
+	// TLS is whom to trust of Redis and who we are, for a URL with rediss; nil trusts the
+	// authorities of the system.
+	TLS *tls.Config
+	Log *slog.Logger
 	// Now is the clock of this process, time.Now when nil.
 	Now func() time.Time
 }

@@ -2,7 +2,11 @@ package ratelimit_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -171,6 +175,60 @@ func TestWithoutRedisEachProcessCounts(t *testing.T) {
 			l.Take(t.Context(), "ana")
 			if l.Resting() {
 				t.Error("it is not used again")
+			}
+		})
+	}
+}
+
+// Redis over TLS: a client that knows the authority and is known is answered, all others
+// fail for the reason there is.
+func TestRedisOverTLS(t *testing.T) {
+	t.Parallel()
+	ours, stranger := hubtest.NewAuthority(t), hubtest.NewAuthority(t)
+	for _, authority := range []*hubtest.Authority{ours, stranger} {
+		authority.Issue("client", time.Now().Add(time.Hour))
+	}
+	foreign := ours.Client("")
+	foreign.Certificates = stranger.Client("client").Certificates
+	address := hubtest.SecuredRedis(t, ours)
+	for name, test := range map[string]struct {
+		scheme  string
+		trust   *tls.Config
+		because string
+	}{
+		"it knows us, and we know it":   {"rediss", ours.Client("client"), ""},
+		"the authorities of the system": {"rediss", nil, "certificate signed by unknown authority"},
+		"another authority":             {"rediss", stranger.Client("client"), "certificate signed by unknown authority"},
+		"no certificate of ours":        {"rediss", ours.Client(""), "tls: certificate required"},
+		"one of another authority":      {"rediss", foreign, "tls: unknown certificate authority"},
+		"a URL without TLS":             {"redis", nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := ratelimit.New(ratelimit.Options{PerMinute: 4, RedisURL: test.scheme + "://" + address, TLS: test.trust})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			if test.because == "" && test.scheme == "rediss" {
+				untilShared(t, l)
+				return
+			}
+			poll := time.NewTicker(10 * time.Millisecond)
+			defer poll.Stop()
+			for waited := time.After(time.Minute); ; { // on a busy machine the first fail by being slow
+				_, err := l.Probe(t.Context())
+				if err == nil {
+					t.Fatal("it was answered")
+				}
+				if slow := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded); !slow && strings.Contains(err.Error(), test.because) {
+					return
+				}
+				select {
+				case <-poll.C:
+				case <-waited:
+					t.Fatalf("it failed by %v", err)
+				}
 			}
 		})
 	}

@@ -13,6 +13,9 @@ import (
 const (
 	// patience is what a request waits for Redis, connecting and queueing included.
 	patience = 40 * time.Millisecond
+	// dialTimeout bounds making a connection. No request waits for that longer than for
+	// anything else, but the next finds it made: TLS across a busy network takes its time.
+	dialTimeout = time.Second
 	// restAfter is how long Redis is left alone after a failure. Then one request
 	// tries it, and the others still do without.
 	restAfter = 5 * time.Second
@@ -46,14 +49,27 @@ type shared struct {
 	rest time.Time
 }
 
+// quiet keeps the client from writing lines of its own to the standard error; what goes
+// wrong is logged here, once.
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
+
+type silence struct{}
+
+// Printf writes nothing.
+func (silence) Printf(context.Context, string, ...any) {}
+
 func newShared(o Options) (*shared, error) {
+	quiet()
 	options, err := redis.ParseURL(o.RedisURL)
 	if err != nil {
 		// The error would repeat the URL, which holds a password.
 		return nil, errors.New("the Redis URL cannot be read")
 	}
+	if options.TLSConfig != nil && o.TLS != nil {
+		options.TLSConfig.RootCAs, options.TLSConfig.Certificates = o.TLS.RootCAs, o.TLS.Certificates
+	}
 	// By default the client waits for seconds, and tries again.
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = patience, patience, patience, patience
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = dialTimeout, patience, patience, patience
 	options.MaxRetries = -1
 	options.DialerRetries = 1
 	options.ContextTimeoutEnabled = true
