@@ -246,6 +246,9 @@ func (t *turn) place(
 			return e, err
 		}
 	}
+	if e.Reason, err = t.sealedReason(c.Meta, fact); err != nil {
+		return e, err
+	}
 	e.Version = after[eventstore.Boundary{Org: c.Meta.Org, Tag: fact.Stream}].version
 	if e.Type, e.SchemaVersion, e.Data, err = t.loop.codec.Encode(fact.Payload); err != nil {
 		return e, err
@@ -256,7 +259,7 @@ func (t *turn) place(
 // checkSize holds the whole of an event to the limit: whatever is stored must fit a
 // message to NATS, too.
 func checkSize(e eventstore.NewEvent, m domain.Meta) error {
-	size := len(e.Stream) + len(m.Reason) + len(m.RequestID) + len(m.CorrelationID) + len(m.CausationID)
+	size := len(e.Stream) + len(e.Reason) + len(m.RequestID) + len(m.CorrelationID) + len(m.CausationID)
 	for _, tag := range e.Tags {
 		size += len(tag)
 	}

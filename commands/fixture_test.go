@@ -58,14 +58,21 @@ type add struct {
 	// also are counters that the event adds to, without being read.
 	also     []domain.Tag
 	subjects []string
-	fresh    bool
-	panics   bool
+	// unnamed says that it does not ask for the keys of its subjects.
+	unnamed bool
+	fresh   bool
+	panics  bool
 }
 
 func (a add) Boundaries(r domain.Reader) []domain.Tag {
 	named := []domain.Tag{a.counter}
 	if domain.Read[counter](r, a.counter).total > 0 {
 		named = append(named, a.linked...)
+	}
+	if !a.unnamed {
+		for _, subject := range a.subjects {
+			named = append(named, domain.SubjectTag(subject))
+		}
 	}
 	return named
 }

@@ -125,12 +125,6 @@ func TestASecondAttemptDoesNotTrustTheCache(t *testing.T) {
 	assert.Equal(t, int64(3), answer.Receipt.Version)
 }
 
-func TestASubjectNamedTwiceIsOneTag(t *testing.T) {
-	t.Parallel()
-	s := newSystem(t)
-	require.NoError(t, s.stopped().Turn(t.Context(), submission(add{counter: "counter:1", amount: 1, subjects: []string{"p", "p"}}))[0].Err)
-}
-
 func TestAFreshBoundaryThatIsTakenIsNotOverwritten(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)

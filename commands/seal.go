@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 
 	"github.com/google/uuid"
@@ -197,6 +198,25 @@ func (t *turn) sealed(org string, fact domain.Fact) (domain.Fact, error) {
 	})
 	fact.Payload = payload
 	return fact, err
+}
+
+// sealedReason is why a command was given as the event of one of its facts has it: sealed
+// for all whom that is about, so in another way for each event.
+func (t *turn) sealedReason(m domain.Meta, fact domain.Fact) (string, error) {
+	for _, ref := range keyring.Refs(m.Org, fact.Subjects) {
+		if t.vault.keys[ref] == nil {
+			return "", fmt.Errorf("a fact is about the subject %q, which the command did not name", ref.Subject)
+		}
+	}
+	if m.Reason == "" || len(fact.Subjects) == 0 {
+		return m.Reason, nil
+	}
+	text, err := json.Marshal(m.Reason)
+	if err != nil {
+		return "", fmt.Errorf("encoding a reason: %w", err)
+	}
+	value, err := t.seal(m.Org, keyring.Place{Event: fact.ID, Pointer: domain.ReasonPointer}, domain.NewSecret(text, true, fact.Subjects...))
+	return string(value.Data()), err
 }
 
 // seal seals one secret, nested for all its subjects. Problem: subject_erased.

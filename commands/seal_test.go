@@ -15,6 +15,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/entities"
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
@@ -32,8 +33,10 @@ func (s system) sealing(t *testing.T) (*commands.Loop, *keyring.Keyring) {
 	require.NoError(t, err)
 	pool := hubtest.Pool(t, s.url, string(eventstore.RoleCommand))
 	keys := keyring.New(keyring.Options{Pool: pool, Masters: masters})
+	folds := entity.Folds()
+	folds["counter"] = counter{}
 	l := commands.New(commands.Options{
-		Store: eventstore.New(pool), Codec: eventstore.NewCodec(entity.Kinds()...), Folds: entity.Folds(), Keys: keys,
+		Store: eventstore.New(pool), Codec: eventstore.NewCodec(append(entity.Kinds(), domain.Kind[added]())...), Folds: folds, Keys: keys,
 		Log: slog.New(slog.DiscardHandler), Fingerprint: func() []byte { return []byte("of a test") },
 	})
 	ctx, stop := context.WithCancel(t.Context())
@@ -249,4 +252,59 @@ func TestMovedCiphertextFailsClosed(t *testing.T) {
 	_, err = l.Submit(t.Context(), submission(entities.PatchEntity{ID: forged, Patch: json.RawMessage(`{"attributes":{"age":8}}`)}))
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), planted)
+}
+
+// Why something was done is sealed for all whom that is about, for each event by itself,
+// and is in clear where it is about nobody.
+func TestReasonsAreSealedForWhomTheyAreAbout(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l, keys := s.sealing(t)
+	because := func(d domain.Decider) commands.Submission {
+		given := submission(d)
+		given.Meta.Reason = planted
+		return given
+	}
+	accepted(t, l, because(add{counter: "counter:1", amount: 1, subjects: []string{"p", "q"}}))
+	accepted(t, l, because(add{counter: "counter:1", amount: 1, subjects: []string{"p"}}))
+	accepted(t, l, submission(add{counter: "counter:1", amount: 1, subjects: []string{"p"}}))
+	assert.NotContains(t, s.everything(t), planted)
+	_, err := l.Submit(t.Context(), because(add{counter: "counter:1", amount: 1, subjects: []string{"r"}, unnamed: true}))
+	require.Error(t, err)
+	accepted(t, l, because(add{counter: "counter:1", amount: 1}))
+
+	events, err := s.store.Read(t.Context(), "acme", eventstore.Query{Stream: "counter:1"})
+	require.NoError(t, err)
+	require.Len(t, events, 4)
+	assert.Equal(t, planted, events[3].Reason)
+	assert.Empty(t, events[2].Reason)
+	found, err := keys.Load(t.Context(), keyring.Refs("acme", []string{"p", "q"}))
+	require.NoError(t, err)
+	var reasons []domain.Sealed
+	for _, e := range events[:2] {
+		value, ok := domain.ParseSealed([]byte(e.Reason), e.ID, domain.ReasonPointer)
+		require.True(t, ok)
+		assert.Equal(t, e.Subjects, value.Subjects())
+		assert.True(t, value.Sensitive)
+		plain, err := found.Open("acme", value)
+		require.NoError(t, err)
+		assert.JSONEq(t, `"`+planted+`"`, string(plain))
+		reasons = append(reasons, value)
+	}
+	moved := reasons[1]
+	moved.Event = events[0].ID
+	_, err = found.Open("acme", moved)
+	require.ErrorIs(t, err, keyring.ErrMoved)
+
+	// With one of them goes what is about both, and a reason for more is refused.
+	require.NoError(t, keys.Erase(t.Context(), keyring.Ref{Org: "acme", Subject: "q"}, nil))
+	found, err = keys.Load(t.Context(), keyring.Refs("acme", []string{"p", "q"}))
+	require.NoError(t, err)
+	_, err = found.Open("acme", reasons[0])
+	require.ErrorIs(t, err, domain.ErrErased)
+	_, err = found.Open("acme", reasons[1])
+	require.NoError(t, err)
+	_, err = l.Submit(t.Context(), because(add{counter: "counter:1", amount: 1, subjects: []string{"p", "q"}}))
+	require.Equal(t, "subject_erased", problem.Of(err).Code)
+	accepted(t, l, submission(add{counter: "counter:1", amount: 1, subjects: []string{"p", "q"}}))
 }

@@ -27,7 +27,8 @@ type Fact struct {
 	Stream Tag
 	// Tags are the further boundaries this event moves; the stream is implied.
 	Tags []Tag
-	// Subjects are the ids of the persons this is about.
+	// Subjects are the ids of the persons this is about, each one once. The command names
+	// them among its boundaries (SubjectTag): why it was given is sealed for them.
 	Subjects []string
 	Payload  Payload
 }

@@ -33,6 +33,9 @@ type Sealed struct {
 	Pointer string    `json:"pointer,omitempty"`
 }
 
+// ReasonPointer is the place of an event's reason, which is in no data.
+const ReasonPointer = "reason"
+
 // MaxSealingSubjects bounds whom one value is about. Each costs a layer, and a key that is
 // looked up whenever the value is read.
 const MaxSealingSubjects = 100
@@ -43,12 +46,15 @@ func (s Sealed) Subjects() []string { return append([]string{s.Subject}, s.Withi
 // ParseSealed reads a value of an event; ok is false when it is not a sealed one. Values in
 // clear never begin like that: callers may not write the name.
 func ParseSealed(raw json.RawMessage, event uuid.UUID, pointer string) (s Sealed, ok bool) {
-	if !bytes.HasPrefix(raw, []byte(`{"`+SealedName+`":`)) || json.Unmarshal(raw, &s) != nil {
+	if !LooksSealed(raw) || json.Unmarshal(raw, &s) != nil {
 		return Sealed{}, false
 	}
 	s.Event, s.Pointer = event, pointer
 	return s, true
 }
+
+// LooksSealed reports whether a text begins as sealed values do.
+func LooksSealed(raw []byte) bool { return bytes.HasPrefix(raw, []byte(`{"`+SealedName+`":`)) }
 
 // Data is the value as an event has it.
 func (s Sealed) Data() json.RawMessage {

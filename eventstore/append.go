@@ -38,7 +38,9 @@ type NewEvent struct {
 	// Tags include the stream and, for every subject, its "subject:" tag.
 	Tags     []domain.Tag
 	Subjects []string
-	Data     []byte
+	// Reason is why, as it is stored: ciphertext where there are subjects.
+	Reason string
+	Data   []byte
 }
 
 // Outcome is a decided command whose answer is kept: with events when accepted,
@@ -230,8 +232,8 @@ func (t Turn) args() ([]any, error) {
 	return []any{
 		t.Incarnation, b.org, b.tag, b.head,
 		c.id, c.org, c.caller, c.key, c.hash, c.refusal, c.resource, c.created, c.version, c.events,
-		m.actor, m.onBehalfOf, m.reason, m.request, m.correlation, m.causation, m.occurred,
-		e.id, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
+		m.actor, m.onBehalfOf, m.request, m.correlation, m.causation, m.occurred,
+		e.id, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.reason, e.data,
 	}, nil
 }
 
@@ -272,10 +274,10 @@ func (a *outcomeArrays) add(o Outcome) {
 
 // metaArrays are what events have of their command.
 type metaArrays struct {
-	command                                             array[id]
-	org, actor                                          array[text]
-	onBehalfOf, reason, request, correlation, causation array[optional]
-	occurred                                            []time.Time
+	command                                     array[id]
+	org, actor                                  array[text]
+	onBehalfOf, request, correlation, causation array[optional]
+	occurred                                    []time.Time
 }
 
 func (a *metaArrays) add(m domain.Meta) error {
@@ -287,7 +289,6 @@ func (a *metaArrays) add(m domain.Meta) error {
 	a.org = append(a.org, text(m.Org))
 	a.actor = append(a.actor, text(actor))
 	a.onBehalfOf = append(a.onBehalfOf, optional(onBehalfOf))
-	a.reason = append(a.reason, optional(m.Reason))
 	a.request = append(a.request, optional(m.RequestID))
 	a.correlation = append(a.correlation, optional(m.CorrelationID))
 	a.causation = append(a.causation, optional(m.CausationID))
@@ -298,6 +299,7 @@ func (a *metaArrays) add(m domain.Meta) error {
 type eventArrays struct {
 	id                           array[id]
 	stream, kind, tags, subjects array[text]
+	reason                       array[optional]
 	version, schemaVersion       array[number]
 	data                         array[blob]
 }
@@ -310,6 +312,7 @@ func (a *eventArrays) add(e NewEvent) {
 	a.schemaVersion = append(a.schemaVersion, number(e.SchemaVersion))
 	a.tags = append(a.tags, text(arrayLiteral(e.Tags)))
 	a.subjects = append(a.subjects, text(arrayLiteral(e.Subjects)))
+	a.reason = append(a.reason, optional(e.Reason))
 	a.data = append(a.data, e.Data)
 }
 

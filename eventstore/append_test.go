@@ -48,9 +48,9 @@ func TestAppendStoresEveryColumn(t *testing.T) {
 	l := newLog(t)
 	m := meta("acme")
 	m.OnBehalfOf = &domain.Actor{Sub: "bo", Person: "p-bo"}
-	m.Reason, m.RequestID, m.CorrelationID, m.CausationID = "because\n\"ü\"", "req", "cor", "cau"
+	m.RequestID, m.CorrelationID, m.CausationID = "req", "cor", "cau"
 	e := event("a:1", 1, `key:x/"quoted\", {braces}`, "subject:s1")
-	e.Subjects = []string{"s1"}
+	e.Subjects, e.Reason = []string{"s1"}, "because\n\"ü\""
 	e.Data = []byte("{\"spaces\" :  1 , \"u\": \"\\u00e9é\"}")
 	l.append(t, eventstore.Turn{Outcomes: []eventstore.Outcome{{
 		Meta: m, IdempotencyKey: "k", RequestHash: []byte{1, 2}, ResourceID: "1", Created: true, Version: 1, Events: []eventstore.NewEvent{e},
@@ -66,7 +66,7 @@ func TestAppendStoresEveryColumn(t *testing.T) {
 	assert.Equal(t, domain.Event{
 		Position: 1, OrgPosition: 1, Epoch: epoch, ID: e.ID, Org: "acme", Stream: "a:1", Version: 1,
 		Type: "thing.happened", SchemaVersion: 1, Tags: e.Tags, Subjects: []string{"s1"}, Data: e.Data,
-		Actor: m.Actor, OnBehalfOf: m.OnBehalfOf, Reason: m.Reason, RequestID: "req", CorrelationID: "cor", CausationID: "cau",
+		Actor: m.Actor, OnBehalfOf: m.OnBehalfOf, Reason: e.Reason, RequestID: "req", CorrelationID: "cor", CausationID: "cau",
 		CommandID: m.CommandID, OccurredAt: m.Now, RecordedAt: got.RecordedAt, LeafHash: got.LeafHash,
 	}, got.Event)
 	assert.Equal(t, &eventstore.Receipt{
@@ -257,9 +257,9 @@ func rowsRead(t *testing.T, session *pgx.Conn, org string) int64 {
 		log_incarnation(), ARRAY[$1], ARRAY['a:' || $2], ARRAY[0]::bigint[],
 		ARRAY[$3::uuid], ARRAY[$1], ARRAY['ana'], ARRAY[$2], ARRAY[NULL]::bytea[], ARRAY[NULL], ARRAY['x'],
 		ARRAY[true], ARRAY[1]::bigint[], ARRAY[1],
-		ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[now()],
+		ARRAY['{}'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[now()],
 		ARRAY[gen_random_uuid()], ARRAY['a:' || $2], ARRAY[1]::bigint[], ARRAY['t.t'], ARRAY[1],
-		ARRAY['{a:' || $2 || '}'], ARRAY['{}'], ARRAY['{}'::bytea])`, org, uuid.NewString(), uuid.New())
+		ARRAY['{a:' || $2 || '}'], ARRAY['{}'], ARRAY[NULL], ARRAY['{}'::bytea])`, org, uuid.NewString(), uuid.New())
 	require.NoError(t, err)
 	_, err = session.Exec(t.Context(), `SELECT * FROM load_boundaries(ARRAY[$1], ARRAY['a:0-1'], ARRAY[0]::bigint[], 100000)`, org)
 	require.NoError(t, err)

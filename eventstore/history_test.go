@@ -134,7 +134,7 @@ func lossOf(t *testing.T) (l *log, epoch uuid.UUID, lost []eventstore.LogEntry) 
 	l = openLog(t, l.url)
 	keyed := one(nil, event("a:1", 2), event("a:3", 1, "key:x"))
 	keyed.Outcomes[0].IdempotencyKey, keyed.Outcomes[0].RequestHash = "k", []byte{1}
-	keyed.Outcomes[0].Meta.Reason = `50 % <größer> "x"`
+	keyed.Outcomes[0].Events[0].Reason = `50 % <größer> "x"`
 	l.append(t, keyed)
 	l.append(t, one(nil, event("a:2", 2)))
 	other := one(nil, event("b:1", 1))

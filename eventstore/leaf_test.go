@@ -146,10 +146,11 @@ func TestLeafHashIsReproducibleWithoutPostgreSQL(t *testing.T) {
 	l := newLog(t)
 	full := one(nil, event("a:1", 1, "key:x/ü"), event("a:1", 2))
 	full.Outcomes[0].Events[0].Subjects = []string{"s-1", "s-2"}
+	full.Outcomes[0].Events[0].Reason, full.Outcomes[0].Events[1].Reason = `a "reason" 日本`, "another"
 	full.Outcomes[0].Events[1].Data = []byte{}
 	m := &full.Outcomes[0].Meta
 	m.OnBehalfOf = &domain.Actor{Sub: "bo", Person: "bo"}
-	m.Reason, m.RequestID, m.CorrelationID, m.CausationID = `a "reason" 日本`, "r-1", "c-1", "c-0"
+	m.RequestID, m.CorrelationID, m.CausationID = "r-1", "c-1", "c-0"
 	m.Now = time.Date(1969, 12, 31, 23, 59, 59, 1000, time.UTC) // before 1970: a negative number
 	l.append(t, full)
 	l.append(t, one(nil, event("a:2", 1)))

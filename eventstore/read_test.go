@@ -83,7 +83,7 @@ func TestLeafHashIsReproducibleInSQL(t *testing.T) {
 		events = append(events, e)
 	})
 	turn := one(nil, events...)
-	turn.Outcomes[0].Meta.Reason = "ünïcödé"
+	turn.Outcomes[0].Events[0].Reason = "ünïcödé"
 	turn.Outcomes[0].Meta.OnBehalfOf = &domain.Actor{Sub: "bo", Person: "bo"}
 	l.append(t, turn)
 	l.append(t, one(nil, event("a:2", 1)))

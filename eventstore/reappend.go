@@ -100,7 +100,7 @@ func (t *tail) args(entries []LogEntry) ([]any, error) {
 			return nil, err
 		}
 		meta := domain.Meta{
-			Org: entry.Org, Actor: entry.Actor, OnBehalfOf: entry.OnBehalfOf, Reason: entry.Reason, RequestID: entry.RequestID,
+			Org: entry.Org, Actor: entry.Actor, OnBehalfOf: entry.OnBehalfOf, RequestID: entry.RequestID,
 			CorrelationID: entry.CorrelationID, CausationID: entry.CausationID, CommandID: entry.CommandID, Now: entry.OccurredAt,
 		}
 		if err := m.add(meta); err != nil {
@@ -108,7 +108,7 @@ func (t *tail) args(entries []LogEntry) ([]any, error) {
 		}
 		e.add(NewEvent{
 			ID: entry.ID, Stream: entry.Stream, Version: entry.Version, Type: entry.Type, SchemaVersion: entry.SchemaVersion,
-			Tags: entry.Tags, Subjects: entry.Subjects, Data: entry.Data,
+			Tags: entry.Tags, Subjects: entry.Subjects, Reason: entry.Reason, Data: entry.Data,
 		})
 		position, orgPosition = append(position, entry.Position), append(orgPosition, entry.OrgPosition)
 		recorded, leaf = append(recorded, entry.RecordedAt), append(leaf, entry.LeafHash)
@@ -122,7 +122,7 @@ func (t *tail) args(entries []LogEntry) ([]any, error) {
 	}
 	return []any{
 		t.epoch, position, orgPosition, e.id, m.org, e.stream, e.version, e.kind, e.schemaVersion, e.tags, e.subjects, e.data,
-		m.actor, m.onBehalfOf, m.reason, m.request, m.correlation, m.causation, m.command, m.occurred, recorded, leaf,
+		m.actor, m.onBehalfOf, e.reason, m.request, m.correlation, m.causation, m.command, m.occurred, recorded, leaf,
 		c.id, c.org, c.caller, c.key, c.hash, c.resource, c.created, c.version, first, final,
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
@@ -28,10 +29,13 @@ type EntityVersion struct {
 	RecordedAt    time.Time      `json:"recorded_at" doc:"When it was recorded."`
 	By            string         `json:"by" doc:"Who did it." example:"ana"`
 	OnBehalfOf    *string        `json:"on_behalf_of" nullable:"true" doc:"For whom a service did it." example:"ben"`
-	Reason        *string        `json:"reason" nullable:"true" doc:"Why, as Hub-Reason said." example:"Customer called"`
+	Reason        *string        `json:"reason" nullable:"true" doc:"Why, as Hub-Reason said; *** where that is about persons and not shown, null when there was none or they were erased." example:"Customer called"`
 	RequestID     string         `json:"request_id" doc:"X-Request-Id of the request." example:"web-4f1a"`
 	CorrelationID string         `json:"correlation_id" doc:"What it belongs to, through all that followed." example:"web-4f1a"`
 	Changes       []EntityChange `json:"changes" doc:"What it changed, by path."`
+
+	// SealedReason is the reason where that is about persons; Reason has a mask for it.
+	SealedReason *domain.Sealed `json:"-"`
 }
 
 // EntityChange is one value before and after.
@@ -202,9 +206,11 @@ func (r *entityVersionRow) entityVersion(attribute string) EntityVersion {
 		By: *r.by, OnBehalfOf: r.onBehalfOf, Reason: r.reason, RequestID: *r.requestID, CorrelationID: *r.correlationID,
 		Changes: []EntityChange{},
 	}
-	if r.reason != nil && sealed([]byte(*r.reason)) {
-		hidden := Hidden
-		v.Reason = &hidden
+	if r.reason != nil {
+		if value, ok := domain.ParseSealed([]byte(*r.reason), v.EventID, domain.ReasonPointer); ok {
+			hidden := Hidden
+			v.Reason, v.SealedReason = &hidden, &value
+		}
 	}
 	for i, name := range r.changed {
 		if attribute == "" || name == attribute {

@@ -81,15 +81,20 @@ func (c *clearReads) hasher(ctx context.Context, org string) (func(...string) []
 	return hasher.Hash, nil
 }
 
-func (c *clearReads) record(ctx context.Context, org string, actor domain.Actor, requestID string, subjects []string, seen access.Recorded) error {
-	_, schemaVersion, data, err := c.codec.Encode(seen)
-	if err != nil {
-		return err
+func (c *clearReads) record(ctx context.Context, org string, actor domain.Actor, requestID string, seen []httpapi.Seen) error {
+	for _, one := range seen {
+		_, schemaVersion, data, err := c.codec.Encode(one.Recorded)
+		if err != nil {
+			return err
+		}
+		_, err = c.store.RecordAccess(ctx, eventstore.Access{
+			Org: org, Actor: actor, RequestID: requestID, Subjects: one.Subjects, SchemaVersion: schemaVersion, Data: data,
+		})
+		if err != nil {
+			return err
+		}
 	}
-	_, err = c.store.RecordAccess(ctx, eventstore.Access{
-		Org: org, Actor: actor, RequestID: requestID, Subjects: subjects, SchemaVersion: schemaVersion, Data: data,
-	})
-	return err
+	return nil
 }
 
 func (c *clearReads) list(ctx context.Context, org string, q httpapi.AccessQuery) (httpapi.AccessPage, error) {
@@ -108,7 +113,7 @@ func (c *clearReads) list(ctx context.Context, org string, q httpapi.AccessQuery
 			return httpapi.AccessPage{}, fmt.Errorf("position %d is no access", e.Position)
 		}
 		page.Items[i] = httpapi.RecordedAccess{
-			Position: e.Position, Actor: e.Actor.Sub, Person: e.Actor.Person, Subjects: e.Subjects, Attributes: seen.Attributes, Route: seen.Route,
+			Position: e.Position, Actor: e.Actor.Sub, Person: e.Actor.Person, Subjects: e.Subjects, Attributes: seen.Attributes, Reasons: seen.Reasons, Route: seen.Route,
 			RequestID: e.RequestID, RecordedAt: e.RecordedAt,
 		}
 	}

@@ -24,6 +24,7 @@ import (
 const (
 	plantedSensitive = "planted-sensitive-4711"
 	plantedPersonal  = "planted-personal-4712"
+	plantedReason    = "planted-reason-4713"
 )
 
 // listening is a test that keeps what its processes log.
@@ -128,7 +129,9 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	})
 	h.answers(200, http.MethodPost, "/api/v1/entities?dry_run=true", admin, nil, map[string]any{"type": "patient", "attributes": personal})
 	h.answers(422, http.MethodPatch, path, admin, nil, map[string]any{"attributes": map[string]any{"diagnosis": "***"}})
-	patched := h.answers(200, http.MethodPatch, path, admin, nil, map[string]any{"attributes": map[string]any{"city": plantedPersonal, "age": 8}})
+	because := map[string]string{"Hub-Reason": plantedReason}
+	h.answers(422, http.MethodPatch, path, admin, map[string]string{"Hub-Reason": `{"$sealed":"x"}`}, map[string]any{"tags": []string{"x"}})
+	patched := h.answers(200, http.MethodPatch, path, admin, because, map[string]any{"attributes": map[string]any{"city": plantedPersonal, "age": 8}})
 	customer := h.answers(201, http.MethodPost, "/api/v1/entities", admin, nil, map[string]any{
 		"type": "customer", "key": "C-1", "attributes": map[string]any{"name": "Ben", "diagnosis": plantedSensitive},
 	})
@@ -149,6 +152,8 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	history, err := json.Marshal(h.answers(200, http.MethodGet, path+"/history", viewer, fresh, nil))
 	require.NoError(t, err)
 	assert.NotContains(t, string(history), plantedSensitive)
+	assert.NotContains(t, string(history), plantedReason)
+	assert.Contains(t, string(history), `"reason":"***"`)
 	found := h.answers(200, http.MethodGet, "/api/v1/entities?type=patient&key="+plantedPersonal, viewer, fresh, nil)
 	assert.Len(t, found["items"], 1)
 	equal := "/api/v1/entities?attr.diagnosis=" + url.QueryEscape(plantedSensitive)
@@ -172,10 +177,18 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	assert.Empty(t, h.answers(200, http.MethodGet, "/api/v1/entities?attr.diagnosis=another", privacy, nil, nil)["items"])
 	assert.Equal(t, "sealed_attribute", h.answers(422, http.MethodGet, "/api/v1/entities?attr.diagnosis[ne]=a", privacy, nil, nil)["code"])
 	assert.Len(t, h.answers(200, http.MethodGet, "/api/v1/audit/access?actor=pia", auditor, nil, nil)["items"], 2, "what was not shown is not recorded")
+	explained, err := json.Marshal(h.answers(200, http.MethodGet, path+"/history", privacy, nil, nil))
+	require.NoError(t, err)
+	assert.Contains(t, string(explained), `"reason":"`+plantedReason+`"`)
+	shown := h.answers(200, http.MethodGet, "/api/v1/audit/access?actor=pia&limit=1", auditor, nil, nil)["items"].([]any)[0].(map[string]any)
+	assert.Equal(t, []any{id}, shown["subjects"])
+	assert.Empty(t, shown["attributes"])
+	assert.Equal(t, true, shown["reasons"])
 	first := h.answers(200, http.MethodGet, "/api/v1/audit/access?actor=pia&limit=1", auditor, nil, nil)
 	second := h.answers(200, http.MethodGet, "/api/v1/audit/access?actor=pia&limit=1&cursor="+first["next_cursor"].(string), auditor, nil, nil)
-	assert.Equal(t, seen, second["items"])
-	assert.Nil(t, second["next_cursor"])
+	third := h.answers(200, http.MethodGet, "/api/v1/audit/access?actor=pia&limit=1&cursor="+second["next_cursor"].(string), auditor, nil, nil)
+	assert.Equal(t, seen, third["items"])
+	assert.Nil(t, third["next_cursor"])
 	h.answers(400, http.MethodGet, "/api/v1/audit/access?actor=pia&cursor=x", auditor, nil, nil)
 	h.answers(403, http.MethodGet, "/api/v1/audit/access?actor=pia", admin, nil, nil)
 	h.answers(422, http.MethodGet, "/api/v1/audit/access", auditor, nil, nil)
@@ -187,9 +200,11 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	require.NotEmpty(t, filesWith(t, dir, plantedPersonal), "read tables have it, so the search can find something")
 	require.NotEmpty(t, told.logged())
 	assert.Empty(t, filesWith(t, dir, plantedSensitive))
+	assert.Empty(t, filesWith(t, dir, plantedReason))
 	assert.Empty(t, filesWith(t, filepath.Join(dir, natsDir), plantedPersonal))
 	assert.NotContains(t, told.logged(), plantedSensitive)
 	assert.NotContains(t, told.logged(), plantedPersonal)
+	assert.NotContains(t, told.logged(), plantedReason)
 }
 
 func dataDir(h *hub) string {

@@ -31,7 +31,7 @@ func (c AddRelationship) Boundaries(r domain.Reader) []domain.Tag {
 			tags = append(tags, entity.OutgoingTag(id))
 		}
 	}
-	return distinct(tags)
+	return withKeys(r, tags, c.ID, c.TargetID)
 }
 
 // Rounds are enough for the longest way.
@@ -64,7 +64,7 @@ func (c AddRelationship) Decide(r domain.Reader, m domain.Meta) (domain.Decision
 		Target: entity.Seen(r, c.TargetID, m, open(m)), Incoming: domain.Read[entity.Incoming](r, entity.IncomingTag(c.TargetID)),
 	}
 	facts, err := entity.NewRelationship{ID: c.ID, Kind: c.Kind, TargetID: c.TargetID}.Decide(c.source(r), ends, c.next(r))
-	return decision(c.ID, facts), err
+	return decision(r, c.ID, facts), err
 }
 
 // distinct names each boundary once.

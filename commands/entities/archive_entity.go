@@ -20,10 +20,11 @@ func (c ArchiveEntity) Boundaries(r domain.Reader) []domain.Tag {
 	for _, name := range archiving.SourceTypes() {
 		tags = append(tags, entity.TypeStream(name))
 	}
-	for _, source := range archiving.Detached(typesOf(r)) {
+	detached := archiving.Detached(typesOf(r))
+	for _, source := range detached {
 		tags = append(tags, entity.Stream(source))
 	}
-	return distinct(tags)
+	return withKeys(r, tags, append(detached, c.ID)...)
 }
 
 func (c ArchiveEntity) archiving(r domain.Reader) entity.Archiving {
@@ -43,5 +44,5 @@ func (c ArchiveEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, 
 		return domain.Decision{}, err
 	}
 	facts, err := c.archiving(r).Decide(current, typesOf(r))
-	return decision(c.ID, facts), err
+	return decision(r, c.ID, facts), err
 }

@@ -86,7 +86,7 @@ func (c CreateEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, e
 		ResourceID: c.ID.String(),
 		Stream:     entity.Stream(c.ID),
 		Created:    true,
-		Facts:      facts,
+		Facts:      entity.About(facts, func(uuid.UUID) bool { return typ.DataSubject }),
 	}, err
 }
 

@@ -51,10 +51,26 @@ func (c PatchEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, er
 	}
 	typ := domain.Read[entity.Type](r, entity.TypeStream(current.Type))
 	facts, err := entity.Patch{ID: c.ID, Document: c.Patch}.Decide(current, typ)
-	return decision(c.ID, facts), err
+	return decision(r, c.ID, facts), err
 }
 
 // decision is about an entity that exists.
-func decision(id uuid.UUID, facts []domain.Fact) domain.Decision {
-	return domain.Decision{ResourceID: id.String(), Stream: entity.Stream(id), Facts: facts}
+func decision(r domain.Reader, id uuid.UUID, facts []domain.Fact) domain.Decision {
+	return domain.Decision{ResourceID: id.String(), Stream: entity.Stream(id), Facts: entity.About(facts, persons(r))}
+}
+
+// persons tells which of the entities that were loaded are data subjects.
+func persons(r domain.Reader) func(uuid.UUID) bool {
+	return func(id uuid.UUID) bool { return domain.Read[entity.Entity](r, entity.Stream(id)).DataSubject }
+}
+
+// withKeys adds to boundaries the keys of those of the entities that are data subjects: why
+// a change that is about them was made is sealed by those.
+func withKeys(r domain.Reader, tags []domain.Tag, ids ...uuid.UUID) []domain.Tag {
+	for _, id := range ids {
+		if persons(r)(id) {
+			tags = append(tags, domain.SubjectTag(id.String()))
+		}
+	}
+	return distinct(tags)
 }

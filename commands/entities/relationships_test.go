@@ -100,7 +100,7 @@ func TestAddRelationshipFollowsTheTarget(t *testing.T) {
 func TestRemoveRelationship(t *testing.T) {
 	remove := entities.RemoveRelationship{ID: ana, Kind: "friend", TargetID: bob}
 	given(t, customerDefined(`{}`), created(ana), created(bob), related(ana, "friend", bob)).IfMatch(2).When(remove).
-		Named(entity.Stream(ana), entity.OutgoingTag(ana)).
+		Named(entity.Stream(ana), entity.OutgoingTag(ana), entity.Stream(bob)).
 		Resource(ana.String(), entity.Stream(ana), false).
 		Then(unrelated(ana, "friend", bob, false))
 	given(t).When(remove).ThenProblem("not_found")

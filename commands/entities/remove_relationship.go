@@ -10,7 +10,7 @@ import (
 // RemoveRelationship makes an entity refer to another no more, also by a kind that its
 // type does not declare any more.
 //
-// Permission: write on the entity. Reads: the entity and its relationships.
+// Permission: write on the entity. Reads: both entities and the relationships of the first.
 type RemoveRelationship struct {
 	ID       uuid.UUID
 	Kind     string
@@ -18,8 +18,8 @@ type RemoveRelationship struct {
 }
 
 // Boundaries names what the decision depends on.
-func (c RemoveRelationship) Boundaries(domain.Reader) []domain.Tag {
-	return []domain.Tag{entity.Stream(c.ID), entity.OutgoingTag(c.ID)}
+func (c RemoveRelationship) Boundaries(r domain.Reader) []domain.Tag {
+	return withKeys(r, []domain.Tag{entity.Stream(c.ID), entity.OutgoingTag(c.ID), entity.Stream(c.TargetID)}, c.ID, c.TargetID)
 }
 
 // Decide removes the relationship.
@@ -30,5 +30,5 @@ func (c RemoveRelationship) Decide(r domain.Reader, m domain.Meta) (domain.Decis
 	}
 	outgoing := domain.Read[entity.Outgoing](r, entity.OutgoingTag(c.ID))
 	facts, err := entity.Unrelate(c.ID, current, outgoing, c.Kind, c.TargetID)
-	return decision(c.ID, facts), err
+	return decision(r, c.ID, facts), err
 }

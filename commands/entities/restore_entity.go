@@ -22,10 +22,14 @@ type RestoreEntity struct {
 // Boundaries names what the decision depends on.
 func (c RestoreEntity) Boundaries(r domain.Reader) []domain.Tag {
 	tags := append(unlocked(r, c.ID), entity.OutgoingTag(c.ID))
+	var archived []uuid.UUID
 	for _, target := range c.outgoing(r).Targets("") {
 		tags = append(tags, entity.Stream(target))
+		if domain.Read[entity.Entity](r, entity.Stream(target)).Archived {
+			archived = append(archived, target)
+		}
 	}
-	return distinct(tags)
+	return withKeys(r, tags, append(archived, c.ID)...)
 }
 
 func (c RestoreEntity) outgoing(r domain.Reader) entity.Outgoing {
@@ -44,5 +48,5 @@ func (c RestoreEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, 
 	typ := domain.Read[entity.Type](r, entity.TypeStream(current.Type))
 	target := func(id uuid.UUID) entity.Entity { return domain.Read[entity.Entity](r, entity.Stream(id)) }
 	facts, err := entity.Restoration{ID: c.ID, Document: c.Patch, Outgoing: c.outgoing(r)}.Decide(current, typ, target)
-	return decision(c.ID, facts), err
+	return decision(r, c.ID, facts), err
 }

@@ -4,8 +4,13 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/reactdjango-hub/backend/commands/entities"
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/domaintest"
 	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
@@ -96,4 +101,75 @@ func TestWhatIsSealedCannotChangeUnderEntities(t *testing.T) {
 	given(t).When(define).ThenProblem("invalid_sensitive")
 	define.Search, define.AuditReads = nil, "some"
 	given(t).When(define).ThenProblem("invalid_audit_reads")
+}
+
+// Whatever happens to a person, the event says whom it is about, so that why is sealed and
+// the events of a person are found. A relationship is about both of its ends.
+func TestEventsOfPersonsAreAboutThem(t *testing.T) {
+	admitted := func(id uuid.UUID) domain.Fact {
+		fact := domain.Fact{Stream: entity.Stream(id), Subjects: []string{id.String()}}
+		fact.Payload = entity.Created{Type: "patient", Attributes: attrs(`{}`), Tags: []string{}, TypeVersion: 1}
+		return fact
+	}
+	defined := patientDefined()
+	typ := defined.Payload.(entity.TypeDefined)
+	typ.Relationships = []entity.RelationshipKind{
+		{Kind: "friend", Target: "patient", OnArchive: "detach"},
+		{Kind: "doctor", Target: "customer", OnArchive: "detach"},
+	}
+	defined.Payload = typ
+	doctor := uuid.MustParse("0190aaaa-0000-7000-8000-00000000000d")
+	s := given(t, customerDefined(`{}`), defined, admitted(ana), admitted(bob), created(doctor))
+	about := func(subjects ...uuid.UUID) (names []string) {
+		for _, id := range subjects {
+			names = append(names, id.String())
+		}
+		return names
+	}
+	subjects := func(o *domaintest.Outcome) (found [][]string) {
+		t.Helper()
+		require.NoError(t, o.Err)
+		for _, fact := range o.Decision.Facts {
+			found = append(found, fact.Subjects)
+		}
+		return found
+	}
+	assert.Equal(t, [][]string{about(ana, bob)}, subjects(s.When(entities.AddRelationship{ID: ana, Kind: "friend", TargetID: bob})))
+	assert.Equal(t, [][]string{about(ana)}, subjects(s.When(entities.AddRelationship{ID: ana, Kind: "friend", TargetID: ana})))
+	assert.Equal(t, [][]string{about(ana)}, subjects(s.When(entities.AddRelationship{ID: ana, Kind: "doctor", TargetID: doctor})))
+	assert.Equal(t, [][]string{about(ana)}, subjects(s.When(entities.ShareEntity{ID: ana, Entries: []entity.ACLEntry{{Principal: "user:ana", Rights: entity.Rights()}}})))
+	assert.Equal(t, [][]string{about(ana)}, subjects(s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"tags":["x"]}`)})))
+	assert.Equal(t, [][]string{nil, about(ana)}, subjects(s.When(entities.ArchiveEntity{ID: doctor})), "who referred to it is a person")
+	assert.Equal(t, [][]string{about(bob), about(ana, bob)}, subjects(s.When(entities.ArchiveEntity{ID: bob})))
+	assert.Equal(t, [][]string{about(bob)}, subjects(s.When(entities.RestoreEntity{ID: bob})))
+	s.When(entities.AddRelationship{ID: ana, Kind: "friend", TargetID: bob})
+	assert.Equal(t, [][]string{about(ana, bob)}, subjects(s.When(entities.RemoveRelationship{ID: ana, Kind: "friend", TargetID: bob})))
+	s.When(entities.AddRelationship{ID: ana, Kind: "friend", TargetID: bob})
+	assert.Equal(t, [][]string{about(ana)}, subjects(s.When(entities.ArchiveEntity{ID: ana})))
+	assert.Equal(t, [][]string{about(bob), about(ana, bob)}, subjects(s.When(entities.ArchiveEntity{ID: bob})))
+	assert.Equal(t, [][]string{about(ana)}, subjects(s.When(entities.RestoreEntity{ID: ana})))
+}
+
+// A kind that came to let go of its targets lets go of those that were archived meanwhile.
+func TestRestoringAPersonIsAboutWhomItRefersToNoMore(t *testing.T) {
+	admitted := func(id uuid.UUID) domain.Fact {
+		return domain.Fact{Stream: entity.Stream(id), Subjects: []string{id.String()}, Payload: entity.Created{Type: "patient", Attributes: attrs(`{}`), Tags: []string{}, TypeVersion: 1}}
+	}
+	kinds := func(onArchive string) domain.Fact {
+		defined := patientDefined()
+		typ := defined.Payload.(entity.TypeDefined)
+		typ.Relationships = []entity.RelationshipKind{{Kind: "parent", Target: "patient", OnArchive: onArchive}}
+		defined.Payload = typ
+		return defined
+	}
+	related := domain.Fact{
+		Stream: entity.Stream(ana), Tags: []domain.Tag{entity.OutgoingTag(ana), entity.IncomingTag(bob)}, Subjects: []string{ana.String(), bob.String()},
+		Payload: entity.RelationshipAdded{Kind: "parent", TargetID: bob, SourceType: "patient", TargetType: "patient"},
+	}
+	restored := given(t, kinds("restrict"), admitted(ana), admitted(bob), related, archived(ana, bob), archived(bob), kinds("detach")).
+		When(entities.RestoreEntity{ID: ana})
+	require.NoError(t, restored.Err)
+	require.Len(t, restored.Decision.Facts, 2)
+	assert.Equal(t, []string{ana.String()}, restored.Decision.Facts[0].Subjects)
+	assert.Equal(t, []string{ana.String(), bob.String()}, restored.Decision.Facts[1].Subjects)
 }

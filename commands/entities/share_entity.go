@@ -23,8 +23,8 @@ type ShareEntity struct {
 }
 
 // Boundaries names what the decision depends on.
-func (c ShareEntity) Boundaries(domain.Reader) []domain.Tag {
-	return []domain.Tag{entity.Stream(c.ID)}
+func (c ShareEntity) Boundaries(r domain.Reader) []domain.Tag {
+	return withKeys(r, []domain.Tag{entity.Stream(c.ID)}, c.ID)
 }
 
 // Decide changes the entries.
@@ -37,7 +37,7 @@ func (c ShareEntity) Decide(r domain.Reader, m domain.Meta) (domain.Decision, er
 		return domain.Decision{}, err
 	}
 	facts, err := entity.Sharing{ID: c.ID, Entries: c.Entries}.Decide(current, entity.CallerOf(m), open(m))
-	return decision(c.ID, facts), err
+	return decision(r, c.ID, facts), err
 }
 
 // knownRoles refuses roles that no token can carry to any effect: a slip of the pen there

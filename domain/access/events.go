@@ -5,13 +5,17 @@ package access
 
 import "github.com/reactdjango-hub/backend/domain"
 
-// Recorded says that sensitive values were shown in clear, before they were. The event's
-// subjects are the persons, its actor is who saw them. Stream access:<id>, one for each.
+// Recorded says that something was shown, before it was: sensitive values in clear, or
+// entities of a type that has every read recorded. The event's subjects are the entities, its
+// actor is who saw them. Stream access:<id>, one for each.
 type Recorded struct {
 	// Route is what was asked for, as "GET /api/v1/entities/{id}".
 	Route string `json:"route"`
-	// Attributes are the names of what was shown, of any of the subjects.
+	// Attributes are the names of the sensitive values that were shown in clear, of any of the
+	// subjects; none where only what is not sensitive was shown.
 	Attributes []string `json:"attributes"`
+	// Reasons says that it was shown why something was done with the subjects.
+	Reasons bool `json:"reasons,omitempty"`
 }
 
 // EventType names the event.

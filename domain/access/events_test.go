@@ -13,6 +13,7 @@ func TestGoldenEvents(t *testing.T) {
 		Kinds: access.Kinds(), Stream: "access:x",
 		Samples: map[string][]domain.Payload{"access.recorded": {
 			access.Recorded{Route: "GET /api/v1/entities/{id}", Attributes: []string{"diagnosis", "iban"}},
+			access.Recorded{Route: "GET /api/v1/entities/{id}/history", Attributes: []string{}, Reasons: true},
 		}},
 	}.Golden(t)
 }

@@ -133,6 +133,11 @@ func (s *Scenario) When(d domain.Decider) *Outcome {
 		if !r.named[f.Stream] {
 			s.t.Fatalf("the fact %s goes to the stream %q, which is not among the boundaries", f.Payload.EventType(), f.Stream)
 		}
+		for _, subject := range f.Subjects {
+			if !r.named[domain.SubjectTag(subject)] {
+				s.t.Fatalf("the fact %s is about the subject %q, which is not named: why it was done could not be sealed", f.Payload.EventType(), subject)
+			}
+		}
 		s.record(f)
 	}
 	return &Outcome{t: s.t, scenario: s, Decision: decision, Err: err, Boundaries: r.order}

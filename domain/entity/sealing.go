@@ -88,14 +88,31 @@ func (t Type) Sealed(id uuid.UUID, facts []domain.Fact) []domain.Fact {
 		case Updated:
 			p.Attributes, p.Secrets = t.split(id, p.Attributes)
 			fact.Payload = p
-		default:
-			continue
-		}
-		if t.DataSubject {
-			fact.Subjects = []string{id.String()}
 		}
 	}
 	return sealed
+}
+
+// About says of facts about entities which persons each is about: the entity itself, and
+// for a relationship what it leads to. person reports whether an entity is one.
+func About(facts []domain.Fact, person func(uuid.UUID) bool) []domain.Fact {
+	about := slices.Clone(facts)
+	for i := range about {
+		fact := &about[i]
+		concerned := []string{fact.Stream.Name()}
+		switch p := fact.Payload.(type) {
+		case RelationshipAdded:
+			concerned = append(concerned, p.TargetID.String())
+		case RelationshipRemoved:
+			concerned = append(concerned, p.TargetID.String())
+		}
+		for _, name := range slices.Compact(concerned) {
+			if id, err := uuid.Parse(name); err == nil && person(id) {
+				fact.Subjects = append(fact.Subjects, name)
+			}
+		}
+	}
+	return about
 }
 
 // split takes the values to seal out of attributes. A removal stays: it says no value.

@@ -23,6 +23,8 @@ type Entity struct {
 	// TypeVersion is the version of the type that the attributes were last held against,
 	// 0 when no event says.
 	TypeVersion int64
+	// DataSubject says that the entity is a person.
+	DataSubject bool `json:",omitempty"`
 	// Sealed are the attributes that are ciphertext, each in its event, and SealedKey is
 	// the key where that is.
 	Sealed    map[string]domain.Sealed `json:",omitempty"`
@@ -38,7 +40,7 @@ func (e Entity) Exists() bool { return e.Type != "" }
 func (e Entity) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case Created:
-		return created(p, f.ID)
+		return created(p, f)
 	case Updated:
 		e.TypeVersion = cmp.Or(p.TypeVersion, e.TypeVersion)
 		if len(p.Attributes) > 0 {
@@ -59,13 +61,16 @@ func (e Entity) Evolve(f domain.Fact) domain.State {
 }
 
 // created is an entity after its first event.
-func created(p Created, event uuid.UUID) Entity {
-	e := Entity{Type: p.Type, Key: p.Key, Attributes: p.Attributes, Tags: p.Tags, TypeVersion: p.TypeVersion}
-	if key, ok := domain.ParseSealed(p.SealedKey, event, keyPointer); ok {
+func created(p Created, f domain.Fact) Entity {
+	e := Entity{
+		Type: p.Type, Key: p.Key, Attributes: p.Attributes, Tags: p.Tags, TypeVersion: p.TypeVersion,
+		DataSubject: len(f.Subjects) > 0,
+	}
+	if key, ok := domain.ParseSealed(p.SealedKey, f.ID, keyPointer); ok {
 		e.SealedKey = &key
 	}
-	if sealed := sealedAmong(p.Attributes, event); sealed != nil {
-		e.Attributes, e.Sealed = Entity{}.changed(p.Attributes, event)
+	if sealed := sealedAmong(p.Attributes, f.ID); sealed != nil {
+		e.Attributes, e.Sealed = Entity{}.changed(p.Attributes, f.ID)
 	}
 	return e
 }

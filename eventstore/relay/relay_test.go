@@ -34,7 +34,7 @@ func TestTheLongestDescriptionIsPublished(t *testing.T) {
 	log, broker := newLog(t), hubtest.NATS(t)
 	turn := newTurn("entity:"+domain.Tag(uuid.NewString()), 1, 1, `{}`)
 	outcome := &turn.Outcomes[0]
-	outcome.Meta.Reason = strings.Repeat("€", 500)
+	outcome.Events[0].Reason = strings.Repeat("€", 500)
 	event := &outcome.Events[0]
 	for size := 4 << 10; size < eventstore.MaxDescriptionBytes; {
 		event.Tags = append(event.Tags, domain.NewTag("incoming", uuid.NewString()))

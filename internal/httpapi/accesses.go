@@ -23,7 +23,8 @@ type RecordedAccess struct {
 	Actor      string    `json:"actor" doc:"Who has seen it." example:"pia"`
 	Person     string    `json:"person" doc:"The human behind the login." example:"p-7"`
 	Subjects   []string  `json:"subjects" doc:"Ids of the entities it was of."`
-	Attributes []string  `json:"attributes" doc:"Names of the attributes that were shown." example:"[\"iban\"]"`
+	Attributes []string  `json:"attributes" doc:"Names of the sensitive attributes that were shown in clear; empty when only what is not sensitive was shown." example:"[\"iban\"]"`
+	Reasons    bool      `json:"reasons" doc:"true when it was shown in clear why something was done."`
 	Route      string    `json:"route" doc:"What was asked for." example:"GET /api/v1/entities/{id}"`
 	RequestID  string    `json:"request_id" doc:"The request's id, as in the access log."`
 	RecordedAt time.Time `json:"recorded_at" doc:"When it was recorded, before it was shown."`

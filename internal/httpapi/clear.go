@@ -22,8 +22,14 @@ type Clear struct {
 	Open func(ctx context.Context, org string, values []domain.Sealed) ([]json.RawMessage, error)
 	// Hasher makes the keyed hashes of an organisation, nil ones while it has none.
 	Hasher func(ctx context.Context, org string) (func(parts ...string) []byte, error)
-	// Record writes that somebody is shown something of subjects, durably.
-	Record func(ctx context.Context, org string, actor domain.Actor, requestID string, subjects []string, seen access.Recorded) error
+	// Record writes that somebody is shown something, durably.
+	Record func(ctx context.Context, org string, actor domain.Actor, requestID string, seen []Seen) error
+}
+
+// Seen is what somebody is shown of some entities.
+type Seen struct {
+	Subjects []string
+	access.Recorded
 }
 
 // seesClear reports whether the caller is shown sensitive values.
@@ -42,8 +48,44 @@ func (s shape) attributesShown(name string) bool {
 	return wanted
 }
 
-// reveal puts sensitive values in place of their masks in what is about to be shown, and
-// records it first. Problem: clear_reads_unavailable.
+// sight is what an answer is about to show that has to be recorded.
+type sight struct {
+	// subjects are those of whom sealed values are shown: attributes of these names, and
+	// reasons.
+	subjects, attributes map[string]bool
+	reasons              bool
+}
+
+// of adds a sealed value.
+func (s *sight) of(value domain.Sealed) {
+	if s.subjects == nil {
+		s.subjects, s.attributes = map[string]bool{}, map[string]bool{}
+	}
+	for _, subject := range value.Subjects() {
+		s.subjects[subject] = true
+	}
+}
+
+// record writes it down. Problem: clear_reads_unavailable.
+func (a *API) record(ctx context.Context, s sight) error {
+	if len(s.subjects) == 0 {
+		return nil
+	}
+	e := exchangeOf(ctx)
+	seen := Seen{namesOf(s.subjects), access.Recorded{Route: e.route.Method + " " + e.route.Path, Attributes: namesOf(s.attributes), Reasons: s.reasons}}
+	if err := a.clear.Record(ctx, e.caller.Org, domain.Actor{Sub: e.caller.Sub, Person: e.caller.Person}, e.requestID, []Seen{seen}); err != nil {
+		return cannotShow(err)
+	}
+	return nil
+}
+
+// namesOf are the names of a set, sorted, never nil.
+func namesOf(set map[string]bool) []string {
+	return append([]string{}, slices.Sorted(maps.Keys(set))...)
+}
+
+// reveal puts sensitive values in place of their masks in what is about to be shown; the
+// answer records that first. Problem: clear_reads_unavailable.
 func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) error {
 	e := exchangeOf(ctx)
 	type place struct {
@@ -52,30 +94,23 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 	}
 	var places []place
 	var values []domain.Sealed
-	subjects, names := map[string]bool{}, map[string]bool{}
+	var seen sight
 	for i, item := range items {
 		for _, name := range slices.Sorted(maps.Keys(item.Sealed)) {
 			if !as.attributesShown(name) {
 				continue
 			}
-			value := item.Sealed[name]
-			places, values = append(places, place{i, name}), append(values, value)
-			for _, subject := range value.Subjects() {
-				subjects[subject] = true
-			}
-			names[name] = true
+			places, values = append(places, place{i, name}), append(values, item.Sealed[name])
+			seen.of(item.Sealed[name])
+			seen.attributes[name] = true
 		}
 	}
 	if len(values) == 0 {
 		return nil
 	}
+	e.showing = func(ctx context.Context) error { return a.record(ctx, seen) }
 	opened, err := a.clear.Open(ctx, e.caller.Org, values)
 	if err != nil {
-		return cannotShow(err)
-	}
-	seen := access.Recorded{Route: e.route.Method + " " + e.route.Path, Attributes: slices.Sorted(maps.Keys(names))}
-	actor := domain.Actor{Sub: e.caller.Sub, Person: e.caller.Person}
-	if err := a.clear.Record(ctx, e.caller.Org, actor, e.requestID, slices.Sorted(maps.Keys(subjects)), seen); err != nil {
 		return cannotShow(err)
 	}
 	changed := map[int]map[string]json.RawMessage{}
@@ -86,20 +121,57 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 		changed[at.item][at.name] = opened[i]
 	}
 	for i, clear := range changed {
-		var attributes map[string]json.RawMessage
-		if err := json.Unmarshal(items[i].Attributes, &attributes); err != nil {
+		if err := replace(&items[i], clear); err != nil {
 			return err
 		}
-		for name, value := range clear {
-			if attributes[name] = value; value == nil {
-				attributes[name] = json.RawMessage("null")
-			}
+	}
+	return nil
+}
+
+// replace gives an entity other attributes of some names; nil ones were erased.
+func replace(item *readmodels.Entity, values map[string]json.RawMessage) error {
+	var attributes map[string]json.RawMessage
+	if err := json.Unmarshal(item.Attributes, &attributes); err != nil {
+		return err
+	}
+	for name, value := range values {
+		if attributes[name] = value; value == nil {
+			attributes[name] = json.RawMessage("null")
 		}
-		text, err := encodeJSON(attributes)
-		if err != nil {
+	}
+	text, err := encodeJSON(attributes)
+	item.Attributes = text
+	return err
+}
+
+// revealReasons is reveal for why versions of an entity were made.
+func (a *API) revealReasons(ctx context.Context, items []readmodels.EntityVersion) error {
+	e := exchangeOf(ctx)
+	var places []int
+	var values []domain.Sealed
+	seen := sight{reasons: true}
+	for i, item := range items {
+		if item.SealedReason != nil {
+			places, values = append(places, i), append(values, *item.SealedReason)
+			seen.of(*item.SealedReason)
+		}
+	}
+	if len(values) == 0 || !e.seesClear() {
+		return nil
+	}
+	e.showing = func(ctx context.Context) error { return a.record(ctx, seen) }
+	opened, err := a.clear.Open(ctx, e.caller.Org, values)
+	if err != nil {
+		return cannotShow(err)
+	}
+	for n, i := range places {
+		items[i].Reason = nil
+		if opened[n] == nil {
+			continue
+		}
+		if err := json.Unmarshal(opened[n], &items[i].Reason); err != nil {
 			return err
 		}
-		items[i].Attributes = text
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/reactdjango-hub/backend/domain"
-	"github.com/reactdjango-hub/backend/domain/access"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
 )
@@ -27,8 +26,9 @@ func TestNothingIsShownThatIsNotRecorded(t *testing.T) {
 			told = append(told, "opened "+org+" "+values[0].Text)
 			return []json.RawMessage{json.RawMessage(`"clear"`)}, nil
 		}
-		o.Clear.Record = func(_ context.Context, org string, actor domain.Actor, _ string, subjects []string, seen access.Recorded) error {
-			told = append(told, "recorded "+org+" "+actor.Sub+" "+subjects[0]+" "+seen.Attributes[0]+" "+seen.Route)
+		o.Clear.Record = func(_ context.Context, org string, actor domain.Actor, _ string, shown []Seen) error {
+			seen := shown[0]
+			told = append(told, "recorded "+org+" "+actor.Sub+" "+seen.Subjects[0]+" "+seen.Attributes[0]+" "+seen.Route)
 			return away
 		}
 	})

@@ -45,7 +45,7 @@ type CloudEvent struct {
 	Subjects        string          `json:"subjects" doc:"JSON list of the ids of the persons this is about." example:"[]"`
 	Actor           string          `json:"actor" doc:"JSON object with sub, the login, and person, the human behind it." example:"{\"sub\":\"ana\",\"person\":\"p-7\"}"`
 	OnBehalfOf      string          `json:"onbehalfof,omitempty" doc:"As actor: for whom a service acted."`
-	Reason          string          `json:"reason,omitempty" doc:"Hub-Reason of the request."`
+	Reason          string          `json:"reason,omitempty" doc:"Hub-Reason of the request; ciphertext where the event has subjects."`
 	RequestID       string          `json:"requestid,omitempty"`
 	CorrelationID   string          `json:"correlationid,omitempty"`
 	CausationID     string          `json:"causationid,omitempty"`

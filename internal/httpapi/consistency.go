@@ -197,8 +197,8 @@ func answerList[P, T any](ctx context.Context, page P, items []T, at readmodels.
 	return answer[P](ctx, at, contentTag(at, text), func() ([]byte, error) { return text, nil })
 }
 
-// answer makes the answer of a read: 304 when the caller has it already, otherwise
-// what write returns.
+// answer makes the answer of a read: 304 when the caller has it already, which shows nothing
+// and is not recorded, otherwise what write returns.
 func answer[T any](ctx context.Context, at readmodels.Snapshot, tag string, write func() ([]byte, error)) (*view[T], error) {
 	e := exchangeOf(ctx)
 	out := &view[T]{
@@ -210,6 +210,11 @@ func answer[T any](ctx context.Context, at readmodels.Snapshot, tag string, writ
 	if !matchesNone(e.request.Header["If-None-Match"], out.ETag) {
 		out.Status = http.StatusNotModified
 		return out, nil
+	}
+	if e.showing != nil {
+		if err := e.showing(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var err error
 	out.Body.bytes, err = write()

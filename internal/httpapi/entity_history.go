@@ -84,5 +84,8 @@ func (a *API) getEntityHistory(ctx context.Context, in *entityHistoryInput) (*vi
 	if err != nil {
 		return nil, err
 	}
+	if err := a.revealReasons(ctx, page.Items); err != nil {
+		return nil, err
+	}
 	return answerList(ctx, page, page.Items, at, shape{}, nil)
 }

@@ -50,6 +50,8 @@ type exchange struct {
 	// body is the whole body as it came, for the hash of an idempotent request, and
 	// document the JSON in it, its texts in normal form.
 	body, document []byte
+	// showing is done before the answer is sent, where that shows what must be recorded.
+	showing func(context.Context) error
 	// held is how much of the body counts among what all requests hold.
 	held int64
 }

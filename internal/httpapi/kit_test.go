@@ -15,7 +15,6 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
-	"github.com/reactdjango-hub/backend/domain/access"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/readmodels"
@@ -75,7 +74,7 @@ func noClear() *Clear {
 		Hasher: func(context.Context, string) (func(...string) []byte, error) {
 			return func(...string) []byte { return nil }, nil
 		},
-		Record: func(context.Context, string, domain.Actor, string, []string, access.Recorded) error { return away },
+		Record: func(context.Context, string, domain.Actor, string, []Seen) error { return away },
 	}
 }
 

@@ -246,10 +246,10 @@ func reason(lines []string) (string, error) {
 		return "", nil
 	}
 	text := strictjson.Normal(lines[0])
-	valid := len(lines) == 1 && utf8.ValidString(text) && utf8.RuneCountInString(text) <= maxReason && !strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && domain.UnsafeInName(r) })
+	valid := len(lines) == 1 && utf8.ValidString(text) && utf8.RuneCountInString(text) <= maxReason && !domain.LooksSealed([]byte(text)) && !strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && domain.UnsafeInName(r) })
 	if !valid {
 		return "", problem.New(problem.Invalid, "invalid_reason", "The Hub-Reason header cannot be used.").
-			With(problem.Field{Location: "header.Hub-Reason", Message: "must be at most 500 characters of UTF-8 without control characters or bidirectional overrides, given once"})
+			With(problem.Field{Location: "header.Hub-Reason", Message: "must be at most 500 characters of UTF-8 without control characters or bidirectional overrides, not begin like a sealed value, and be given once"})
 	}
 	return text, nil
 }

@@ -426,7 +426,7 @@ $$;
 -- was read at. c_*: the commands whose outcome is kept, in the order of their
 -- decisions; c_events is how many of the events are each command's. e_*: the events,
 -- in order; e_tags and e_subjects are array literals, e_version the version each was
--- decided at.
+-- decided at; e_reason is sealed, each for its event, where there are subjects.
 --
 -- believed is the incarnation of the log that the boundaries were read from. When that
 -- is another one, nothing is written: their states may be of events that were lost. Nor is
@@ -441,10 +441,10 @@ CREATE FUNCTION append_events(
   b_org text[], b_tag text[], b_head bigint[],
   c_id uuid[], c_org text[], c_caller text[], c_key text[], c_hash bytea[], c_refusal text[],
   c_resource text[], c_created boolean[], c_version bigint[], c_events integer[],
-  c_actor text[], c_on_behalf_of text[], c_reason text[], c_request text[], c_correlation text[], c_causation text[],
+  c_actor text[], c_on_behalf_of text[], c_request text[], c_correlation text[], c_causation text[],
   c_occurred timestamptz[],
   e_id uuid[], e_stream text[], e_version bigint[], e_type text[], e_schema_version integer[],
-  e_tags text[], e_subjects text[], e_data bytea[],
+  e_tags text[], e_subjects text[], e_reason text[], e_data bytea[],
   OUT incarnation text, OUT base bigint, OUT recorded timestamptz, OUT moved integer[], OUT known_commands integer[], OUT known_keys integer[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
@@ -529,7 +529,7 @@ BEGIN
         FROM (SELECT append_events.base + p.n AS position, p.org_position, e_id[p.n] AS id, p.org, e_stream[p.n] AS stream,
                      e_version[p.n] AS version, e_type[p.n] AS type, e_schema_version[p.n] AS schema_version,
                      e_tags[p.n]::text[] AS tags, e_subjects[p.n]::text[] AS subjects, e_data[p.n] AS data,
-                     c_actor[p.c] AS actor, c_on_behalf_of[p.c] AS on_behalf_of, c_reason[p.c] AS reason,
+                     c_actor[p.c] AS actor, c_on_behalf_of[p.c] AS on_behalf_of, e_reason[p.n] AS reason,
                      c_request[p.c] AS request_id, c_correlation[p.c] AS correlation_id, c_causation[p.c] AS causation_id,
                      c_id[p.c] AS command_id, c_occurred[p.c] AS occurred_at
                 FROM (SELECT e.n, e.c, h.org, h.head + row_number() OVER (PARTITION BY h.org ORDER BY e.n) AS org_position
@@ -649,11 +649,11 @@ BEGIN
     c_hash => ARRAY[NULL::bytea], c_refusal => ARRAY[NULL::text], c_resource => ARRAY['epochs'],
     c_created => ARRAY[version = 1], c_version => ARRAY[version], c_events => ARRAY[1],
     c_actor => ARRAY['{"sub":"system:relay","person":"system:relay"}'], c_on_behalf_of => ARRAY[NULL::text],
-    c_reason => ARRAY[NULL::text], c_request => ARRAY[NULL::text], c_correlation => ARRAY[NULL::text],
+    c_request => ARRAY[NULL::text], c_correlation => ARRAY[NULL::text],
     c_causation => ARRAY[NULL::text], c_occurred => ARRAY[clock_timestamp()],
     e_id => ARRAY[event_id], e_stream => ARRAY['log:epochs'], e_version => ARRAY[version],
     e_type => ARRAY['log.forked'], e_schema_version => ARRAY[event_schema], e_tags => ARRAY['{log:epochs}'],
-    e_subjects => ARRAY['{}'], e_data => ARRAY[event_data]);
+    e_subjects => ARRAY['{}'], e_reason => ARRAY[NULL::text], e_data => ARRAY[event_data]);
   RETURN true;
 END
 $$;
@@ -801,11 +801,12 @@ BEGIN
     c_id => ARRAY[event_command], c_org => ARRAY[org], c_caller => ARRAY[event_actor::json->>'sub'], c_key => ARRAY[NULL::text],
     c_hash => ARRAY[NULL::bytea], c_refusal => ARRAY[NULL::text], c_resource => ARRAY[event_id::text],
     c_created => ARRAY[true], c_version => ARRAY[1::bigint], c_events => ARRAY[1],
-    c_actor => ARRAY[event_actor], c_on_behalf_of => ARRAY[NULL::text], c_reason => ARRAY[NULL::text],
+    c_actor => ARRAY[event_actor], c_on_behalf_of => ARRAY[NULL::text],
     c_request => ARRAY[event_request], c_correlation => ARRAY[event_request], c_causation => ARRAY[NULL::text],
     c_occurred => ARRAY[clock_timestamp()],
     e_id => ARRAY[event_id], e_stream => ARRAY[stream], e_version => ARRAY[1::bigint], e_type => ARRAY['access.recorded'],
-    e_schema_version => ARRAY[event_schema], e_tags => ARRAY[tags::text], e_subjects => ARRAY[event_subjects::text], e_data => ARRAY[event_data]);
+    e_schema_version => ARRAY[event_schema], e_tags => ARRAY[tags::text], e_subjects => ARRAY[event_subjects::text], e_reason => ARRAY[NULL::text],
+    e_data => ARRAY[event_data]);
   IF appended.known_commands IS NOT NULL THEN
     RAISE EXCEPTION 'this access is recorded already' USING ERRCODE = 'data_exception';
   END IF;

@@ -1303,7 +1303,7 @@ export interface components {
              * @example 4711
              */
             position: number;
-            /** @description Hub-Reason of the request. */
+            /** @description Hub-Reason of the request; ciphertext where the event has subjects. */
             reason?: string;
             /**
              * Format: date-time
@@ -1662,7 +1662,7 @@ export interface components {
              */
             position: number;
             /**
-             * @description Why, as Hub-Reason said.
+             * @description Why, as Hub-Reason said; *** where that is about persons and not shown, null when there was none or they were erased.
              * @example Customer called
              */
             reason: string | null;
@@ -2655,7 +2655,7 @@ export interface components {
              */
             actor: string;
             /**
-             * @description Names of the attributes that were shown.
+             * @description Names of the sensitive attributes that were shown in clear; empty when only what is not sensitive was shown.
              * @example [
              *       "iban"
              *     ]
@@ -2672,6 +2672,8 @@ export interface components {
              * @example 4711
              */
             position: number;
+            /** @description true when it was shown in clear why something was done. */
+            reasons: boolean;
             /**
              * Format: date-time
              * @description When it was recorded, before it was shown.
