@@ -137,8 +137,9 @@ func untilShared(t *testing.T, l *ratelimit.Limiter) {
 	}
 }
 
-// Down, silent or slow: requests are answered, by what this process has counted, and
-// all but the first do not wait at all.
+// Down, silent or slow: requests are answered, by what this process has counted. The first
+// is given the bounded time and no more; then nothing is asked of Redis until its rest is
+// over, by one request and not by all, and when it is back all count together again.
 func TestWithoutRedisEachProcessCounts(t *testing.T) {
 	t.Parallel()
 	for name, takeAway := range map[string]func(*hubtest.Proxy){
@@ -152,32 +153,75 @@ func TestWithoutRedisEachProcessCounts(t *testing.T) {
 			c := newClock()
 			l := newLimiter(t, 1000, "redis://"+redis.Address(), c.now)
 			untilShared(t, l)
+			watched := l.Watch()
+			commands := func(want int) {
+				t.Helper()
+				asked := watched.Asked()
+				if asked.Commands != want || asked.Greetings > want || asked.Endless || asked.Longest > ratelimit.Patience {
+					t.Fatalf("%+v instead of %d commands, %s for all there is", asked, want, ratelimit.Patience)
+				}
+			}
 			takeAway(redis)
 			l.Take(t.Context(), "ana") // opens the breaker
 			if !l.Resting() {
 				t.Fatal("it is taken for well")
 			}
-			// A hundred requests that waited even once would be told by the clock of the
-			// proxy: nothing reaches it any more.
-			before := redis.Connections()
-			for i := range 100 {
-				if d := l.Take(t.Context(), "ben"); !d.Allowed || d.Remaining != 999-i {
-					t.Fatalf("request %d: %+v", i, d)
+			commands(1)
+			for range 3 {
+				together(100, func() {
+					if d := l.Take(t.Context(), "ben"); !d.Allowed {
+						t.Errorf("%+v", d)
+					}
+				})
+				commands(0)
+				c.move(ratelimit.RestAfter - 1)
+				l.Take(t.Context(), "ben")
+				commands(0)
+				c.move(1)
+				together(100, func() { l.Take(t.Context(), "ana") })
+				commands(1)
+				if !l.Resting() {
+					t.Fatal("it is used again and does not answer")
 				}
 			}
-			if now := redis.Connections(); now > before {
-				t.Errorf("%d connections, %d before: somebody tries while it rests", now, before)
-			}
-			redis.Slow(0)
-			redis.Accept()
-			redis.Resume()
-			untilShared(t, l)
-			l.Take(t.Context(), "ana")
-			if l.Resting() {
-				t.Error("it is not used again")
+
+			redis.Calm()
+			other := newLimiter(t, 1000, "redis://"+redis.Address(), nil)
+			for caller := 0; ; caller++ { // on a busy machine it may be too slow even now
+				if caller == 1000 {
+					t.Fatal("it is not used again")
+				}
+				c.move(ratelimit.RestAfter)
+				untilShared(t, other)
+				one, two := l.Take(t.Context(), strconv.Itoa(caller)), other.Take(t.Context(), strconv.Itoa(caller))
+				if l.Resting() || other.Resting() {
+					continue
+				}
+				if one.Remaining != 999 || two.Remaining != 998 {
+					t.Errorf("they do not count together: %+v, %+v", one, two)
+				}
+				return
 			}
 		})
 	}
+}
+
+// What the client waits for by its own settings is not longer, and it tries once.
+func TestTheClientOfRedisIsBounded(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(t, 1000, "redis://127.0.0.1:1", nil)
+	if longest, retries, byContext := l.Bounds(); longest > ratelimit.Patience || retries > 0 || !byContext {
+		t.Errorf("%s, %d retries, by context: %t", longest, retries, byContext)
+	}
+}
+
+// together calls do that many times at once.
+func together(times int, do func()) {
+	var all sync.WaitGroup
+	for range times {
+		all.Go(do)
+	}
+	all.Wait()
 }
 
 // Redis over TLS: a client that knows the authority and is known is answered, all others
