@@ -39,45 +39,8 @@ type Entity struct {
 	rank int64
 }
 
-// entityColumns are what scanEntity reads, of the alias e.
+// entityColumns are what an entityRow holds, of the alias e.
 const entityColumns = `e.id, e.type, e.key, e.status, e.attributes, e.tags, e.version, e.type_version, e.created_at, e.created_by, e.updated_at, e.updated_by`
-
-// scanEntity reads a row. It reports false for the row of nulls that a statement has
-// when it finds nothing. before and after are the columns around these.
-func scanEntity(scan func(...any) error, e *Entity, before, after []any) (bool, error) {
-	var (
-		id                   *uuid.UUID
-		kind, status         *string
-		version, typeVersion *int64
-		createdBy, updatedBy *string
-		createdAt, updatedAt *time.Time
-	)
-	columns := append(slices.Clone(before), &id, &kind, &e.Key, &status, (*[]byte)(&e.Attributes), &e.Tags, &version, &typeVersion,
-		&createdAt, &createdBy, &updatedAt, &updatedBy)
-	err := scan(append(columns, after...)...)
-	if err != nil || id == nil {
-		return false, err
-	}
-	e.ID, e.Type, e.Status, e.Version, e.TypeVersion = *id, *kind, *status, *version, *typeVersion
-	e.CreatedAt, e.CreatedBy = createdAt.UTC(), *createdBy
-	e.UpdatedAt, e.UpdatedBy = updatedAt.UTC(), *updatedBy
-	return true, nil
-}
-
-// scanExpanded is scanEntity with the type's columns after the entity's, if wanted.
-func scanExpanded(scan func(...any) error, e *Entity, before []any, expandType bool) (bool, *EntityType, error) {
-	if !expandType {
-		found, err := scanEntity(scan, e, before, nil)
-		return found, nil, err
-	}
-	var t entityTypeRow
-	found, err := scanEntity(scan, e, before, t.columns())
-	if err != nil {
-		return found, nil, err
-	}
-	typ, err := t.entityType()
-	return found, typ, err
-}
 
 // Entity gives one entity that the reader may see, archived or not. Problem: NotFound
 // not_found, together with the snapshot in which it was not there.
@@ -103,6 +66,7 @@ func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType,
 		if withSealed {
 			columns, before = sealedColumn+", "+columns, []any{&sealed}
 		}
+		row := newEntityRow(before, expandType)
 		if expandType {
 			columns += ", " + entityTypeColumns
 			types = ` LEFT JOIN ` + schema + `.entity_types t ON t.org = $2 AND t.name = e.type`
@@ -117,7 +81,7 @@ func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType,
 				) e ON true` + types,
 			args: args,
 			row: func(scan func(...any) error) (err error) {
-				if found, e.Definition, err = scanExpanded(scan, &e, before, expandType); err == nil {
+				if found, err = row.scan(scan, &e); err == nil {
 					e.Sealed, err = sealedAttributes(sealed)
 				}
 				return err
@@ -153,16 +117,17 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 		seals sealedRow
 	)
 	at, err := s.read(ctx, by.Org, plan.view(), func(schema string) statement {
-		page, types = EntityPage{Items: []Entity{}}, map[string]*EntityType{}
+		page, types = EntityPage{Items: make([]Entity, 0, plan.limit+1)}, map[string]*EntityType{}
 		sql, args := plan.sql(schema)
+		row := newEntityRow(slices.Concat([]any{&page.Count}, plan.searchColumns(&hits), plan.sealedColumns(&seals)), q.ExpandTypes)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
 			var e Entity
-			found, definition, err := scanExpanded(scan, &e, slices.Concat([]any{&page.Count}, plan.searchColumns(&hits), plan.sealedColumns(&seals)), q.ExpandTypes)
+			found, err := row.scan(scan, &e)
 			if err == nil {
 				e.Sealed, err = sealedAttributes(seals.column)
 			}
-			if definition != nil {
-				types[definition.Name] = definition
+			if e.Definition != nil {
+				types[e.Definition.Name] = e.Definition
 			}
 			if found {
 				e.rank = hits.rankOf()

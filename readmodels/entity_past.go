@@ -97,6 +97,7 @@ func (s *Store) EntityAt(ctx context.Context, by Reader, id uuid.UUID, when Mome
 	)
 	at, err := s.read(ctx, by.Org, entityHistoryView, func(schema string) statement {
 		e, found = Entity{}, false
+		scanned := newEntityRow(nil, false)
 		args := arguments{entityHistoryView, by.Org, id}
 		var first, row string
 		if when.AsOf != nil {
@@ -112,7 +113,7 @@ func (s *Store) EntityAt(ctx context.Context, by Reader, id uuid.UUID, when Mome
 			sql:  `SELECT ` + first + `, ` + entityColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL ` + row + ` e ON ` + by.sees(schema, "e.org", "e.id", &args),
 			args: args,
 			row: func(scan func(...any) error) (err error) {
-				found, err = scanEntity(scan, &e, nil, nil)
+				found, err = scanned.scan(scan, &e)
 				return err
 			},
 		}

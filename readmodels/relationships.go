@@ -3,11 +3,11 @@ package readmodels
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
@@ -82,8 +82,9 @@ func (s *Store) Relationships(ctx context.Context, by Reader, q RelationshipQuer
 	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
 		page, exists = RelationshipPage{Items: []Relationship{}}, false
 		sql, args := plan.sql(schema)
+		row := newRelationshipRow([]any{&exists, &page.Count}, q.Expand)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
-			found, err := scanRelationship(scan, []any{&exists, &page.Count}, q.Expand)
+			found, err := row.scan(scan)
 			if found != nil {
 				page.Items = append(page.Items, *found)
 			}
@@ -230,30 +231,49 @@ func (p *relationshipPlan) step(schema, met, org, limit string, args *arguments)
 		) r ORDER BY r.kind, r.` + p.near + `, r.` + p.far + ` LIMIT ` + limit
 }
 
-// scanRelationship reads a row, nil for the row of nulls that a statement has when it
-// finds nothing. before are the columns before it.
-func scanRelationship(scan func(...any) error, before []any, expand bool) (*Relationship, error) {
-	var (
-		kind, createdBy *string
-		source, target  *uuid.UUID
-		depth           *int
-		createdAt       *time.Time
-		far             Entity
-		found           bool
-		err             error
-	)
-	columns := slices.Concat(before, []any{&kind, &source, &target, &depth, &createdAt, &createdBy})
+// relationshipRow is what the rows of a statement are scanned into, one after the other.
+type relationshipRow struct {
+	kind, createdBy repeatedText
+	source, target  pgtype.UUID
+	depth           pgtype.Int8
+	createdAt       pgtype.Timestamptz
+	far             *entityRow
+
+	destinations []any
+}
+
+// newRelationshipRow makes a row with columns before it and, if wanted, those of the far
+// end after it.
+func newRelationshipRow(before []any, expand bool) *relationshipRow {
+	r := &relationshipRow{}
+	r.destinations = append(before, &r.kind, &r.source, &r.target, &r.depth, &r.createdAt, &r.createdBy)
 	if expand {
-		found, err = scanEntity(scan, &far, columns, nil)
-	} else {
-		err = scan(columns...)
+		r.far = newEntityRow(r.destinations, false)
 	}
-	if err != nil || kind == nil {
+	return r
+}
+
+// scan reads a row, nil for the row of nulls that a statement has when it finds nothing.
+func (r *relationshipRow) scan(scan func(...any) error) (*Relationship, error) {
+	var (
+		far   Entity
+		found bool
+		err   error
+	)
+	if r.far != nil {
+		found, err = r.far.scan(scan, &far)
+	} else {
+		err = scan(r.destinations...)
+	}
+	if err != nil || !r.source.Valid {
 		return nil, err
 	}
-	r := &Relationship{Kind: *kind, Source: *source, Target: *target, Depth: *depth, CreatedAt: createdAt.UTC(), CreatedBy: *createdBy}
-	if found {
-		r.Far = &far
+	one := &Relationship{
+		Kind: r.kind.text, Source: r.source.Bytes, Target: r.target.Bytes, Depth: int(r.depth.Int64),
+		CreatedAt: r.createdAt.Time.UTC(), CreatedBy: r.createdBy.text,
 	}
-	return r, nil
+	if found {
+		one.Far = &far
+	}
+	return one, nil
 }

@@ -128,14 +128,17 @@ func (s *Store) send(ctx context.Context, org string, st statement) (answered st
 	batch := &pgx.Batch{}
 	batch.Queue(`SELECT set_config('hub.org', $1, true)`, org)
 	batch.Queue(st.sql, st.args...).Query(func(rows pgx.Rows) error {
+		schema, all := repeatedText{}, []any(nil)
+		scan := func(destinations ...any) error {
+			all = append(append(all[:0], &schema, &at.Position, (*[16]byte)(&at.Epoch), &lost), destinations...)
+			return rows.Scan(all...)
+		}
 		for rows.Next() {
-			err := st.row(func(destinations ...any) error {
-				return rows.Scan(append([]any{&answered, &at.Position, &at.Epoch, &lost}, destinations...)...)
-			})
-			if err != nil {
+			if err := st.row(scan); err != nil {
 				return err
 			}
 		}
+		answered = schema.text
 		return rows.Err()
 	})
 	if err = s.pool.SendBatch(ctx, batch).Close(); err == nil && lost {

@@ -207,7 +207,11 @@ func memberNames(t reflect.Type) []string {
 	return names
 }
 
+// encodeJSON writes a value, by itself where it can.
 func encodeJSON(value any) (json.RawMessage, error) {
+	if own, ok := value.(interface{ AppendJSON(to []byte) []byte }); ok {
+		return own.AppendJSON(nil), nil
+	}
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
