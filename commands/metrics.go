@@ -33,6 +33,8 @@ type loopMetrics struct {
 	secondAttempts, resubmissions *telemetry.Counter
 	cacheHits, cacheMisses        *telemetry.Counter
 	cacheBytes                    *telemetry.Gauge
+	// events are those that turns have appended.
+	events *telemetry.Counter
 }
 
 func newLoopMetrics(r *telemetry.Registry, queue chan *call) *loopMetrics {
@@ -60,6 +62,7 @@ func newLoopMetrics(r *telemetry.Registry, queue chan *call) *loopMetrics {
 		locked:         phase{"locked", phases.With("locked")},
 		secondAttempts: r.Counter("hub_loop_second_attempts_total", "Turns that were decided again under the log's lock, because what they were decided on had moved or was answered before."),
 		resubmissions:  r.Counter("hub_loop_resubmissions_total", "Times that a turn whose outcome was unknown was asked for again."),
+		events:         r.Counter("hub_loop_events_total", "Events that this process has appended to the log by commands."),
 		cacheHits:      reads.With("hit"),
 		cacheMisses:    reads.With("miss"),
 		cacheBytes:     r.Gauge("hub_loop_cache_bytes", "Memory of the states that are kept between turns."),

@@ -333,6 +333,7 @@ func (t *turn) finish(appended eventstore.Appended) {
 		}
 		t.loop.cache.put(boundary, f)
 	}
+	t.loop.metrics.events.Add(float64(position - appended.Base))
 	t.loop.metrics.cacheBytes.Set(float64(t.loop.cache.bytes))
 	if position > appended.Base && t.loop.appended != nil {
 		t.loop.appended(position)

@@ -28,14 +28,18 @@ const (
 )
 
 // OpenPool opens a pool of at most maxConns connections, each of which becomes the
-// role before first use, whatever login the URL names.
-func OpenPool(ctx context.Context, databaseURL string, role Role, maxConns int32) (*pgxpool.Pool, error) {
+// role before first use, whatever login the URL names. A tracer is told of each round
+// trip.
+func OpenPool(ctx context.Context, databaseURL string, role Role, maxConns int32, tracer ...pgx.QueryTracer) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
 		// The parser's error repeats parts of the URL, which holds a password.
 		return nil, fmt.Errorf("the database URL for %s cannot be read", role)
 	}
 	config.MaxConns = maxConns
+	if len(tracer) > 0 {
+		config.ConnConfig.Tracer = tracer[0]
+	}
 	config.ConnConfig.RuntimeParams["application_name"] = string(role)
 	config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // a login may have another for its own
 	// A hub that hangs within a transaction must not hold the log's lock for ever.

@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	events  *telemetry.Counters
 	seconds *telemetry.Histograms
+	status  statusGauges
 }
 
 func newMetrics(registry *telemetry.Registry, reactions []Reaction) *metrics {
@@ -24,6 +25,7 @@ func newMetrics(registry *telemetry.Registry, reactions []Reaction) *metrics {
 		events: registry.Counters("hub_reactions_events_total", "Events, and members seen, that reactions were done with or tried in vain.",
 			reaction, telemetry.Label{Name: "outcome", Values: []string{"done", "waiting", "failed"}}),
 		seconds: registry.Histograms("hub_reactions_seconds", "How long an event took, all attempts included.", telemetry.Seconds(), reaction),
+		status:  newStatusGauges(registry, reaction),
 	}
 }
 
@@ -43,6 +45,41 @@ func (m *metrics) count(next message.HandlerFunc) message.HandlerFunc {
 		m.seconds.With(name).Observe(time.Since(began).Seconds())
 		return messages, err
 	}
+}
+
+// statusGauges show how far reactions are, and timers.
+type statusGauges struct{ leads, position, parked, stopped *telemetry.Gauges }
+
+func newStatusGauges(registry *telemetry.Registry, reaction telemetry.Label) statusGauges {
+	return statusGauges{
+		leads:    registry.Gauges("hub_reactions_leads", "1 in the process that does the reaction; the other metrics of it are of that one.", reaction),
+		position: registry.Gauges("hub_reactions_position", "Position up to which the reaction is done with the log, 0 in a process that does not do it.", reaction),
+		parked:   registry.Gauges("hub_reactions_parked", "Events of the reaction that are set aside because it cannot be done with them.", reaction),
+		stopped:  registry.Gauges("hub_reactions_stopped", "1 while the reaction cannot go on.", reaction),
+	}
+}
+
+// of are those of one reaction, as a function that shows its status. Timers have no
+// position.
+func (g statusGauges) of(name string) func(Status) {
+	leads, parked, stopped := g.leads.With(name), g.parked.With(name), g.stopped.With(name)
+	var position *telemetry.Gauge
+	if name != timersName {
+		position = g.position.With(name)
+	}
+	return func(s Status) {
+		leads.Set(flag(s.Leading))
+		position.Set(float64(s.Position))
+		parked.Set(float64(s.Parked))
+		stopped.Set(flag(s.Err != ""))
+	}
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 // timerMetrics say how timers are.

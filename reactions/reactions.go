@@ -122,10 +122,13 @@ func newEngine(options Options, reactions []Reaction, kinds ...Timer) *Engine {
 	}
 	e := &Engine{options: options, metrics: newMetrics(options.Metrics, reactions), started: make(chan struct{})}
 	for _, r := range reactions {
-		e.subscribers = append(e.subscribers, newSubscriber(options, r))
+		s := newSubscriber(options, r)
+		s.show = e.metrics.status.of(r.Name)
+		e.subscribers = append(e.subscribers, s)
 	}
 	if len(kinds) > 0 {
 		e.timers = newTimers(options, kinds)
+		e.timers.show = e.metrics.status.of(timersName)
 	}
 	return e
 }

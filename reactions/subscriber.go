@@ -40,11 +40,13 @@ type subscriber struct {
 
 	mu     sync.Mutex
 	status Status
+	// show tells metrics of the status.
+	show func(Status)
 }
 
 func newSubscriber(options Options, r Reaction) *subscriber {
 	return &subscriber{
-		options: options, reaction: r, status: Status{Name: r.Name}, stop: func() {},
+		options: options, reaction: r, status: Status{Name: r.Name}, stop: func() {}, show: func(Status) {},
 		lease: lease.New(lease.Options{
 			Pool: options.Pool, Table: lease.ViewTable, Name: "reaction:" + r.Name, TTL: options.LeaseTTL, Log: options.Log,
 		}),
@@ -249,6 +251,7 @@ func (s *subscriber) update(change func(*Status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.status)
+	s.show(s.status)
 }
 
 func (s *subscriber) at(p subscription.Place) {

@@ -101,11 +101,13 @@ type timers struct {
 
 	mu     sync.Mutex
 	status Status
+	// show tells metrics of the status.
+	show func(Status)
 }
 
 func newTimers(options Options, kinds []Timer) *timers {
 	t := &timers{
-		options: options, kinds: map[string]Timer{}, status: Status{Name: timersName}, stop: func() {},
+		options: options, kinds: map[string]Timer{}, status: Status{Name: timersName}, stop: func() {}, show: func(Status) {},
 		lease: lease.New(lease.Options{
 			Pool: options.Pool, Table: lease.ViewTable, Name: timersName, TTL: options.LeaseTTL, Log: options.Log,
 		}),
@@ -299,6 +301,7 @@ func (t *timers) update(change func(*Status)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	change(&t.status)
+	t.show(t.status)
 }
 
 // failed shows a failure; repeated ones are logged once.

@@ -70,6 +70,7 @@ func New(o Options) *Store {
 		defer s.waiting.mu.Unlock()
 		return float64(len(s.waiting.queue))
 	})
+	o.Metrics.Sample("hub_reads_waiting_limit", "Reads that may wait so; more are refused.", func() float64 { return maxWaiting })
 	return s
 }
 

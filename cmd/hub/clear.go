@@ -35,14 +35,12 @@ func (s *system) startLogReads(ctx, background context.Context, options *httpapi
 
 // startClearReads does not wait for the log's database: all other queries go on without.
 func (s *system) startClearReads(ctx context.Context, options *httpapi.Options) error {
-	pool, err := eventstore.OpenPool(ctx, s.cfg.DatabaseURL.Reveal(), eventstore.RoleQuery, clearConnections)
+	pool, err := s.openPool(ctx, "clear", s.cfg.DatabaseURL, eventstore.RoleQuery, clearConnections)
 	if err != nil {
 		return err
 	}
-	s.pools = append(s.pools, pool)
-	s.measurePool("clear", pool)
 	c := &clearReads{
-		keys:  keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: true}),
+		keys:  keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: true, Metrics: s.metrics}),
 		store: eventstore.New(pool), codec: codec(),
 	}
 	options.Clear = &httpapi.Clear{Open: c.open, Hasher: c.hasher, Record: c.record}

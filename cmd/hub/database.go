@@ -11,7 +11,6 @@ import (
 
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/config"
-	"github.com/reactdjango-hub/backend/internal/telemetry"
 	"github.com/reactdjango-hub/backend/migrations"
 )
 
@@ -26,18 +25,16 @@ const (
 // pool opens a pool that close closes; name is for its metrics. It refuses a database
 // whose schema is not the one of this version, and a login that cannot act as role.
 func (s *system) pool(ctx context.Context, name string, schema migrations.Set, url config.Secret, role eventstore.Role, connections int32) (*pgxpool.Pool, error) {
-	pool, err := eventstore.OpenPool(ctx, url.Reveal(), role, connections)
+	pool, err := s.openPool(ctx, name, url, role, connections)
 	if err != nil {
 		return nil, err
 	}
-	s.pools = append(s.pools, pool)
 	if err := waitForDatabase(ctx, pool, role); err != nil {
 		return nil, err
 	}
 	if err := schema.Check(ctx, pool); err != nil {
 		return nil, err
 	}
-	s.measurePool(name, pool)
 	return pool, nil
 }
 
@@ -67,12 +64,4 @@ func mayStillCome(err error) bool {
 	}
 	const cannotConnectNow, tooManyConnections = "57P03", "53300"
 	return refused.Code == cannotConnectNow || refused.Code == tooManyConnections
-}
-
-// measurePool shows how near a pool is to its limit.
-func (s *system) measurePool(name string, pool *pgxpool.Pool) {
-	at := telemetry.At{Name: "pool", Value: name}
-	s.metrics.Sample("hub_database_connections_used", "Connections that are at work.", func() float64 { return float64(pool.Stat().AcquiredConns()) }, at)
-	s.metrics.Sample("hub_database_connections_limit", "Connections that a pool may have.", func() float64 { return float64(pool.Stat().MaxConns()) }, at)
-	s.metrics.Sample("hub_database_wait_seconds", "Time spent waiting for a connection, since the start.", func() float64 { return pool.Stat().EmptyAcquireWaitTime().Seconds() }, at)
 }

@@ -39,16 +39,14 @@ type operations struct {
 
 // startOperations does not wait for the databases: queries go on without the log.
 func (s *system) startOperations(ctx context.Context) (*httpapi.Operations, error) {
-	views, err := eventstore.OpenPool(ctx, s.cfg.ProjectionDatabaseURL.Reveal(), eventstore.RoleQuery, operationsConnections)
+	views, err := s.openPool(ctx, "operations", s.cfg.ProjectionDatabaseURL, eventstore.RoleQuery, operationsConnections)
 	if err != nil {
 		return nil, err
 	}
-	s.pools = append(s.pools, views)
-	log, err := eventstore.OpenPool(ctx, s.cfg.DatabaseURL.Reveal(), eventstore.RoleQuery, operationsConnections)
+	log, err := s.openPool(ctx, "operations_log", s.cfg.DatabaseURL, eventstore.RoleQuery, operationsConnections)
 	if err != nil {
 		return nil, err
 	}
-	s.pools = append(s.pools, log)
 	js, err := jetstream.New(s.nats)
 	if err != nil {
 		return nil, fmt.Errorf("preparing JetStream for operations: %w", err)

@@ -11,10 +11,9 @@ import (
 // openReports lets a command API report what a write means for the entities that are
 // there. It works without: nothing is asked of that database before a report is.
 func (s *system) openReports(ctx context.Context) (*readmodels.Store, error) {
-	pool, err := eventstore.OpenPool(ctx, s.cfg.QueryDatabaseURL.Reveal(), eventstore.RoleQuery, reportConnections)
+	pool, err := s.openPool(ctx, "reports", s.cfg.QueryDatabaseURL, eventstore.RoleQuery, reportConnections)
 	if err != nil {
 		return nil, err
 	}
-	s.pools = append(s.pools, pool)
 	return readmodels.New(readmodels.Options{Pool: pool, CursorKey: config.DeriveKey(s.secret, "cursors"), Log: s.log}), nil
 }

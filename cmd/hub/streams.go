@@ -17,18 +17,16 @@ const eventConnections = 4
 
 // startEvents does not wait for the log's database: queries go on without it.
 func (s *system) startEvents(ctx, background context.Context) (*httpapi.Events, error) {
-	pool, err := eventstore.OpenPool(ctx, s.cfg.DatabaseURL.Reveal(), eventstore.RoleQuery, eventConnections)
+	pool, err := s.openPool(ctx, "events", s.cfg.DatabaseURL, eventstore.RoleQuery, eventConnections)
 	if err != nil {
 		return nil, err
 	}
-	s.pools = append(s.pools, pool)
-	s.measurePool("events", pool)
 	js, err := jetstream.New(s.nats)
 	if err != nil {
 		return nil, fmt.Errorf("preparing JetStream for event streams: %w", err)
 	}
 	store := eventstore.New(pool)
-	tail := subscription.NewTail(subscription.Options{Store: store, NATS: js, Log: s.log})
+	tail := subscription.NewTail(subscription.Options{Store: store, NATS: js, Log: s.log, Metrics: s.metrics})
 	s.work(background, "event tail", tail.Run)
 	return &httpapi.Events{Tail: tail, Types: codec().Types(), UseTicket: store.UseTicket}, nil
 }

@@ -208,7 +208,7 @@ func (s *system) start(ctx context.Context) (err error) {
 func (s *system) newVerifier(background context.Context) *identity.Verifier {
 	s.verifier = identity.NewVerifier(identity.Options{
 		URL: s.cfg.IdentityServiceURL, Issuer: s.cfg.IdentityIssuer, Audience: "hub-backend", Verified: s.observer(background), Log: s.log,
-		Development: s.dev || s.cfg.Debug,
+		Development: s.dev || s.cfg.Debug, Metrics: s.metrics,
 		Transport: func(base http.RoundTripper) http.RoundTripper {
 			return s.tracer.Transport("fetch keys of the issuer", base)
 		},
@@ -231,7 +231,7 @@ func (s *system) newLimiter() (err error) {
 	if err != nil {
 		return err
 	}
-	s.limiter, err = ratelimit.New(ratelimit.Options{PerMinute: s.cfg.RateLimit, RedisURL: s.cfg.RedisURL.Reveal(), TLS: trust, Log: s.log})
+	s.limiter, err = ratelimit.New(ratelimit.Options{PerMinute: s.cfg.RateLimit, RedisURL: s.cfg.RedisURL.Reveal(), TLS: trust, Log: s.log, Metrics: s.metrics})
 	return err
 }
 

@@ -29,6 +29,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // A batch is whatever is there, up to these bounds. More than a thousand events do
@@ -97,6 +98,8 @@ type Options struct {
 	// Events that JetStream brings then come without their data, and may be of an end that
 	// PostgreSQL has lost; those that it does not bring are passed over unseen.
 	HeadsOnly bool
+	// Metrics gets what a Tail counts; nil counts nowhere.
+	Metrics *telemetry.Registry
 	// Log is told why the store is read instead of JetStream; nil is silent.
 	Log *slog.Logger
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // What is kept of each organisation that somebody follows. It serves those who are at the
@@ -42,6 +43,7 @@ const (
 type Tail struct {
 	options Options
 	came    chan struct{}
+	metrics tailMetrics
 
 	mu       sync.Mutex
 	orgs     map[string]*recent
@@ -55,7 +57,20 @@ func NewTail(options Options) *Tail {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	options.Filter, options.HeadsOnly = Filter{}, true
-	return &Tail{options: options, came: make(chan struct{}, 1), orgs: map[string]*recent{}}
+	return &Tail{options: options, came: make(chan struct{}, 1), orgs: map[string]*recent{}, metrics: newTailMetrics(options.Metrics)}
+}
+
+// tailMetrics tell how soon followers hear of events.
+type tailMetrics struct {
+	delay    *telemetry.Histogram
+	failures *telemetry.Counter
+}
+
+func newTailMetrics(registry *telemetry.Registry) tailMetrics {
+	return tailMetrics{
+		delay:    registry.Histogram("hub_event_tail_delay_seconds", "From the recording of an event until those who follow here are woken, of the first event of a batch.", telemetry.Seconds()),
+		failures: registry.Counter("hub_event_tail_failures_total", "Times that the end of the log could not be followed; tried again soon."),
+	}
 }
 
 // Head is the end of the log now. Error: ErrLogAway.
@@ -96,6 +111,7 @@ func (t *Tail) follow(ctx context.Context) {
 			at, failing = next, false
 			continue
 		}
+		t.metrics.failures.Inc()
 		if !failing {
 			t.options.Log.Warn("events: waiting for the log", "error", err)
 			failing = true
@@ -143,6 +159,9 @@ func (t *Tail) tell(batch Batch) {
 			org.wake()
 		}
 		return
+	}
+	if len(batch.Events) > 0 {
+		t.metrics.delay.Observe(time.Since(batch.Events[0].RecordedAt).Seconds())
 	}
 	told := map[string]bool{}
 	for _, e := range batch.Events {

@@ -31,6 +31,7 @@ const (
 func (a *API) Listener(l net.Listener) net.Listener { return a.listener(l, maxConnections) }
 
 func (a *API) listener(l net.Listener, connections int) *listener {
+	a.metrics.room.Add(float64(connections))
 	return &listener{Listener: l, room: make(chan struct{}, connections), metrics: a.metrics}
 }
 

@@ -60,6 +60,7 @@ type eventMetrics struct {
 
 func newEventMetrics(registry *telemetry.Registry, waiting *seats) *eventMetrics {
 	registry.Sample("hub_event_streams_open", "Event streams and long polls of the feed that are open.", func() float64 { return float64(waiting.taken()) })
+	registry.Sample("hub_event_streams_limit", "Event streams and long polls that may be open; more are refused.", func() float64 { return maxStreams })
 	sent := registry.Counters("hub_events_sent_total", "Events sent to those who follow.", telemetry.Label{Name: "by", Values: []string{"feed", "stream"}})
 	ended := registry.Counters("hub_event_streams_ended_total", "Event streams that have ended, by why.", telemetry.Label{Name: "why", Values: endings})
 	m := &eventMetrics{fed: sent.With("feed"), streamed: sent.With("stream"), ended: map[string]*telemetry.Counter{}}

@@ -14,10 +14,11 @@ import (
 // class of status, how long they took, and how many are under way.
 type edgeMetrics struct {
 	inFlight *telemetry.Gauge
-	// connections are those that are open, and refused those there was no room for.
-	connections *telemetry.Gauge
-	refused     *telemetry.Counter
-	routes      map[routeKey]*routeMetrics
+	// connections are those that are open, room those that may be, and refused those there
+	// was no room for.
+	connections, room *telemetry.Gauge
+	refused           *telemetry.Counter
+	routes            map[routeKey]*routeMetrics
 	// none is for what no route was found for, or was refused before that.
 	none *routeMetrics
 	// deprecated counts, by route, requests for what is to go.
@@ -61,6 +62,7 @@ func newEdgeMetrics(registry *telemetry.Registry, keys []routeKey) *edgeMetrics 
 		deprecated:  registry.Counters("hub_http_deprecated_requests_total", "Requests for routes that are to go; the access log says whose.", route),
 		inFlight:    registry.Gauge("hub_http_requests_in_flight", "Requests that are being answered."),
 		connections: registry.Gauge("hub_http_connections", "Connections that are open."),
+		room:        registry.Gauge("hub_http_connections_limit", "Connections that may be open, at all addresses together."),
 		refused:     registry.Counter("hub_http_connections_refused_total", "Connections refused because too many were open."),
 		routes:      map[routeKey]*routeMetrics{}, none: measure(noRoute),
 	}

@@ -45,11 +45,12 @@ var errNoGoodKeys = errors.New("the issuer publishes no key that can be used")
 // fetches at once, and the last good ones kept through an outage. A token whose key is
 // at hand never waits for the issuer, in whatever state that is.
 type keySource struct {
-	url    string
-	issuer string
-	client *http.Client
-	now    func() time.Time
-	log    *slog.Logger
+	url     string
+	issuer  string
+	client  *http.Client
+	now     func() time.Time
+	log     *slog.Logger
+	metrics sourceMetrics
 	// development lets keys of the development issuer in.
 	development bool
 
@@ -66,6 +67,7 @@ type keySource struct {
 
 func newKeySource(url string, o Options) *keySource {
 	s := &keySource{url: url, issuer: o.Issuer, client: newClient(), now: o.Now, log: o.Log, development: o.Development}
+	s.measure(o.Metrics)
 	if o.Transport != nil {
 		s.client.Transport = o.Transport(s.client.Transport)
 	}
@@ -212,7 +214,9 @@ func (s *keySource) start(now time.Time) <-chan struct{} {
 func (s *keySource) fetchKeys(done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
+	began := time.Now()
 	keys, err := s.fetch(ctx)
+	s.metrics.took(time.Since(began), err)
 	if err == nil {
 		s.store(keys)
 		if len(keys) == 0 {

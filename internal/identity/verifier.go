@@ -20,6 +20,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jws"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // Caller is who a token speaks for. Callers are shared between requests: do not
@@ -63,6 +64,8 @@ type Options struct {
 	// Transport wraps what the requests to the issuer are sent by; nil leaves it.
 	Transport func(http.RoundTripper) http.RoundTripper
 	Log       *slog.Logger
+	// Metrics gets what the verifier counts; nil counts nowhere.
+	Metrics *telemetry.Registry
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
 }
@@ -110,48 +113,64 @@ func (v *Verifier) Run(ctx context.Context) { v.keys.run(ctx) }
 // never been loaded, or not for a day, or the token's key is not known and the issuer
 // does not answer.
 func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
+	caller, known, err := v.verify(ctx, token)
+	counter := v.keys.metrics.verified
+	switch {
+	case known:
+		counter = v.keys.metrics.known
+	case problem.Of(err) != nil && problem.Of(err).Kind == problem.Unauthenticated:
+		counter = v.keys.metrics.refused
+	case err != nil:
+		counter = v.keys.metrics.undetermined
+	}
+	counter.Inc()
+	return caller, err
+}
+
+// verify also reports whether the token was known from lately.
+func (v *Verifier) verify(ctx context.Context, token string) (_ Caller, known bool, _ error) {
 	if len(token) > maxTokenBytes {
-		return Caller{}, invalidToken("The token is longer than %d bytes.", maxTokenBytes)
+		return Caller{}, false, invalidToken("The token is longer than %d bytes.", maxTokenBytes)
 	}
 	keys, id := v.keys.atHand(), sha256.Sum256([]byte(token))
 	if keys != nil {
 		// The way of nearly every request.
 		if caller, found := keys.verified.get(id, v.now()); found {
-			return caller, nil
+			return caller, true, nil
 		}
 	}
 	// Parsed first, so that garbage costs neither a request nor a cache entry.
 	header, err := parseHeader(token)
 	if err != nil {
-		return Caller{}, err
+		return Caller{}, false, err
 	}
 	if keys == nil {
 		if keys, err = v.keys.first(ctx); err != nil {
-			return Caller{}, err
+			return Caller{}, false, err
 		}
 	}
 	key, found := keys.find(header)
 	switch {
 	case found:
 	case keys.names(header.KeyID):
-		return Caller{}, invalidToken("The token's algorithm is not that of its key.")
+		return Caller{}, false, invalidToken("The token's algorithm is not that of its key.")
 	default:
 		if keys, key, err = v.keys.afterUnknown(ctx, header); err != nil {
-			return Caller{}, err
+			return Caller{}, false, err
 		}
 	}
 	payload, err := jws.VerifyCompactFast(key.public, []byte(token), algorithms[header.Algorithm].named)
 	if err != nil {
-		return Caller{}, invalidToken("The token's signature is not valid.")
+		return Caller{}, false, invalidToken("The token's signature is not valid.")
 	}
 	now := v.now()
 	caller, err := v.readClaims(payload, now)
 	if err != nil {
-		return Caller{}, err
+		return Caller{}, false, err
 	}
 	keys.verified.put(id, caller, now)
 	v.verified(caller)
-	return caller, nil
+	return caller, false, nil
 }
 
 // ErrNoKeys says that no token can be verified, because the issuer's keys have not

@@ -26,6 +26,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 const (
@@ -46,8 +48,9 @@ type Keyring struct {
 	pool    *pgxpool.Pool
 	masters *Masters
 	// own says that the pool may see one organisation at a time only.
-	own bool
-	now func() time.Time
+	own     bool
+	now     func() time.Time
+	metrics metrics
 
 	mu      sync.Mutex
 	entries map[Ref]*list.Element
@@ -63,6 +66,8 @@ type Options struct {
 	Pool     *pgxpool.Pool
 	Masters  *Masters
 	ReadOnly bool
+	// Metrics gets what the keyring counts; nil counts nowhere.
+	Metrics *telemetry.Registry
 	// Now is time.Now but in tests.
 	Now func() time.Time
 }
@@ -73,7 +78,7 @@ func New(o Options) *Keyring {
 		o.Now = time.Now
 	}
 	return &Keyring{
-		pool: o.Pool, masters: o.Masters, own: o.ReadOnly, now: o.Now,
+		pool: o.Pool, masters: o.Masters, own: o.ReadOnly, now: o.Now, metrics: newMetrics(o.Metrics),
 		entries: make(map[Ref]*list.Element), recent: list.New(), hashers: make(map[string]*Hasher),
 	}
 }
@@ -99,11 +104,16 @@ func (k *Keyring) Load(ctx context.Context, refs []Ref) (Keys, error) {
 		}
 	}
 	k.mu.Unlock()
+	k.metrics.cached.Add(float64(len(found)))
 	if len(missing) == 0 {
 		return found, nil
 	}
+	k.metrics.loaded.Add(float64(len(missing)))
+	began := time.Now()
 	loaded, err := k.read(ctx, missing)
+	k.metrics.seconds.Observe(time.Since(began).Seconds())
 	if err != nil {
+		k.metrics.failures.Inc()
 		return nil, err
 	}
 	maps.Copy(found, loaded)
@@ -132,6 +142,7 @@ func (k *Keyring) fresh(ref Ref) *Key {
 
 func (k *Keyring) drop(element *list.Element) {
 	delete(k.entries, k.recent.Remove(element).(*cached).key.ref)
+	k.metrics.held.Add(-1)
 }
 
 // Remember puts new keys into the cache that Keep has put on disk.
@@ -154,8 +165,10 @@ func (k *Keyring) put(key *Key) {
 		k.drop(element)
 	}
 	k.entries[key.ref] = k.recent.PushFront(&cached{key, k.now()})
+	k.metrics.held.Add(1)
 	for len(k.entries) > maxCached {
 		k.drop(k.recent.Back())
+		k.metrics.evicted.Inc()
 	}
 }
 

@@ -43,6 +43,12 @@ func (c *counters) take(caller string, interval time.Duration, now time.Time) ti
 	return used
 }
 
+func (c *counters) len() int {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return len(c.full)
+}
+
 // sweep forgets those who have all requests again. Should none have, those who come
 // next are not counted: that many callers are an attack on this map or a success.
 func (c *counters) sweep(now time.Time) {

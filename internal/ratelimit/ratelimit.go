@@ -11,6 +11,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"time"
+
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // window is what the limit is counted over.
@@ -26,6 +28,8 @@ type Options struct {
 	// authorities of the system.
 	TLS *tls.Config
 	Log *slog.Logger
+	// Metrics gets what the limiter counts; nil counts nowhere.
+	Metrics *telemetry.Registry
 	// Now is the clock of this process, time.Now when nil.
 	Now func() time.Time
 }
@@ -36,6 +40,8 @@ type Limiter struct {
 	local  *counters
 	shared *shared // nil without Redis
 	now    func() time.Time
+
+	metrics metrics
 }
 
 // New makes a limiter; Redis need not answer yet. The error is about the URL.
@@ -47,12 +53,14 @@ func New(o Options) (*Limiter, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Limiter{limit: o.PerMinute, local: newCounters(), now: o.Now}
-	if o.RedisURL == "" {
-		return l, nil
+	if o.RedisURL != "" {
+		var err error
+		if l.shared, err = newShared(o); err != nil {
+			return nil, err
+		}
 	}
-	var err error
-	l.shared, err = newShared(o)
-	return l, err
+	l.measure(o.Metrics)
+	return l, nil
 }
 
 // Decision is the answer to one request.
@@ -74,11 +82,25 @@ func (Decision) Window() time.Duration { return window }
 func (l *Limiter) Take(ctx context.Context, caller string) Decision {
 	interval := window / time.Duration(l.limit)
 	if l.shared != nil {
-		if used, answered := l.shared.take(ctx, caller, interval); answered {
-			return l.decide(used, interval)
+		if used, answered := l.askRedis(ctx, caller, interval); answered {
+			return counted(l.metrics.inRedis, l.decide(used, interval))
 		}
 	}
-	return l.decide(l.local.take(caller, interval, l.now()), interval)
+	return counted(l.metrics.here, l.decide(l.local.take(caller, interval, l.now()), interval))
+}
+
+// askRedis counts a request there, unless it is left alone.
+func (l *Limiter) askRedis(ctx context.Context, caller string, interval time.Duration) (used time.Duration, answered bool) {
+	if !l.shared.mayTry() {
+		return 0, false
+	}
+	began := time.Now()
+	used, answered = l.shared.take(ctx, caller, interval)
+	l.metrics.seconds.Observe(time.Since(began).Seconds())
+	if !answered {
+		l.metrics.failures.Inc()
+	}
+	return used, answered
 }
 
 // Probe asks Redis, if there is one configured; the error says why it is not used.

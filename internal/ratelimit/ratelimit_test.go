@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/ratelimit"
+	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
 // clock is a clock that stands until it is moved.
@@ -45,6 +49,32 @@ func newLimiter(t testing.TB, perMinute int, redisURL string, now func() time.Ti
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	return l
+}
+
+// What is counted where, and why.
+func TestTheLimiterTellsWhatItDoes(t *testing.T) {
+	t.Parallel()
+	registry := telemetry.New("test")
+	l, err := ratelimit.New(ratelimit.Options{
+		PerMinute: 1, RedisURL: fmt.Sprintf("redis://127.0.0.1:%d", hubtest.FreePort(t)), Now: newClock().now, Metrics: registry,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	l.Take(t.Context(), "ana")
+	l.Take(t.Context(), "ana")
+	recorder := httptest.NewRecorder()
+	registry.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, line := range []string{
+		`hub_limiter_requests_total{counted="process",decision="allowed"} 1`, `hub_limiter_requests_total{counted="process",decision="refused"} 1`,
+		`hub_limiter_requests_total{counted="redis",decision="allowed"} 0`, "hub_limiter_redis_failures_total 1", // after that it rests
+		"hub_limiter_redis_seconds_count 1", "hub_limiter_redis_resting 1", "hub_limiter_callers 1",
+	} {
+		if !strings.Contains(recorder.Body.String(), "\n"+line+"\n") {
+			t.Errorf("%s is missing in\n%s", line, recorder.Body)
+		}
+	}
 }
 
 func TestAMinutesRequestsAtOnceAndThenAtTheirRate(t *testing.T) {

@@ -76,11 +76,9 @@ func newShared(o Options) (*shared, error) {
 	return &shared{client: redis.NewClient(options), log: o.Log, now: o.Now}, nil
 }
 
-// take counts a request; answered is false when this process has to count by itself.
+// take counts a request, where mayTry allows; answered is false when this process has to
+// count by itself.
 func (s *shared) take(ctx context.Context, caller string, interval time.Duration) (used time.Duration, answered bool) {
-	if !s.mayTry() {
-		return 0, false
-	}
 	// A caller who is gone says nothing about Redis.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()

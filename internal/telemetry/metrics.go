@@ -126,13 +126,21 @@ type Counters struct {
 	vector *prometheus.CounterVec
 }
 
-// Counters makes counters with labels.
+// maxPrepared bounds the series that are there before anything is counted. It leaves out
+// what has a series for each route and more.
+const maxPrepared = 100
+
+// Counters makes counters with labels. Unless they are very many all are there at once, at
+// zero: to Prometheus the first failure is an increase only if there was a number before.
 func (r *Registry) Counters(name, help string, of ...Label) *Counters {
 	if r == nil {
 		return nil
 	}
-	vector := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels(of).names())
-	return &Counters{of, register(r, name, vector)}
+	vector := register(r, name, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels(of).names()))
+	for _, values := range labels(of).combinations(maxPrepared) {
+		vector.WithLabelValues(values...)
+	}
+	return &Counters{of, vector}
 }
 
 // With is the counter for these values, in the order of the labels. Keep it: finding it
@@ -260,4 +268,21 @@ func (l labels) known(values []string) []string {
 		}
 	}
 	return checked
+}
+
+// combinations are those of all values, or none where there are more than most.
+func (l labels) combinations(most int) [][]string {
+	all := [][]string{{}}
+	for _, label := range l {
+		var longer [][]string
+		for _, values := range all {
+			for _, value := range label.Values {
+				longer = append(longer, append(slices.Clone(values), value))
+			}
+		}
+		if all = longer; len(all) > most {
+			return nil
+		}
+	}
+	return all
 }

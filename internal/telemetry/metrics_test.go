@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,6 +46,23 @@ func TestMetricsAreExposed(t *testing.T) {
 	}
 	assert.NotContains(t, text, "user-supplied")
 	assert.Equal(t, []string{"hub_build_info", "hub_open", "hub_pool", "hub_things_total", "hub_turn_commands", "hub_wait_seconds"}, r.Names())
+}
+
+// What has few series has all of them from the start, so that the first failure is seen as
+// an increase.
+func TestCountersBeginAtZero(t *testing.T) {
+	t.Parallel()
+	r := telemetry.New("v1")
+	r.Counters("hub_things_total", "Things.", telemetry.Label{Name: "kind", Values: []string{"a", "b"}}, telemetry.Label{Name: "result", Values: []string{"good", "failed"}})
+	routes := telemetry.Label{Name: "route"}
+	for n := range 101 {
+		routes.Values = append(routes.Values, strconv.Itoa(n))
+	}
+	r.Counters("hub_many_total", "Many.", routes)
+	text := scrape(t, r)
+	assert.Contains(t, text, "hub_things_total{kind=\"b\",result=\"failed\"} 0\n")
+	assert.Equal(t, 4, strings.Count(text, "\nhub_things_total{"))
+	assert.NotContains(t, text, "hub_many_total")
 }
 
 // Two loops in one process count together.
