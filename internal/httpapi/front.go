@@ -39,12 +39,12 @@ func (a *API) crossOrigin(next http.Handler) http.Handler {
 		AllowedOrigins: a.origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{
-			"Authorization", "Content-Type", "Accept", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer",
-			"Hub-Reason", "Hub-Min-Position", "Hub-Epoch", "X-Request-Id", "Last-Event-ID",
+			"Authorization", "Content-Type", "Content-Encoding", "Accept", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer",
+			"Hub-Reason", "Hub-Min-Position", "Hub-Epoch", "X-Request-Id", "Last-Event-ID", "Traceparent", "Tracestate",
 		},
 		ExposedHeaders: []string{
 			"ETag", "Location", "Hub-Position", "Hub-Epoch", "Idempotency-Replayed", "Retry-After", "RateLimit",
-			"RateLimit-Policy", "Deprecation", "Sunset", "WWW-Authenticate", "X-Request-Id",
+			"RateLimit-Policy", "Deprecation", "Sunset", "Link", "WWW-Authenticate", "X-Request-Id", "Preference-Applied",
 		},
 		MaxAge: corsMaxAge,
 	}).Handler(next)

@@ -1,12 +1,19 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestCanonicalPaths(t *testing.T) {
@@ -98,6 +105,72 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		t.Errorf("OPTIONS: %d, Allow %q", answer.Status, answer.Header.Get("Allow"))
 	}
 	e.call("OPTIONS", "/api/v1/nothing", "").expect(404, "not_found")
+}
+
+// Scripts may send every header that the description or the page of conventions names, and
+// those of traces, and read every header that an answer is described with.
+func TestCrossOriginHasEveryHeaderThatIsNamed(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, nil)
+	sent, answered := describedHeaders(t)
+	sent = append(sent, "traceparent", "tracestate")
+	page, err := os.ReadFile("../../docs/http.md")
+	require.NoError(t, err)
+	_, table, found := strings.Cut(string(page), "## Headers of requests")
+	require.True(t, found)
+	table, _, _ = strings.Cut(table, "\n## ")
+	names := regexp.MustCompile("(?m)^\\| `([A-Za-z-]+)").FindAllStringSubmatch(table, -1)
+	require.Greater(t, len(names), 10)
+	for _, name := range names {
+		sent = append(sent, name[1])
+	}
+	for _, name := range sent {
+		preflight := e.call("OPTIONS", "/api/v1/entities", "", "Authorization", "", "Origin", "http://localhost:5173",
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", name)
+		assert.Equal(t, strings.ToLower(name), preflight.Header.Get("Access-Control-Allow-Headers"), "%s is refused", name)
+	}
+	exposed := strings.Split(strings.ToLower(e.call("GET", "/api/v1/me", "", "Origin", "http://localhost:5173").Header.Get("Access-Control-Expose-Headers")), ", ")
+	for _, name := range answered {
+		assert.Contains(t, exposed, strings.ToLower(name))
+	}
+}
+
+// describedHeaders are those of requests and of answers in the OpenAPI document.
+func describedHeaders(t *testing.T) (sent, answered []string) {
+	t.Helper()
+	type parameter struct{ Name, In string }
+	type response struct{ Headers map[string]any }
+	var document struct {
+		Components struct {
+			Parameters map[string]parameter
+			Responses  map[string]response
+		}
+		Paths map[string]map[string]struct {
+			Parameters []parameter
+			Responses  map[string]response
+		}
+	}
+	spec, err := Spec()
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(spec, &document))
+	parameters, responses := slices.Collect(maps.Values(document.Components.Parameters)), slices.Collect(maps.Values(document.Components.Responses))
+	for _, operations := range document.Paths {
+		for _, operation := range operations {
+			parameters = append(parameters, operation.Parameters...)
+			responses = slices.AppendSeq(responses, maps.Values(operation.Responses))
+		}
+	}
+	for _, p := range parameters {
+		if p.In == "header" {
+			sent = append(sent, p.Name)
+		}
+	}
+	for _, r := range responses {
+		answered = slices.AppendSeq(answered, maps.Keys(r.Headers))
+	}
+	require.NotEmpty(t, sent)
+	require.NotEmpty(t, answered)
+	return sent, answered
 }
 
 func TestCrossOrigin(t *testing.T) {
