@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"runtime"
 	"testing"
 	"time"
 )
@@ -21,3 +22,14 @@ func (p *Purge) Round(t *testing.T, pages int) (steps int) {
 
 // Every changes how often Run does its share.
 func (p *Purge) Every(interval time.Duration) { p.interval = interval }
+
+// AwaitQueued returns when so many reads wait for being recorded.
+func (r *AccessRecorder) AwaitQueued(t *testing.T, reads int) {
+	t.Helper()
+	for len(r.queue) < reads {
+		if err := t.Context().Err(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+}

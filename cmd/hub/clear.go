@@ -20,9 +20,10 @@ const clearConnections = 3
 // clearReads opens sensitive values and records who sees them, on the log's own database:
 // a replica of it could not say that it was recorded.
 type clearReads struct {
-	keys  *keyring.Keyring
-	store *eventstore.Store
-	codec *eventstore.Codec
+	keys     *keyring.Keyring
+	store    *eventstore.Store
+	recorder *eventstore.AccessRecorder
+	codec    *eventstore.Codec
 }
 
 // startLogReads starts what queries read of the log itself.
@@ -30,19 +31,24 @@ func (s *system) startLogReads(ctx, background context.Context, options *httpapi
 	if options.Events, err = s.startEvents(ctx, background); err != nil {
 		return err
 	}
-	return s.startClearReads(ctx, options)
+	return s.startClearReads(ctx, background, options)
 }
 
-// startClearReads does not wait for the log's database: all other queries go on without.
-func (s *system) startClearReads(ctx context.Context, options *httpapi.Options) error {
+// startClearReads starts what opens and records. It does not wait for the log's database: all other queries go on without.
+func (s *system) startClearReads(ctx, background context.Context, options *httpapi.Options) error {
 	pool, err := s.openPool(ctx, "clear", s.cfg.DatabaseURL, eventstore.RoleQuery, clearConnections)
 	if err != nil {
 		return err
 	}
+	store := eventstore.New(pool)
 	c := &clearReads{
 		keys:  keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: true, Metrics: s.metrics}),
-		store: eventstore.New(pool), codec: codec(),
+		store: store, recorder: eventstore.NewAccessRecorder(store), codec: codec(),
 	}
+	s.work(background, "access recorder", func(ctx context.Context) error {
+		c.recorder.Run(ctx)
+		return nil
+	})
 	options.Clear = &httpapi.Clear{Open: c.open, Hasher: c.hasher, Record: c.record}
 	options.Accesses = c.list
 	return nil
@@ -80,19 +86,15 @@ func (c *clearReads) hasher(ctx context.Context, org string) (func(...string) []
 }
 
 func (c *clearReads) record(ctx context.Context, org string, actor domain.Actor, requestID string, seen []httpapi.Seen) error {
-	for _, one := range seen {
+	accesses := make([]eventstore.Access, len(seen))
+	for i, one := range seen {
 		_, schemaVersion, data, err := c.codec.Encode(one.Recorded)
 		if err != nil {
 			return err
 		}
-		_, err = c.store.RecordAccess(ctx, eventstore.Access{
-			Org: org, Actor: actor, RequestID: requestID, Subjects: one.Subjects, SchemaVersion: schemaVersion, Data: data,
-		})
-		if err != nil {
-			return err
-		}
+		accesses[i] = eventstore.Access{Org: org, Actor: actor, RequestID: requestID, Subjects: one.Subjects, SchemaVersion: schemaVersion, Data: data}
 	}
-	return nil
+	return c.recorder.Record(ctx, accesses...)
 }
 
 func (c *clearReads) list(ctx context.Context, org string, q httpapi.AccessQuery) (httpapi.AccessPage, error) {

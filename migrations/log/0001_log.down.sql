@@ -15,7 +15,7 @@ DROP FUNCTION purge_receipts, load_snapshots, save_snapshots;
 DROP TABLE boundary_snapshots;
 DROP FUNCTION use_stream_ticket;
 DROP TABLE stream_tickets;
-DROP FUNCTION restore_epochs, position_since, fork_log, reappend_events, find_receipts, record_access, append_events, lock_log, log_incarnation, load_boundaries, read_log, read_stream, log_time, log_head,
+DROP FUNCTION restore_epochs, position_since, fork_log, reappend_events, find_receipts, record_accesses, append_events, lock_log, log_incarnation, load_boundaries, read_log, read_stream, log_time, log_head,
               event_leaf, ensure_partitions, partition_size;
 DROP TABLE receipts, event_tags, events, log_epochs, log_lock, log_leases;
 DROP SCHEMA hub_guard CASCADE;

@@ -56,7 +56,7 @@ $$;
 -- and the guard itself.
 CREATE FUNCTION hub_guard.is_log_object(identity text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN identity ~ '(^|\mon )public\.(events|event_tags|log_epochs|log_lock)(_p[0-9]+)?($|\.)'
-    OR identity ~ '^public\.(append_events|record_access|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_time|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events|restore_epochs)\('
+    OR identity ~ '^public\.(append_events|record_accesses|lock_log|log_incarnation|load_boundaries|find_receipts|read_log|read_stream|log_time|log_head|ensure_partitions|partition_size|event_leaf|position_since|fork_log|reappend_events|restore_epochs)\('
     OR identity ~ '^public\.events_org_' OR identity ~ '^hub_guard\.';
 
 -- Refuses DDL on the log to everybody, the owner and superusers included; only
@@ -780,43 +780,52 @@ BEGIN
 END
 $$;
 
--- Records that somebody has seen something of the given subjects: the one event that who
--- answers queries may write, of the organisation that this transaction is for. It depends
--- on nothing and nothing can be decided on it, so it only has to wait for its turn.
-CREATE FUNCTION record_access(event_id uuid, event_command uuid, event_actor text, event_request text, event_subjects text[],
-                              event_schema integer, event_data bytea) RETURNS bigint
+-- Records that things of the given subjects are shown: the one event that who answers
+-- queries may write, of the organisation that this transaction is for, one for each element
+-- of the arrays; event_subjects are array literals. They depend on nothing and nothing can
+-- be decided on them, so they only have to wait for their turn.
+CREATE FUNCTION record_accesses(event_id uuid[], event_command uuid[], event_actor text[], event_request text[], event_subjects text[],
+                                event_schema integer[], event_data bytea[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   org      text := nullif(current_setting('hub.org', true), '');
-  stream   text := 'access:' || event_id;
-  tags     text[] := ARRAY[stream];
+  tags     text[] := '{}';
+  streams  text[] := '{}';
   appended record;
 BEGIN
-  IF org IS NULL OR cardinality(event_subjects) = 0 THEN
-    RAISE EXCEPTION 'an access has an organisation and subjects' USING ERRCODE = 'data_exception';
+  FOR n IN 1 .. coalesce(cardinality(event_id), 0) LOOP
+    IF cardinality(event_subjects[n]::text[]) > 0 IS NOT TRUE THEN
+      RAISE EXCEPTION 'an access has subjects' USING ERRCODE = 'data_exception';
+    END IF;
+    streams[n] := 'access:' || event_id[n];
+    tags[n] := (SELECT ARRAY[streams[n]] || array_agg(DISTINCT 'subject:' || s.subject) FROM unnest(event_subjects[n]::text[]) AS s(subject));
+  END LOOP;
+  IF org IS NULL OR cardinality(streams) = 0 THEN
+    RAISE EXCEPTION 'an access has an organisation' USING ERRCODE = 'data_exception';
   END IF;
-  SELECT tags || array_agg('subject:' || s.subject) INTO tags FROM (SELECT DISTINCT u.subject FROM unnest(event_subjects) AS u(subject)) s;
   SELECT * INTO appended FROM append_events(
     believed => '', b_org => '{}', b_tag => '{}', b_head => '{}',
-    c_id => ARRAY[event_command], c_org => ARRAY[org], c_caller => ARRAY[event_actor::json->>'sub'], c_key => ARRAY[NULL::text],
-    c_hash => ARRAY[NULL::bytea], c_refusal => ARRAY[NULL::text], c_resource => ARRAY[event_id::text],
-    c_created => ARRAY[true], c_version => ARRAY[1::bigint], c_events => ARRAY[1],
-    c_actor => ARRAY[event_actor], c_on_behalf_of => ARRAY[NULL::text],
-    c_request => ARRAY[event_request], c_correlation => ARRAY[event_request], c_causation => ARRAY[NULL::text],
-    c_occurred => ARRAY[clock_timestamp()],
-    e_id => ARRAY[event_id], e_stream => ARRAY[stream], e_version => ARRAY[1::bigint], e_type => ARRAY['access.recorded'],
-    e_schema_version => ARRAY[event_schema], e_tags => ARRAY[tags::text], e_subjects => ARRAY[event_subjects::text], e_reason => ARRAY[NULL::text],
-    e_data => ARRAY[event_data]);
+    c_id => event_command, c_org => array_fill(org, ARRAY[cardinality(streams)]),
+    c_caller => ARRAY(SELECT u.actor::json->>'sub' FROM unnest(event_actor) WITH ORDINALITY AS u(actor, n) ORDER BY u.n),
+    c_key => array_fill(NULL::text, ARRAY[cardinality(streams)]), c_hash => array_fill(NULL::bytea, ARRAY[cardinality(streams)]),
+    c_refusal => array_fill(NULL::text, ARRAY[cardinality(streams)]),
+    c_resource => event_id::text[], c_created => array_fill(true, ARRAY[cardinality(streams)]),
+    c_version => array_fill(1::bigint, ARRAY[cardinality(streams)]), c_events => array_fill(1, ARRAY[cardinality(streams)]),
+    c_actor => event_actor, c_on_behalf_of => array_fill(NULL::text, ARRAY[cardinality(streams)]),
+    c_request => event_request, c_correlation => event_request, c_causation => array_fill(NULL::text, ARRAY[cardinality(streams)]),
+    c_occurred => array_fill(clock_timestamp(), ARRAY[cardinality(streams)]),
+    e_id => event_id, e_stream => streams, e_version => array_fill(1::bigint, ARRAY[cardinality(streams)]),
+    e_type => array_fill('access.recorded'::text, ARRAY[cardinality(streams)]), e_schema_version => event_schema,
+    e_tags => tags, e_subjects => event_subjects, e_reason => array_fill(NULL::text, ARRAY[cardinality(streams)]), e_data => event_data);
   IF appended.known_commands IS NOT NULL THEN
     RAISE EXCEPTION 'this access is recorded already' USING ERRCODE = 'data_exception';
   END IF;
-  RETURN appended.base + 1;
 END
 $$;
 
 -- Functions are open to everybody unless this says otherwise.
-REVOKE EXECUTE ON FUNCTION record_access FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION record_access TO hub_query;
+REVOKE EXECUTE ON FUNCTION record_accesses FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION record_accesses TO hub_query;
 REVOKE EXECUTE ON FUNCTION ensure_partitions(), log_head(), read_log, read_stream, log_time, load_boundaries, lock_log(), append_events, find_receipts,
   position_since, fork_log, reappend_events, restore_epochs, use_stream_ticket FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(), log_head(), load_boundaries, lock_log(), append_events, find_receipts TO hub_command;
