@@ -86,6 +86,26 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .cache/bin/golangci-lint $@
 
+# The promtool of PATH, or else that of Debian's package, of which nothing is installed:
+# to build it takes longer than all tests.
+PROMTOOL := $(or $(shell command -v promtool),.cache/bin/promtool)
+ALERTS := docs/monitoring/alerts.yml
+
+# The rules are shown broken, too: none may ever fire so late.
+.PHONY: alerts
+alerts: $(PROMTOOL) ## check the alert rules, and when each fires and when not
+	$(PROMTOOL) check rules $(ALERTS)
+	$(PROMTOOL) test rules $(ALERTS:.yml=_test.yml)
+	@mkdir -p .cache/alerts && cp $(ALERTS:.yml=_test.yml) .cache/alerts
+	@sed 's/for: [0-9]*m/for: 9h/' $(ALERTS) > .cache/alerts/alerts.yml
+	@if $(PROMTOOL) test rules .cache/alerts/alerts_test.yml > /dev/null 2>&1; then echo "rules that never fire were not found out"; exit 1; fi
+
+.cache/bin/promtool:
+	@mkdir -p .cache/bin .cache/prometheus
+	cd .cache/prometheus && rm -rf * && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg-deb -x prometheus_*.deb . \
+	  || { echo "promtool is missing: install Prometheus 2.42 or later, which has it"; exit 1; }
+	mv .cache/prometheus/usr/bin/promtool $@ && rm -rf .cache/prometheus
+
 vuln: ## look for known vulnerabilities in what is used; needs the internet, for vuln.go.dev
 	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
 

@@ -125,6 +125,34 @@ func panels(t *testing.T) []panel {
 	return dashboard.Panels
 }
 
+// alertTested is what docs/monitoring/alerts_test.yml shows of an alert; `make alerts` has
+// promtool see whether it is so.
+type alertTested struct{ fires, isSilent bool }
+
+func alertTests(t *testing.T) map[string]alertTested {
+	t.Helper()
+	var file struct {
+		Tests []struct {
+			Rules []struct {
+				Name     string `yaml:"alertname"`
+				Expected []any  `yaml:"exp_alerts"`
+			} `yaml:"alert_rule_test"`
+		}
+	}
+	text, err := os.ReadFile("../../docs/monitoring/alerts_test.yml")
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(text, &file))
+	found := map[string]alertTested{}
+	for _, test := range file.Tests {
+		for _, rule := range test.Rules {
+			of := found[rule.Name]
+			of.fires, of.isSilent = of.fires || len(rule.Expected) > 0, of.isSilent || len(rule.Expected) == 0
+			found[rule.Name] = of
+		}
+	}
+	return found
+}
+
 // Whoever loads the dashboard and the alerts sees something: every metric in them exists,
 // and every alert leads to a page that says what to do.
 func TestDashboardAlertsAndRunbooksFit(t *testing.T) {
@@ -149,12 +177,14 @@ func TestDashboardAlertsAndRunbooksFit(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal(text, &rules))
 	index, err := os.ReadFile("../../docs/runbooks/README.md")
 	require.NoError(t, err)
+	tested := alertTests(t)
 	used := map[string]bool{"README.md": true, "log-damaged.md": true}
 	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
 			expressions(t, names, "the alert "+rule.Alert, rule.Expr)
 			assert.Contains(t, []string{"page", "ticket"}, rule.Labels["severity"], rule.Alert)
 			assert.NotEmpty(t, rule.Annotations["summary"], rule.Alert)
+			assert.True(t, tested[rule.Alert].fires && tested[rule.Alert].isSilent, "alerts_test.yml shows %s firing and silent", rule.Alert)
 			page := rule.Annotations["runbook"]
 			_, err := os.Stat("../../" + page)
 			assert.NoError(t, err, "the runbook of %s", rule.Alert)
