@@ -145,6 +145,7 @@ func ledgerIndexes(schema string) string {
 		CREATE INDEX entries_transaction ON ` + schema + `.entries (org, transaction_id);
 		CREATE INDEX transactions_date ON ` + schema + `.transactions (org, date, id);
 		CREATE INDEX transactions_status_date ON ` + schema + `.transactions (org, status, date, id);
+		CREATE INDEX transactions_updated ON ` + schema + `.transactions (org, updated_at, id);
 		CREATE INDEX transactions_ref ON ` + schema + `.transactions (org, external_ref) WHERE external_ref IS NOT NULL;
 		CREATE INDEX transaction_accounts_date ON ` + schema + `.transaction_accounts (org, account_id, date, transaction_id);`
 }

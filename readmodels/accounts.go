@@ -161,9 +161,27 @@ func noAccount() error {
 	return problem.New(problem.NotFound, "not_found", "There is no account with this id.")
 }
 
-// AccountQuery selects accounts; fields left zero do not restrict.
+// accountListing is the list of accounts. Accounts are some hundreds, so any order will do.
+var accountListing = listing[Account]{
+	route: "accounts", usual: "code", id: func(a Account) uuid.UUID { return a.ID },
+	columns: []filterColumn{
+		textColumn("code"), textColumn("name"), textColumn("kind"), textColumn("currency"), textColumn("status"),
+		timeColumn("created_at"), textColumn("created_by"), timeColumn("updated_at"), textColumn("updated_by"), versionColumn,
+	},
+	sorts: []listSort[Account]{
+		{column: "code", cast: "text", value: func(a Account) string { return a.Code }},
+		sortByTime("created_at", func(a Account) time.Time { return a.CreatedAt }),
+		sortByTime("updated_at", func(a Account) time.Time { return a.UpdatedAt }),
+	},
+}
+
+// AccountFilters are the columns that a Filter on accounts can name.
+func AccountFilters() []string { return accountListing.filterNames() }
+
+// AccountQuery selects accounts; fields left zero do not restrict. They are sorted by code,
+// created_at or updated_at.
 type AccountQuery struct {
-	Page
+	Selection
 	Point
 	Kind, Currency, Status, Code string
 	EntityID                     *uuid.UUID
@@ -171,79 +189,74 @@ type AccountQuery struct {
 
 // AccountPage is a page of accounts.
 type AccountPage struct {
-	Items      []Account `json:"items" doc:"The accounts of this page, by code."`
+	Items      []Account `json:"items" doc:"The accounts of this page."`
 	NextCursor *string   `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64    `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
-// Accounts lists accounts by code. Problems: invalid_limit, invalid_filter (Invalid),
-// invalid_cursor (Malformed), epoch_changed (Conflict).
+// Accounts lists accounts. Problems: those of a selection, invalid_filter (Invalid),
+// epoch_changed (Conflict).
 func (s *Store) Accounts(ctx context.Context, org string, q AccountQuery) (AccountPage, Snapshot, error) {
-	limit, err := q.limit()
-	if err != nil {
-		return AccountPage{}, Snapshot{}, err
-	}
 	if !storable(q.Code) || !storable(q.Kind) || !storable(q.Currency) || !storable(q.Status) {
 		return AccountPage{}, Snapshot{}, invalidFilter("code", "must be UTF-8 without NUL characters")
 	}
-	date, known := q.parameters()
-	entity := ""
-	if q.EntityID != nil {
-		entity = q.EntityID.String()
-	}
-	scope := cursorScope{org: org, route: "accounts", sort: "code", filters: []string{q.Kind, q.Currency, q.Status, q.Code, entity, textOf(date), textOf(known)}}
-	after, from := "", cursor{} // no code is empty, so all come after that
-	if q.Cursor != "" {
-		if from, err = s.open(q.Cursor, scope); err != nil {
-			return AccountPage{}, Snapshot{}, err
-		}
-		if from.Value == nil {
-			return AccountPage{}, Snapshot{}, invalidCursor()
-		}
-		after = *from.Value
+	plan, err := accountListing.plan(s, org, q.Selection, q.filterTexts()...)
+	if err != nil {
+		return AccountPage{}, Snapshot{}, err
 	}
 	var page AccountPage
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		page = AccountPage{Items: []Account{}}
-		args := []any{ledgerView, org, after, limit + 1, q.Kind, q.Currency, q.Status, q.Code, q.EntityID}
-		if !q.now() {
-			args = append(args, date, known)
-		}
-		return statement{
-			sql: `SELECT ` + heads + `, ` + accountColumns + `
-				FROM ` + pointed + ` LEFT JOIN LATERAL (
-					SELECT * FROM ` + schema + `.accounts a
-					 WHERE a.org = $2 AND a.code > $3 AND ($5::text = '' OR a.kind = $5) AND ($6::text = '' OR a.currency = $6)
-					   AND ($7::text = '' OR a.status = $7) AND ($8::text = '' OR a.code = $8) AND ($9::uuid IS NULL OR a.entity_id = $9)
-					 ORDER BY a.code LIMIT $4
-				) a ON true` + q.totals(schema, "$10", "$11") + ` ORDER BY a.code`,
-			args: args,
-			row: func(scan func(...any) error) error {
-				var row accountRow
-				if err := scan(row.columns()...); err != nil {
-					return err
-				}
-				if found := row.account(!q.now()); found != nil {
-					page.Items = append(page.Items, *found)
-				}
-				return nil
-			},
-		}
+		sql, args := q.sql(schema, plan)
+		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
+			var row accountRow
+			if err := scan(append([]any{&page.Count}, row.columns()...)...); err != nil {
+				return err
+			}
+			if found := row.account(!q.now()); found != nil {
+				page.Items = append(page.Items, *found)
+			}
+			return nil
+		}}
 	})
-	if err == nil && q.Cursor != "" {
-		err = from.sameLog(at)
-	}
 	if err != nil {
 		return AccountPage{}, at, err
 	}
-	if len(page.Items) > limit {
-		page.Items = page.Items[:limit]
-		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &page.Items[limit-1].Code}, scope)
-		if err != nil {
-			return AccountPage{}, at, err
-		}
-		page.NextCursor = &next
+	page.Items, page.NextCursor, err = plan.cut(s, page.Items, at)
+	return page, at, err
+}
+
+// filterTexts name what restricts accounts alone, and the point that they are shown at.
+func (q AccountQuery) filterTexts() []string {
+	entity := ""
+	if q.EntityID != nil {
+		entity = q.EntityID.String()
 	}
-	return page, at, nil
+	date, known := q.parameters()
+	return []string{q.Kind, q.Currency, q.Status, q.Code, entity, textOf(date), textOf(known)}
+}
+
+func (q AccountQuery) sql(schema string, plan *listPlan[Account]) (string, []any) {
+	args := arguments{ledgerView, plan.org}
+	where := `e.org = $2`
+	for _, own := range [][2]string{{"kind", q.Kind}, {"currency", q.Currency}, {"status", q.Status}, {"code", q.Code}} {
+		if own[1] != "" {
+			where += ` AND e.` + own[0] + ` = ` + args.add(own[1])
+		}
+	}
+	if q.EntityID != nil {
+		where += ` AND e.entity_id = ` + args.add(*q.EntityID)
+	}
+	where += plan.where(&args)
+	from, date, known := schema+`.accounts e`, "", ""
+	if !q.now() {
+		onDate, knownAt := q.parameters()
+		date, known = args.add(onDate), args.add(knownAt)
+	}
+	count := q.counted(from + " WHERE " + where)
+	return `SELECT ` + heads + `, ` + count + `, ` + accountColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL (
+		SELECT * FROM ` + from + ` WHERE ` + where + plan.page("e."+plan.sort.column, "e.id", &args) + `
+	) a ON true` + q.totals(schema, date, known) + plan.orderBy("a."+plan.sort.column, "a.id"), args
 }
 
 func textOf(t *time.Time) string {

@@ -59,6 +59,7 @@ type EntityVersionQuery struct {
 type EntityVersionPage struct {
 	Items      []EntityVersion `json:"items" doc:"The versions of this page."`
 	NextCursor *string         `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64          `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
 // EntityVersions tells how an entity became what it is: all of its versions, however many
@@ -88,7 +89,7 @@ func (s *Store) EntityVersions(ctx context.Context, by Reader, id uuid.UUID, q E
 			sql: entityVersionsSQL(schema, q, by, &args), args: args,
 			row: func(scan func(...any) error) error {
 				var r entityVersionRow
-				if err := scan(r.columns(&exists)...); err != nil || r.version == nil {
+				if err := scan(append([]any{&page.Count}, r.columns(&exists)...)...); err != nil || r.version == nil {
 					return err
 				}
 				page.Items = append(page.Items, r.entityVersion(q.Attribute))
@@ -158,7 +159,8 @@ func entityVersionsSQL(schema string, q EntityVersionQuery, by Reader, args *arg
 	if q.OldestFirst {
 		beyond, direction = "(v.id, v.updated_at, v.version) > ($3, $4, $5) AND v.id <= $3", " ASC"
 	}
-	return `SELECT ` + heads + `, EXISTS (SELECT FROM ` + table + `f WHERE f.org = $2 AND f.id = $3 AND ` + by.sees(schema, "f.org", "f.id", args) + `),
+	all := table + "v WHERE v.org = $2 AND v.id = $3 AND ($7::text = '' OR $7::text = ANY (v.changed))"
+	return `SELECT ` + heads + `, ` + q.counted(all) + `, EXISTS (SELECT FROM ` + table + `f WHERE f.org = $2 AND f.id = $3 AND ` + by.sees(schema, "f.org", "f.id", args) + `),
 		       v.version, v.position, v.event_id, v.event_type, v.updated_at, v.updated_by, v.on_behalf_of, v.reason, v.request_id, v.correlation_id,
 		       v.type, v.key, v.type_version, b.type_version, v.status, b.status, v.tags, b.tags, v.changed, v.kind,
 		       CASE WHEN ` + by.sees(schema, "v.org", "v.target::uuid", args) + ` THEN v.target ELSE '` + Hidden + `' END,

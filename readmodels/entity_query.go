@@ -104,14 +104,15 @@ type entityPlan struct {
 var entityFilterColumns = []filterColumn{
 	textColumn("type").never(), textColumn("key").never(), textColumn("created_by").never(), textColumn("updated_by"),
 	timeColumn("created_at").never(), timeColumn("updated_at"),
-	{name: "version", cast: "bigint", parse: parseVersion, wants: "must be an integer"},
+	versionColumn,
 }
 
-// EntityFilters are the fields that a Filter on entities can name beside attributes.
+// EntityFilters are the fields that a Filter on entities can name: AttributePrefix stands
+// for any attribute.
 func EntityFilters() []string {
-	names := make([]string, len(entityFilterColumns))
-	for i, column := range entityFilterColumns {
-		names[i] = column.name
+	names := []string{AttributePrefix}
+	for _, column := range entityFilterColumns {
+		names = append(names, column.name)
 	}
 	return names
 }
@@ -139,7 +140,7 @@ func (s *Store) plan(by Reader, q EntityQuery) (*entityPlan, error) {
 	if err := p.checkFilters(); err != nil {
 		return nil, err
 	}
-	if err := p.checkOffset(); err != nil {
+	if err := checkOffset(q.Offset, q.Cursor); err != nil {
 		return nil, err
 	}
 	if err := p.checkSearch(); err != nil {
@@ -186,12 +187,12 @@ func (p *entityPlan) checkFilters() error {
 }
 
 // checkOffset holds an offset within what is cheap. Problem: invalid_offset.
-func (p *entityPlan) checkOffset() error {
+func checkOffset(offset int, cursor string) error {
 	var fault string
 	switch {
-	case p.query.Offset < 0 || p.query.Offset > maxOffset:
+	case offset < 0 || offset > maxOffset:
 		fault = fmt.Sprintf("must be from 0 to %d; read longer lists by cursor", maxOffset)
-	case p.query.Offset > 0 && p.query.Cursor != "":
+	case offset > 0 && cursor != "":
 		fault = "must not come with a cursor: each says where the page begins"
 	default:
 		return nil

@@ -65,10 +65,10 @@ func (r *entityTypeRow) entityType() (*EntityType, error) {
 	return found, json.Unmarshal(r.relationships, &found.Relationships)
 }
 
-// scanEntityType reads a row; nil for a row of nulls.
-func scanEntityType(scan func(...any) error) (*EntityType, error) {
+// scanEntityType reads a row, and into before what comes before it; nil for a row of nulls.
+func scanEntityType(scan func(...any) error, before ...any) (*EntityType, error) {
 	var r entityTypeRow
-	if err := scan(r.columns()...); err != nil {
+	if err := scan(append(before, r.columns()...)...); err != nil {
 		return nil, err
 	}
 	return r.entityType()
@@ -107,6 +107,7 @@ func (s *Store) EntityType(ctx context.Context, org, name string) (EntityType, S
 type EntityTypePage struct {
 	Items      []EntityType `json:"items" doc:"The types of this page, by name."`
 	NextCursor *string      `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64       `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
 // EntityTypes lists the types of an organisation by name. Problems: invalid_limit
@@ -131,14 +132,14 @@ func (s *Store) EntityTypes(ctx context.Context, org string, p Page) (EntityType
 	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
 		page = EntityTypePage{Items: []EntityType{}}
 		return statement{
-			sql: `SELECT ` + heads + `, ` + entityTypeColumns + `
+			sql: `SELECT ` + heads + `, ` + p.counted(schema+".entity_types WHERE org = $2") + `, ` + entityTypeColumns + `
 				FROM ` + pointed + ` LEFT JOIN LATERAL (
 					SELECT ` + entityTypeColumns + ` FROM ` + schema + `.entity_types t
 					 WHERE t.org = $2 AND t.name > $3 ORDER BY t.name LIMIT $4
 				) t ON true ORDER BY t.name`,
 			args: []any{entitiesView, org, after, limit + 1},
 			row: func(scan func(...any) error) error {
-				found, err := scanEntityType(scan)
+				found, err := scanEntityType(scan, &page.Count)
 				if found != nil {
 					page.Items = append(page.Items, *found)
 				}

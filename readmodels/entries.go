@@ -29,6 +29,7 @@ type Entry struct {
 type EntryPage struct {
 	Items      []Entry `json:"items" doc:"The entries of this page, by date and then as they were recorded."`
 	NextCursor *string `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64  `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
 // EntryQuery selects entries of an account.
@@ -73,7 +74,7 @@ func (s *Store) Entries(ctx context.Context, org string, account uuid.UUID, q En
 	if err != nil {
 		return EntryPage{}, at, err
 	}
-	page := EntryPage{Items: rows.balanced(q.Descending)}
+	page := EntryPage{Items: rows.balanced(q.Descending), Count: rows.count}
 	if len(page.Items) > limit {
 		page.Items = page.Items[:limit]
 		last := page.Items[limit-1]
@@ -102,9 +103,9 @@ func (q EntryQuery) sql(schema, org string, account uuid.UUID, limit int, after 
 		args = append(args, after.date, after.position, after.line)
 	}
 	sorted := "e.date " + order + ", e.position " + order + ", e.line " + order
+	all := schema + `.entries e WHERE e.org = $2 AND e.account_id = $3 AND ($4::date IS NULL OR e.date >= $4) AND ($5::date IS NULL OR e.date <= $5)`
 	return `WITH page AS MATERIALIZED (
-					SELECT * FROM ` + schema + `.entries e
-					 WHERE e.org = $2 AND e.account_id = $3 AND ($4::date IS NULL OR e.date >= $4) AND ($5::date IS NULL OR e.date <= $5)` + beyond + `
+					SELECT * FROM ` + all + beyond + `
 					 ORDER BY ` + sorted + ` LIMIT $6
 				), first AS (SELECT date, position, line FROM page ORDER BY date, position, line LIMIT 1
 				), opening AS (
@@ -117,7 +118,7 @@ func (q EntryQuery) sql(schema, org string, account uuid.UUID, limit int, after 
 						   AND (e.position, e.line) < (f.position, f.line)
 					) x
 				)
-				SELECT ` + heads + `, a.kind, a.currency, o.net, e.transaction_id, e.date, e.side, e.amount, e.position, e.line, e.recorded_at
+				SELECT ` + heads + `, ` + q.counted(all) + `, a.kind, a.currency, o.net, e.transaction_id, e.date, e.side, e.amount, e.position, e.line, e.recorded_at
 				  FROM ` + pointed + ` LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = $3
 				  LEFT JOIN opening o ON true LEFT JOIN page e ON true ORDER BY ` + sorted, args
 }
@@ -148,6 +149,7 @@ func placeOf(c cursor) (p entryPlace, err error) {
 
 // entryRows are the rows of a page, in its order.
 type entryRows struct {
+	count                   *int64
 	kind, currency, opening *string
 	items                   []Entry
 	amounts                 []int64
@@ -161,7 +163,7 @@ func (r *entryRows) scan(scan func(...any) error) error {
 		amount, position *int64
 		line             *int32
 	)
-	if err := scan(&r.kind, &r.currency, &r.opening, &id, &date, &side, &amount, &position, &line, &recordedAt); err != nil || id == nil {
+	if err := scan(&r.count, &r.kind, &r.currency, &r.opening, &id, &date, &side, &amount, &position, &line, &recordedAt); err != nil || id == nil {
 		return err
 	}
 	r.items = append(r.items, Entry{

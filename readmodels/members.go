@@ -28,6 +28,7 @@ type MemberQuery struct {
 type MemberPage struct {
 	Items      []Member `json:"items" doc:"The members of this page, by login."`
 	NextCursor *string  `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64   `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
 // Members lists the directory of an organisation by login. A filter looks at every
@@ -52,13 +53,12 @@ func (s *Store) Members(ctx context.Context, org string, q MemberQuery) (MemberP
 	var page MemberPage
 	at, err := s.read(ctx, org, membersView, func(schema string) statement {
 		page = MemberPage{Items: []Member{}}
+		where := `m.org = $2 AND ($5::text = '' OR $5 = ANY (m.roles)) AND ($6::text = '' OR $6 = ANY (m.groups)) AND ($7::text = '' OR m.person = $7)`
 		return statement{
-			sql: `SELECT ` + heads + `, m.sub, m.person, m.roles, m.groups, m.version, m.updated_at
+			sql: `SELECT ` + heads + `, ` + q.counted(schema+`.members m WHERE `+where) + `, m.sub, m.person, m.roles, m.groups, m.version, m.updated_at
 				FROM ` + pointed + ` LEFT JOIN LATERAL (
 					SELECT * FROM ` + schema + `.members m
-					 WHERE m.org = $2 AND m.sub > $3 AND ($5::text = '' OR $5 = ANY (m.roles)) AND ($6::text = '' OR $6 = ANY (m.groups))
-					   AND ($7::text = '' OR m.person = $7)
-					 ORDER BY m.sub LIMIT $4
+					 WHERE ` + where + ` AND m.sub > $3 ORDER BY m.sub LIMIT $4
 				) m ON true ORDER BY m.sub`,
 			args: []any{membersView, org, after, limit + 1, q.Role, q.Group, q.Person},
 			row: func(scan func(...any) error) error {
@@ -68,7 +68,7 @@ func (s *Store) Members(ctx context.Context, org string, q MemberQuery) (MemberP
 					version       *int64
 					updatedAt     *time.Time
 				)
-				if err := scan(&sub, &person, &roles, &groups, &version, &updatedAt); err != nil || sub == nil {
+				if err := scan(&page.Count, &sub, &person, &roles, &groups, &version, &updatedAt); err != nil || sub == nil {
 					return err
 				}
 				page.Items = append(page.Items, Member{

@@ -50,12 +50,16 @@ func TestMembers(t *testing.T) {
 		require.Nil(t, next)
 	}
 
+	counted, _, err := h.reads.Members(t.Context(), "acme", readmodels.MemberQuery{Role: "approver", Page: readmodels.Page{Limit: 1, Count: true}})
+	require.NoError(t, err)
+	require.EqualValues(t, 3, *counted.Count)
+
 	first, next := list(readmodels.MemberQuery{Role: "approver", Page: readmodels.Page{Limit: 2}})
 	require.Equal(t, []string{"m1", "m3"}, first)
 	rest, end := list(readmodels.MemberQuery{Role: "approver", Page: readmodels.Page{Limit: 2, Cursor: *next}})
 	require.Equal(t, []string{"m5"}, rest)
 	require.Nil(t, end)
-	_, _, err := h.reads.Members(t.Context(), "acme", readmodels.MemberQuery{Page: readmodels.Page{Cursor: *next}})
+	_, _, err = h.reads.Members(t.Context(), "acme", readmodels.MemberQuery{Page: readmodels.Page{Cursor: *next}})
 	require.Equal(t, "invalid_cursor", problem.Of(err).Code, "a cursor of another list")
 	_, _, err = h.reads.Members(t.Context(), "acme", readmodels.MemberQuery{Page: readmodels.Page{Limit: 501}})
 	require.Equal(t, "invalid_limit", problem.Of(err).Code)

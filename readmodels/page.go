@@ -33,6 +33,16 @@ type Page struct {
 	Limit int
 	// Cursor is NextCursor of the page before, "" for the first.
 	Cursor string
+	// Count asks for the number of all matches too, which takes longer the more there are.
+	Count bool
+}
+
+// counted is the number of all rows, where it is asked for; rows are what comes after FROM.
+func (p Page) counted(rows string) string {
+	if !p.Count {
+		return "NULL::bigint"
+	}
+	return "(SELECT count(*) FROM " + rows + ")"
 }
 
 // limit checks and completes Limit. Problem: invalid_limit.

@@ -33,7 +33,7 @@ type RelationshipQuery struct {
 	ID uuid.UUID
 	// Incoming looks at those that lead to the entity, from their targets to their sources.
 	Incoming bool
-	// Depth is 1 to MaxRelationshipDepth; beyond 1 there are no pages.
+	// Depth is 1 to MaxRelationshipDepth; beyond 1 there are no pages and no Count.
 	Depth int
 	// Kind selects one; "" all.
 	Kind string
@@ -43,9 +43,6 @@ type RelationshipQuery struct {
 	Page
 	// Expand fills in Relationship.Far.
 	Expand bool
-	// Count asks for the number of all, which takes longer the more there are; only with
-	// Depth 1.
-	Count bool
 }
 
 // RelationshipPage is a page of relationships.

@@ -140,7 +140,7 @@ func TestRelationshipQueriesThatCannotBe(t *testing.T) {
 	}
 	_, _, err := h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{Depth: 1, Kind: "\x00"})
 	requireProblem(t, problem.Invalid, "invalid_filter", err)
-	_, _, err = h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{Depth: 2, Count: true})
+	_, _, err = h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{Depth: 2, Page: readmodels.Page{Count: true}})
 	requireProblem(t, problem.Invalid, "invalid_depth", err)
 	_, _, err = h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{Depth: 1, Page: readmodels.Page{Cursor: "x"}})
 	requireProblem(t, problem.Malformed, "invalid_cursor", err)

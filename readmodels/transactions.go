@@ -155,9 +155,26 @@ func noTransaction() error {
 	return problem.New(problem.NotFound, "not_found", "There is no transaction with this id.")
 }
 
-// TransactionQuery selects transactions; fields left zero do not restrict.
+// transactionListing is the list of transactions.
+var transactionListing = listing[Transaction]{
+	route: "transactions", usual: "date", id: func(t Transaction) uuid.UUID { return t.ID },
+	columns: []filterColumn{
+		textColumn("status"), dateColumn, textColumn("external_ref"), timeColumn("created_at"), textColumn("created_by"),
+		timeColumn("updated_at"), textColumn("updated_by"), versionColumn,
+	},
+	sorts: []listSort[Transaction]{
+		{column: "date", cast: "date", value: func(t Transaction) string { return t.Date }},
+		sortByTime("updated_at", func(t Transaction) time.Time { return t.UpdatedAt }),
+	},
+}
+
+// TransactionFilters are the columns that a Filter on transactions can name.
+func TransactionFilters() []string { return transactionListing.filterNames() }
+
+// TransactionQuery selects transactions; fields left zero do not restrict. They are sorted
+// by date, or by updated_at.
 type TransactionQuery struct {
-	Page
+	Selection
 	// Status is one of ledger.Statuses.
 	Status    string
 	AccountID *uuid.UUID
@@ -170,47 +187,35 @@ type TransactionQuery struct {
 	AwaitingApprovalOf string
 	// Nothing lists none: what is asked for can be nobody's.
 	Nothing bool
-	// Descending lists the latest dates first.
-	Descending bool
 }
 
 // TransactionPage is a page of transactions.
 type TransactionPage struct {
-	Items      []Transaction `json:"items" doc:"The transactions of this page, by date."`
+	Items      []Transaction `json:"items" doc:"The transactions of this page."`
 	NextCursor *string       `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64        `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
-// Transactions lists transactions by date. Problems: invalid_limit, invalid_filter
-// (Invalid), invalid_cursor (Malformed), epoch_changed (Conflict).
+// Transactions lists transactions. Problems: those of a selection, invalid_filter
+// (Invalid), epoch_changed (Conflict).
 func (s *Store) Transactions(ctx context.Context, org string, q TransactionQuery) (TransactionPage, Snapshot, error) {
-	limit, err := q.limit()
-	if err != nil {
-		return TransactionPage{}, Snapshot{}, err
-	}
 	if q.Status != "" && !slices.Contains(ledger.Statuses(), ledger.Status(q.Status)) {
 		return TransactionPage{}, Snapshot{}, invalidFilter("status", "must be a status of transactions")
 	}
 	if !storable(q.Q) || !storable(q.ExternalRef) {
 		return TransactionPage{}, Snapshot{}, invalidFilter("q", "must be UTF-8 without NUL characters")
 	}
-	scope := q.scope(org)
-	var after *transactionPlace
-	var begun cursor
-	if q.Cursor != "" {
-		if begun, err = s.open(q.Cursor, scope); err != nil {
-			return TransactionPage{}, Snapshot{}, err
-		}
-		if after, err = placeByID(begun); err != nil {
-			return TransactionPage{}, Snapshot{}, err
-		}
+	plan, err := transactionListing.plan(s, org, q.Selection, q.filterTexts()...)
+	if err != nil {
+		return TransactionPage{}, Snapshot{}, err
 	}
 	var page TransactionPage
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		page = TransactionPage{Items: []Transaction{}}
-		sql, args := q.sql(schema, org, limit, after)
+		sql, args := q.sql(schema, plan)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
 			var row transactionRow
-			if err := scan(row.columns()...); err != nil {
+			if err := scan(append([]any{&page.Count}, row.columns()...)...); err != nil {
 				return err
 			}
 			found, err := row.transaction()
@@ -220,32 +225,20 @@ func (s *Store) Transactions(ctx context.Context, org string, q TransactionQuery
 			return err
 		}}
 	})
-	if err == nil && q.Cursor != "" {
-		err = begun.sameLog(at)
-	}
 	if err != nil {
 		return TransactionPage{}, at, err
 	}
-	if len(page.Items) > limit {
-		page.Items = page.Items[:limit]
-		last := page.Items[limit-1]
-		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &last.Date, ID: last.ID}, scope)
-		if err != nil {
-			return TransactionPage{}, at, err
-		}
-		page.NextCursor = &next
-	}
-	return page, at, nil
+	page.Items, page.NextCursor, err = plan.cut(s, page.Items, at)
+	return page, at, err
 }
 
-func (q TransactionQuery) scope(org string) cursorScope {
+// filterTexts name what restricts transactions alone.
+func (q TransactionQuery) filterTexts() []string {
 	account := ""
 	if q.AccountID != nil {
 		account = q.AccountID.String()
 	}
-	return cursorScope{org: org, route: "transactions", sort: q.direction(), filters: []string{
-		q.Status, account, dateText(q.From), dateText(q.To), q.Q, q.ExternalRef, q.AwaitingApprovalOf,
-	}}
+	return []string{q.Status, account, dateText(q.From), dateText(q.To), q.Q, q.ExternalRef, q.AwaitingApprovalOf}
 }
 
 func dateText(d *ledger.Date) string {
@@ -255,72 +248,51 @@ func dateText(d *ledger.Date) string {
 	return d.String()
 }
 
-func (q TransactionQuery) direction() string {
-	if q.Descending {
-		return "DESC"
-	}
-	return "ASC"
-}
-
-// transactionPlace is a transaction within a list.
-type transactionPlace struct {
-	date time.Time
-	id   uuid.UUID
-}
-
-func placeByID(c cursor) (*transactionPlace, error) {
-	if c.Value == nil {
-		return nil, invalidCursor()
-	}
-	date, ok := ledger.ParseDate(*c.Value)
-	if !ok {
-		return nil, invalidCursor()
-	}
-	return &transactionPlace{date.Time(), c.ID}, nil
-}
-
 // sql is the statement. The transactions of an account are found by what names it, whose
-// index is in the order of the list, too.
-func (q TransactionQuery) sql(schema, org string, limit int, after *transactionPlace) (string, []any) {
-	args := arguments{ledgerView, org}
-	from, sorted := schema+`.transactions t`, []string{"t.date", "t.id"}
-	where := `t.org = $2`
+// index is in the order of dates, too.
+func (q TransactionQuery) sql(schema string, plan *listPlan[Transaction]) (string, []any) {
+	args := arguments{ledgerView, plan.org}
+	from, date, id := schema+`.transactions e`, "e.date", "e.id"
+	where := `e.org = $2`
 	if q.AccountID != nil {
-		from = schema + `.transaction_accounts n JOIN ` + schema + `.transactions t ON t.org = n.org AND t.id = n.transaction_id`
+		from = schema + `.transaction_accounts n JOIN ` + schema + `.transactions e ON e.org = n.org AND e.id = n.transaction_id`
 		where = `n.org = $2 AND n.account_id = ` + args.add(*q.AccountID)
-		sorted = []string{"n.date", "n.transaction_id"}
+		date, id = "n.date", "n.transaction_id"
 	}
+	where += q.where(date, &args) + plan.where(&args)
+	sorted := "e." + plan.sort.column
+	if sorted == "e.date" {
+		sorted = date
+	}
+	count := q.counted(from + " WHERE " + where)
+	return `SELECT ` + heads + `, ` + count + `, ` + transactionColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL (
+		SELECT e.* FROM ` + from + ` WHERE ` + where + plan.page(sorted, id, &args) + `
+	) t ON true` + plan.orderBy("t."+plan.sort.column, "t.id"), args
+}
+
+// where restricts transactions by what is theirs alone.
+func (q TransactionQuery) where(date string, args *arguments) (where string) {
 	if q.Status != "" {
-		where += ` AND t.status = ` + args.add(q.Status)
+		where += ` AND e.status = ` + args.add(q.Status)
 	}
 	if q.From != nil {
-		where += ` AND ` + sorted[0] + ` >= ` + args.add(q.From.Time()) + `::date`
+		where += ` AND ` + date + ` >= ` + args.add(q.From.Time()) + `::date`
 	}
 	if q.To != nil {
-		where += ` AND ` + sorted[0] + ` <= ` + args.add(q.To.Time()) + `::date`
+		where += ` AND ` + date + ` <= ` + args.add(q.To.Time()) + `::date`
 	}
 	if q.Q != "" {
-		where += ` AND position(` + args.add(strings.ToLower(q.Q)) + `::text IN t.search) > 0`
+		where += ` AND position(` + args.add(strings.ToLower(q.Q)) + `::text IN e.search) > 0`
 	}
 	if q.ExternalRef != "" {
-		where += ` AND t.external_ref = ` + args.add(q.ExternalRef)
+		where += ` AND e.external_ref = ` + args.add(q.ExternalRef)
 	}
 	if q.AwaitingApprovalOf != "" {
 		person := args.add(q.AwaitingApprovalOf)
-		where += ` AND t.status = 'submitted' AND NOT ` + person + `::text = ANY (t.makers) AND NOT t.approvals @> jsonb_build_array(jsonb_build_object('person', ` + person + `::text))`
+		where += ` AND e.status = 'submitted' AND NOT ` + person + `::text = ANY (e.makers) AND NOT e.approvals @> jsonb_build_array(jsonb_build_object('person', ` + person + `::text))`
 	}
 	if q.Nothing {
 		where += ` AND false`
 	}
-	operator := ">"
-	if q.Descending {
-		operator = "<"
-	}
-	if after != nil {
-		where += ` AND (` + sorted[0] + `, ` + sorted[1] + `) ` + operator + ` (` + args.add(after.date) + `::date, ` + args.add(after.id) + `::uuid)`
-	}
-	direction := " " + q.direction()
-	return `SELECT ` + heads + `, ` + transactionColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL (
-		SELECT t.* FROM ` + from + ` WHERE ` + where + ` ORDER BY ` + sorted[0] + direction + `, ` + sorted[1] + direction + ` LIMIT ` + args.add(limit+1) + `
-	) t ON true ORDER BY t.date` + direction + `, t.id` + direction, args
+	return where
 }

@@ -2,6 +2,7 @@ package readmodels_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,26 +78,41 @@ func TestTransactionLists(t *testing.T) {
 		q    readmodels.TransactionQuery
 		want []uuid.UUID
 	}{
-		"all":             {readmodels.TransactionQuery{}, []uuid.UUID{posted, waiting, approved, draft}},
-		"latest first":    {readmodels.TransactionQuery{Descending: true}, []uuid.UUID{draft, approved, waiting, posted}},
-		"status":          {readmodels.TransactionQuery{Status: "posted"}, []uuid.UUID{posted}},
-		"account":         {readmodels.TransactionQuery{AccountID: &rent, Descending: true}, []uuid.UUID{waiting, posted}},
-		"account, status": {readmodels.TransactionQuery{AccountID: &bank, Status: "draft"}, []uuid.UUID{draft}},
-		"from":            {readmodels.TransactionQuery{From: &from}, []uuid.UUID{waiting, approved, draft}},
-		"to":              {readmodels.TransactionQuery{To: &to, AccountID: &bank}, []uuid.UUID{posted, waiting}},
-		"text":            {readmodels.TransactionQuery{Q: "rent"}, []uuid.UUID{posted, waiting}},
-		"no wildcard":     {readmodels.TransactionQuery{Q: "0% ü"}, []uuid.UUID{posted}},
-		"text of a ref":   {readmodels.TransactionQuery{Q: "r-2"}, []uuid.UUID{waiting}},
-		"ref":             {readmodels.TransactionQuery{ExternalRef: "R-1"}, []uuid.UUID{posted}},
-		"awaiting ana":    {readmodels.TransactionQuery{AwaitingApprovalOf: "ana"}, []uuid.UUID{approved}},
-		"awaiting bob":    {readmodels.TransactionQuery{AwaitingApprovalOf: "bob"}, []uuid.UUID{waiting}},
-		"awaiting carl":   {readmodels.TransactionQuery{AwaitingApprovalOf: "carl"}, []uuid.UUID{waiting}},
-		"awaiting dora":   {readmodels.TransactionQuery{AwaitingApprovalOf: "dora"}, []uuid.UUID{waiting, approved}},
-		"nothing":         {readmodels.TransactionQuery{Nothing: true}, []uuid.UUID{}},
+		"all":                          {readmodels.TransactionQuery{}, []uuid.UUID{posted, waiting, approved, draft}},
+		"latest first":                 {selected(readmodels.Selection{Sort: "-date"}), []uuid.UUID{draft, approved, waiting, posted}},
+		"status":                       {readmodels.TransactionQuery{Status: "posted"}, []uuid.UUID{posted}},
+		"account":                      {readmodels.TransactionQuery{AccountID: &rent, Selection: readmodels.Selection{Sort: "-date"}}, []uuid.UUID{waiting, posted}},
+		"account, status":              {readmodels.TransactionQuery{AccountID: &bank, Status: "draft"}, []uuid.UUID{draft}},
+		"from":                         {readmodels.TransactionQuery{From: &from}, []uuid.UUID{waiting, approved, draft}},
+		"to":                           {readmodels.TransactionQuery{To: &to, AccountID: &bank}, []uuid.UUID{posted, waiting}},
+		"text":                         {readmodels.TransactionQuery{Q: "rent"}, []uuid.UUID{posted, waiting}},
+		"no wildcard":                  {readmodels.TransactionQuery{Q: "0% ü"}, []uuid.UUID{posted}},
+		"text of a ref":                {readmodels.TransactionQuery{Q: "r-2"}, []uuid.UUID{waiting}},
+		"ref":                          {readmodels.TransactionQuery{ExternalRef: "R-1"}, []uuid.UUID{posted}},
+		"awaiting ana":                 {readmodels.TransactionQuery{AwaitingApprovalOf: "ana"}, []uuid.UUID{approved}},
+		"awaiting bob":                 {readmodels.TransactionQuery{AwaitingApprovalOf: "bob"}, []uuid.UUID{waiting}},
+		"awaiting carl":                {readmodels.TransactionQuery{AwaitingApprovalOf: "carl"}, []uuid.UUID{waiting}},
+		"awaiting dora":                {readmodels.TransactionQuery{AwaitingApprovalOf: "dora"}, []uuid.UUID{waiting, approved}},
+		"nothing":                      {readmodels.TransactionQuery{Nothing: true}, []uuid.UUID{}},
+		"by change":                    {selected(readmodels.Selection{Sort: "-updated_at"}), []uuid.UUID{draft, approved, waiting, posted}},
+		"by change, of an account":     {readmodels.TransactionQuery{AccountID: &bank, Selection: readmodels.Selection{Sort: "updated_at"}}, []uuid.UUID{posted, waiting, approved, draft}},
+		"ids":                          {selected(readmodels.Selection{IDs: []uuid.UUID{draft, posted, uuid.New()}}), []uuid.UUID{posted, draft}},
+		"no ids":                       {selected(readmodels.Selection{IDs: []uuid.UUID{}}), []uuid.UUID{}},
+		"compared":                     {selected(readmodels.Selection{Filters: []readmodels.Filter{{Field: "date", Operator: "gte", Value: "2026-02-28"}, {Field: "status", Operator: "in", Value: "draft,submitted"}}}), []uuid.UUID{waiting, approved, draft}},
+		"changed since, of an account": {readmodels.TransactionQuery{AccountID: &rent, Selection: readmodels.Selection{Filters: []readmodels.Filter{{Field: "updated_at", Operator: "gt", Value: "2020-01-01"}, {Field: "version", Operator: "eq", Value: "1"}}}}, []uuid.UUID{posted, waiting}},
 	} {
 		page, _, err := h.reads.Transactions(t.Context(), "acme", test.q)
 		require.NoError(t, err, name)
 		require.Equal(t, test.want, transactionIDs(page), name)
+		require.Nil(t, page.Count, name)
+		if len(test.want) > 0 {
+			skipping := test.q
+			skipping.Offset, skipping.Count = 1, true
+			page, _, err = h.reads.Transactions(t.Context(), "acme", skipping)
+			require.NoError(t, err, name)
+			require.Equal(t, test.want[1:], transactionIDs(page), name)
+			require.Equal(t, int64(len(test.want)), *page.Count, name)
+		}
 		// Page by page it is the same.
 		var all []uuid.UUID
 		q := test.q
@@ -109,16 +125,31 @@ func TestTransactionLists(t *testing.T) {
 		}
 		require.ElementsMatch(t, test.want, all, name)
 	}
-	for _, q := range []readmodels.TransactionQuery{{Status: "lost"}, {Q: "\x00"}, {ExternalRef: "\xff"}} {
+	lost := []readmodels.Filter{{Field: "lines", Value: "1"}}
+	for _, q := range []readmodels.TransactionQuery{
+		{Status: "lost"}, {Q: "\x00"}, {ExternalRef: "\xff"}, selected(readmodels.Selection{Filters: lost}),
+		selected(readmodels.Selection{Filters: []readmodels.Filter{{Field: "date", Operator: "lt", Value: "2026-02-29"}}}),
+		selected(readmodels.Selection{IDs: make([]uuid.UUID, 501)}),
+	} {
 		_, _, err := h.reads.Transactions(t.Context(), "acme", q)
 		requireProblem(t, problem.Invalid, "invalid_filter", err)
 	}
-	first, _, err := h.reads.Transactions(t.Context(), "acme", readmodels.TransactionQuery{Page: readmodels.Page{Limit: 1}})
+	first, _, err := h.reads.Transactions(t.Context(), "acme", selected(readmodels.Selection{Page: readmodels.Page{Limit: 1}}))
 	require.NoError(t, err)
-	_, _, err = h.reads.Transactions(t.Context(), "acme", readmodels.TransactionQuery{Page: readmodels.Page{Cursor: *first.NextCursor}, Descending: true})
-	requireProblem(t, problem.Malformed, "invalid_cursor", err)
-	_, _, err = h.reads.Transactions(t.Context(), "acme", readmodels.TransactionQuery{Page: readmodels.Page{Limit: 501}})
-	requireProblem(t, problem.Invalid, "invalid_limit", err)
+	next := readmodels.Page{Cursor: *first.NextCursor}
+	for code, q := range map[string]readmodels.Selection{
+		"invalid_cursor": {Page: next, Sort: "-date"}, "invalid_limit": {Page: readmodels.Page{Limit: 501}},
+		"invalid_offset": {Page: next, Offset: 1}, "invalid_sort": {Sort: "amount"},
+	} {
+		_, _, err = h.reads.Transactions(t.Context(), "acme", selected(q))
+		var refused *problem.Problem
+		require.ErrorAs(t, err, &refused, code)
+		require.Equal(t, code, refused.Code)
+	}
+}
+
+func selected(s readmodels.Selection) readmodels.TransactionQuery {
+	return readmodels.TransactionQuery{Selection: s}
 }
 
 func TestAccountLists(t *testing.T) {
@@ -148,7 +179,19 @@ func TestAccountLists(t *testing.T) {
 	}
 	all := []string{"10=-12.34", "11=0.00", "12=12.34", "13=0.00", "14=0.00"}
 	require.Equal(t, all, codes(readmodels.AccountQuery{}))
-	require.Equal(t, all, codes(readmodels.AccountQuery{Page: readmodels.Page{Limit: 2}}))
+	require.Equal(t, all, codes(readmodels.AccountQuery{Selection: readmodels.Selection{Page: readmodels.Page{Limit: 2}}}))
+	backwards := slices.Clone(all)
+	slices.Reverse(backwards)
+	for _, sort := range []string{"-code", "-created_at"} {
+		require.Equal(t, backwards, codes(readmodels.AccountQuery{Selection: readmodels.Selection{Sort: sort, Page: readmodels.Page{Limit: 2}}}), sort)
+	}
+	require.Equal(t, "11=0.00", codes(readmodels.AccountQuery{Selection: readmodels.Selection{Sort: "-updated_at"}})[0], "it was closed")
+	require.Equal(t, []string{"10=-12.34", "12=12.34"}, codes(readmodels.AccountQuery{Selection: readmodels.Selection{IDs: []uuid.UUID{ids[2], ids[0]}}}))
+	require.Equal(t, all[3:], codes(readmodels.AccountQuery{Kind: "asset", Selection: readmodels.Selection{Filters: []readmodels.Filter{{Field: "code", Operator: "gt", Value: "12"}}}}))
+	counted, _, err := h.reads.Accounts(t.Context(), "acme", readmodels.AccountQuery{Status: "open", Selection: readmodels.Selection{Page: readmodels.Page{Limit: 1, Count: true}, Offset: 1}})
+	require.NoError(t, err)
+	require.Equal(t, int64(4), *counted.Count)
+	require.Equal(t, "12", counted.Items[0].Code)
 	require.Equal(t, []string{"11=0.00"}, codes(readmodels.AccountQuery{Status: "closed"}))
 	require.Equal(t, []string{"12=12.34"}, codes(readmodels.AccountQuery{Code: "12"}))
 	require.Empty(t, codes(readmodels.AccountQuery{Kind: "income"}))
@@ -156,7 +199,7 @@ func TestAccountLists(t *testing.T) {
 	require.Empty(t, codes(readmodels.AccountQuery{EntityID: &ids[0]}))
 	before := dated(t, "2026-01-30")
 	require.Equal(t, "10=0.00", codes(readmodels.AccountQuery{Point: readmodels.Point{AsOf: &before}})[0])
-	_, _, err := h.reads.Accounts(t.Context(), "acme", readmodels.AccountQuery{Code: "\x00"})
+	_, _, err = h.reads.Accounts(t.Context(), "acme", readmodels.AccountQuery{Code: "\x00"})
 	requireProblem(t, problem.Invalid, "invalid_filter", err)
 	_, _, err = h.reads.Account(t.Context(), "other", ids[0], readmodels.Point{})
 	requireProblem(t, problem.NotFound, "not_found", err)

@@ -176,9 +176,9 @@ type listAccountsInput struct {
 	Status   string `query:"status" enum:"open,closed" doc:"Only accounts of this status."`
 	Code     string `query:"code" doc:"Only the account with this code." example:"1000"`
 	EntityID string `query:"entity_id" doc:"Only accounts that are linked to this entity."`
-	Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
-	Cursor   string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Sort     string `query:"sort" enum:"code,-code,created_at,-created_at,updated_at,-updated_at" default:"code" doc:"Order; - for descending."`
 	Fields   string `query:"fields" doc:"Only these members, with commas between." example:"code,balance"`
+	Selected
 }
 
 func (a *API) listAccounts(ctx context.Context, in *listAccountsInput) (*view[readmodels.AccountPage], error) {
@@ -194,10 +194,14 @@ func (a *API) listAccounts(ctx context.Context, in *listAccountsInput) (*view[re
 	if err != nil {
 		return nil, err
 	}
+	selection, err := in.selection(exchangeOf(ctx), in.Sort)
+	if err != nil {
+		return nil, err
+	}
 	org := exchangeOf(ctx).caller.Org
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.AccountPage, readmodels.Snapshot, error) {
 		return a.reads.Accounts(ctx, org, readmodels.AccountQuery{
-			Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Point: point,
+			Selection: selection, Point: point,
 			Kind: in.Kind, Currency: in.Currency, Status: in.Status, Code: in.Code, EntityID: entity,
 		})
 	})
@@ -226,10 +230,16 @@ type listEntriesInput struct {
 	Sort   string `query:"sort" enum:"date,-date" default:"date" doc:"Order; - for the latest first. The balances are the same."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
+	Fields string `query:"fields" doc:"Only these members, with commas between." example:"date,amount,balance"`
 }
 
 func (a *API) listEntries(ctx context.Context, in *listEntriesInput) (*view[readmodels.EntryPage], error) {
 	id, err := idOf("account", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	shape, err := shapeOf[readmodels.Entry](in.Fields, "", nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -244,13 +254,13 @@ func (a *API) listEntries(ctx context.Context, in *listEntriesInput) (*view[read
 	org := exchangeOf(ctx).caller.Org
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntryPage, readmodels.Snapshot, error) {
 		return a.reads.Entries(ctx, org, id, readmodels.EntryQuery{
-			Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, From: from, To: to, Descending: in.Sort == "-date",
+			Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, From: from, To: to, Descending: in.Sort == "-date",
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return answerList(ctx, page, page.Items, at, shape{}, nil)
+	return answerList(ctx, page, page.Items, at, shape, nil)
 }
 
 // idOf reads an id in a path. What is no id names nothing.

@@ -67,6 +67,8 @@ type entityHistoryInput struct {
 	Sort      string `query:"sort" enum:"version,-version" default:"-version" doc:"Oldest or newest first."`
 	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
 	Cursor    string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Count     bool   `query:"count" doc:"Add count, the number of all matches."`
+	Fields    string `query:"fields" doc:"Only these members, with commas between." example:"version,changes"`
 }
 
 func (a *API) getEntityHistory(ctx context.Context, in *entityHistoryInput) (*view[readmodels.EntityVersionPage], error) {
@@ -74,9 +76,13 @@ func (a *API) getEntityHistory(ctx context.Context, in *entityHistoryInput) (*vi
 	if err != nil {
 		return nil, err
 	}
+	shape, err := shapeOf[readmodels.EntityVersion](in.Fields, "", nil, nil)
+	if err != nil {
+		return nil, err
+	}
 	by := exchangeOf(ctx).reader()
 	asked := readmodels.EntityVersionQuery{
-		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Attribute: in.Attribute, OldestFirst: in.Sort == "version",
+		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, Attribute: in.Attribute, OldestFirst: in.Sort == "version",
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityVersionPage, readmodels.Snapshot, error) {
 		return a.reads.EntityVersions(ctx, by, id, asked)
@@ -84,8 +90,10 @@ func (a *API) getEntityHistory(ctx context.Context, in *entityHistoryInput) (*vi
 	if err != nil {
 		return nil, err
 	}
-	if err := a.revealReasons(ctx, page.Items); err != nil {
-		return nil, err
+	if _, reasons := shape.fields["reason"]; reasons || shape.fields == nil {
+		if err := a.revealReasons(ctx, page.Items); err != nil {
+			return nil, err
+		}
 	}
-	return answerList(ctx, page, page.Items, at, shape{}, nil)
+	return answerList(ctx, page, page.Items, at, shape, nil)
 }

@@ -66,6 +66,10 @@ func TestHistoryOfAnEntity(t *testing.T) {
 	if same := e.call("GET", path+"/history?limit=2", "", "If-None-Match", newest.Header.Get("ETag")); same.Status != 304 {
 		t.Errorf("%d", same.Status)
 	}
+	counted := e.call("GET", path+"/history?limit=1&count=true&attribute=city&fields=version", "")
+	if !strings.Contains(string(counted.Body), `"count":2,"items":[{"version":2}]`) {
+		t.Errorf("%s", counted.Body)
+	}
 	e.call("GET", path+"/history?sort=at", "").expect(422, "invalid_request")
 	e.call("GET", path+"/history?cursor=junk", "").expect(400, "invalid_cursor")
 	e.call("GET", "/api/v1/entities/junk/history", "").expect(404, "not_found")

@@ -126,6 +126,7 @@ func (a *API) getEntityType(ctx context.Context, in *entityTypeInput) (*view[rea
 type listEntityTypesInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before."`
+	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
 	Fields string `query:"fields" doc:"Only these members, with commas between." example:"name,title"`
 }
 
@@ -136,7 +137,7 @@ func (a *API) listEntityTypes(ctx context.Context, in *listEntityTypesInput) (*v
 	}
 	org := exchangeOf(ctx).caller.Org
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntityTypePage, readmodels.Snapshot, error) {
-		return a.reads.EntityTypes(ctx, org, readmodels.Page{Limit: in.Limit, Cursor: in.Cursor})
+		return a.reads.EntityTypes(ctx, org, readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count})
 	})
 	if err != nil {
 		return nil, err

@@ -29,11 +29,10 @@ func filterName(parameter string) (field, operator string) {
 
 // filtersBy reports whether the list can be filtered by a field.
 func (r *route) filtersBy(field string) bool {
-	if len(r.Filters) == 0 {
-		return false
+	if attribute, found := strings.CutPrefix(field, readmodels.AttributePrefix); found {
+		return attribute != "" && slices.Contains(r.Filters, readmodels.AttributePrefix)
 	}
-	attribute, found := strings.CutPrefix(field, readmodels.AttributePrefix)
-	return found && attribute != "" || slices.Contains(r.Filters, field)
+	return slices.Contains(r.Filters, field)
 }
 
 // filters are the comparisons in the query of a request, in a fixed order. What the
@@ -78,11 +77,23 @@ func invalidID(message string) error {
 
 // filterParameters describe the comparisons of a list.
 func (r *route) filterParameters() []*huma.Param {
-	if len(r.Filters) == 0 {
-		return nil
-	}
 	text := &huma.Schema{Type: huma.TypeString}
-	parameters := []*huma.Param{
+	var parameters []*huma.Param
+	for _, field := range r.Filters {
+		if field == readmodels.AttributePrefix {
+			parameters = append(parameters, attributeParameters(text)...)
+			continue
+		}
+		parameters = append(parameters, &huma.Param{
+			Name: field + "[{comparison}]", In: "query", Schema: text, Example: filterExamples[field],
+			Description: "Compares " + field + " by " + strings.Join(readmodels.Operators(), ", ") + ", as " + field + "[gte]=…",
+		})
+	}
+	return parameters
+}
+
+func attributeParameters(text *huma.Schema) []*huma.Param {
+	return []*huma.Param{
 		{
 			Name: readmodels.AttributePrefix + "{attribute}", In: "query", Example: "Paris", Schema: text,
 			Description: "Only what has this value as the attribute, as attr.city=Paris. Dots reach into objects: attr.address.zip. " +
@@ -94,17 +105,32 @@ func (r *route) filterParameters() []*huma.Param {
 				"for texts, so that dates of RFC 3339 compare well. in takes values with commas between; ne also finds what lacks the attribute.",
 		},
 	}
-	for _, field := range r.Filters {
-		parameters = append(parameters, &huma.Param{
-			Name: field + "[{comparison}]", In: "query", Schema: text, Example: filterExamples[field],
-			Description: "Compares " + field + " by " + strings.Join(readmodels.Operators(), ", ") + ", as " + field + "[gte]=…",
-		})
-	}
-	return parameters
 }
 
 // filterExamples are values to compare with, by field.
 var filterExamples = map[string]any{
 	"type": "customer", "key": "C-17", "created_by": "ana", "updated_by": "ana", "version": "2",
-	"created_at": "2026-11-22T09:30:00Z", "updated_at": "2026-11-22",
+	"created_at": "2026-11-22T09:30:00Z", "updated_at": "2026-11-22", "date": "2026-01-31", "external_ref": "invoice-4711",
+	"code": "1000", "name": "Bank", "kind": "asset", "currency": "EUR",
+}
+
+// Selected has the parameters that say which items of a list are on its page.
+type Selected struct {
+	ID     string `query:"id" doc:"Only these: at most 500 ids with commas between." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Offset int    `query:"offset" minimum:"0" maximum:"10000" doc:"Skip so many, in a short list; not together with cursor."`
+	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
+}
+
+// selection completes the parameters by the comparisons of the request. Problem: invalid_filter.
+func (s Selected) selection(e *exchange, sort string) (readmodels.Selection, error) {
+	ids, err := idList(s.ID)
+	selection := readmodels.Selection{
+		Page: readmodels.Page{Limit: s.Limit, Cursor: s.Cursor, Count: s.Count}, IDs: ids, Filters: e.filters(), Sort: sort, Offset: s.Offset,
+	}
+	if len(ids) > 0 && !e.query.Has("limit") {
+		selection.Limit = len(ids) // whoever names them wants them all
+	}
+	return selection, err
 }

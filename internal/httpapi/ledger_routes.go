@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 // ledgerRoutes are the routes of accounts and transactions. Paths that are names come
@@ -22,7 +23,8 @@ func (a *API) ledgerRoutes() []*route {
 			Method: http.MethodGet, Path: accountsPath, ID: "listAccounts",
 			Kind: query, Permission: commands.AccountsRead, Status: http.StatusOK,
 			Tag: "Accounts", Summary: "List accounts",
-			Description: "By code, with what is on them now or, with as_of and known_at, was.",
+			Description: "By code, with what is on them now or, with as_of and known_at, was. All filters must match.",
+			Filters:     readmodels.AccountFilters(),
 			register:    handle(a.listAccounts),
 		},
 		{
@@ -113,6 +115,7 @@ func (a *API) ledgerRoutes() []*route {
 			Kind: query, Permission: commands.TransactionsRead, Status: http.StatusOK,
 			Tag: "Transactions", Summary: "List and search transactions",
 			Description: "By date. All filters must match. awaiting=me lists what waits for the caller's approval.",
+			Filters:     readmodels.TransactionFilters(),
 			register:    handle(a.listTransactions),
 		},
 		{

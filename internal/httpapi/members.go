@@ -9,6 +9,7 @@ import (
 type listMembersInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before."`
+	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
 	Fields string `query:"fields" doc:"Only these members, with commas between." example:"sub,roles"`
 	Role   string `query:"role" maxLength:"255" doc:"Only who has this role." example:"approver"`
 	Group  string `query:"group" maxLength:"255" doc:"Only who is in this group." example:"sales"`
@@ -23,7 +24,7 @@ func (a *API) listMembers(ctx context.Context, in *listMembersInput) (*view[read
 	org := exchangeOf(ctx).caller.Org
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.MemberPage, readmodels.Snapshot, error) {
 		return a.reads.Members(ctx, org, readmodels.MemberQuery{
-			Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Role: in.Role, Group: in.Group, Person: in.Person,
+			Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, Role: in.Role, Group: in.Group, Person: in.Person,
 		})
 	})
 	if err != nil {

@@ -68,7 +68,7 @@ func (a *API) listRelationships(ctx context.Context, in *listRelationshipsInput)
 	by := exchangeOf(ctx).reader()
 	asked := readmodels.RelationshipQuery{
 		ID: id, Incoming: in.Direction == "in", Depth: in.Depth, Kind: in.Kind, Status: in.Status,
-		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Expand: len(shape.expanded) > 0, Count: in.Count,
+		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, Expand: len(shape.expanded) > 0,
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.RelationshipPage, readmodels.Snapshot, error) {
 		return a.reads.Relationships(ctx, by, asked)

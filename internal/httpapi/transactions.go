@@ -260,10 +260,9 @@ type listTransactionsInput struct {
 	Q           string `query:"q" maxLength:"200" doc:"Only transactions whose description or external_ref has this text in it, in capitals or not." example:"rent"`
 	ExternalRef string `query:"external_ref" doc:"Only the transaction with this external_ref." example:"invoice-4711"`
 	Awaiting    string `query:"awaiting" enum:"me" doc:"me: only submitted transactions that the caller may approve and has not approved yet; nothing for who may not approve."`
-	Sort        string `query:"sort" enum:"date,-date" default:"-date" doc:"Order; - for the latest first."`
-	Limit       int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
-	Cursor      string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Sort        string `query:"sort" enum:"date,-date,updated_at,-updated_at" default:"-date" doc:"Order; - for the latest first."`
 	Fields      string `query:"fields" doc:"Only these members, with commas between." example:"id,status"`
+	Selected
 }
 
 func (a *API) listTransactions(ctx context.Context, in *listTransactionsInput) (*view[readmodels.TransactionPage], error) {
@@ -271,8 +270,9 @@ func (a *API) listTransactions(ctx context.Context, in *listTransactionsInput) (
 	if err != nil {
 		return nil, err
 	}
-	query := readmodels.TransactionQuery{
-		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor}, Status: in.Status, Q: in.Q, ExternalRef: in.ExternalRef, Descending: in.Sort != "date",
+	query := readmodels.TransactionQuery{Status: in.Status, Q: in.Q, ExternalRef: in.ExternalRef}
+	if query.Selection, err = in.selection(exchangeOf(ctx), in.Sort); err != nil {
+		return nil, err
 	}
 	if query.AccountID, err = idParameter("account_id", in.AccountID); err != nil {
 		return nil, err

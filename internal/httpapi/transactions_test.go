@@ -267,3 +267,60 @@ func TestBooksOfAnotherOrganisation(t *testing.T) {
 	require.Empty(t, accounts.Items)
 	require.Empty(t, all.Items)
 }
+
+// The lists of the books take what all lists do.
+func TestListsOfTheBooks(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	first := b.done("POST", "/api/v1/transactions", b.body("post", "2026-01-30", "debit 1000 1, credit 4000 1", "")).ID
+	second := b.done("POST", "/api/v1/transactions", b.body("draft", "2026-01-31", "debit 1000 2, credit 4000 2", "")).ID
+	b.done("PATCH", "/api/v1/transactions/"+second, `{"description":"changed"}`)
+	for query, want := range map[string][]string{
+		"/transactions?count=true&limit=1":                                 {second},
+		"/transactions?count=true&sort=date&offset=2":                      {second},
+		"/transactions?sort=-updated_at&count=true&limit=2":                {second, first},
+		"/transactions?count=true&id=" + first + "," + b.accounts["1000"]:  {first},
+		"/transactions?date[lt]=2026-01-31&date[gt]=2026-01-01&count=true": {first},
+		"/transactions?version[gte]=2&created_by=ana&count=true":           {second},
+		"/transactions?status[in]=draft,posted&updated_at[gt]=2026":        nil,
+		"/accounts?count=true&code[in]=1000,4711":                          {b.accounts["1000"]},
+		"/accounts?sort=-code&limit=1&count=true&kind=asset":               {b.accounts["1020"]},
+		"/accounts?id=" + b.accounts["4000"] + "&count=true":               {b.accounts["4000"]},
+		"/accounts?offset=9000&count=true":                                 {},
+	} {
+		answer := b.call("GET", "/api/v1"+query, "", after(b.position)...)
+		if want == nil {
+			answer.expect(422, "invalid_filter")
+			continue
+		}
+		var page struct {
+			Items []struct{ ID string }
+			Count *int
+		}
+		answer.json(&page)
+		found := []string{}
+		for _, item := range page.Items {
+			found = append(found, item.ID)
+		}
+		require.Equal(t, want, found, query)
+		require.NotNil(t, page.Count, query)
+	}
+	for query, want := range map[string]int{
+		"/accounts/" + b.accounts["1000"] + "/entries?limit=1":               2,
+		"/accounts/" + b.accounts["1000"] + "/entries?limit=1&to=2026-01-29": 1,
+		"/accounts/" + b.accounts["1010"] + "/entries?fields=amount,balance": 0,
+		"/entity-types?limit=1": 0,
+		"/members?role=privacy": 0,
+	} {
+		var page list
+		b.call("GET", "/api/v1"+query+"&count=true", "", after(b.position)...).json(&page)
+		require.NotNil(t, page.Count, query)
+		require.EqualValues(t, want, *page.Count, query)
+	}
+	for query, code := range map[string]string{
+		"/transactions?attr.city=Paris": "unknown_parameter", "/accounts?balance[gt]=1": "unknown_parameter",
+		"/transactions?sort=amount": "invalid_request", "/accounts?id=1": "invalid_filter", "/accounts?offset=10001": "invalid_request",
+	} {
+		b.call("GET", "/api/v1"+query, "").expect(422, code)
+	}
+}

@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List accounts
-         * @description By code, with what is on them now or, with as_of and known_at, was.
+         * @description By code, with what is on them now or, with as_of and known_at, was. All filters must match.
          */
         get: operations["listAccounts"];
         put?: never;
@@ -1188,7 +1188,12 @@ export interface components {
             version: number;
         };
         AccountPage: {
-            /** @description The accounts of this page, by code. */
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
+            /** @description The accounts of this page. */
             items: components["schemas"]["Account"][];
             /** @description Send it as cursor for the next page; null on the last one. */
             next_cursor: string | null;
@@ -1627,6 +1632,11 @@ export interface components {
             title?: string;
         };
         EntityTypePage: {
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
             /** @description The types of this page, by name. */
             items: components["schemas"]["EntityType"][];
             /** @description Send it as cursor for the next page; null on the last one. */
@@ -1689,6 +1699,11 @@ export interface components {
             version: number;
         };
         EntityVersionPage: {
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
             /** @description The versions of this page. */
             items: components["schemas"]["EntityVersion"][];
             /** @description Send it as cursor for the next page; null on the last one. */
@@ -1731,6 +1746,11 @@ export interface components {
             transaction_id: string;
         };
         EntryPage: {
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
             /** @description The entries of this page, by date and then as they were recorded. */
             items: components["schemas"]["Entry"][];
             /** @description Send it as cursor for the next page; null on the last one. */
@@ -2004,6 +2024,11 @@ export interface components {
             version: number;
         };
         MemberPage: {
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
             /** @description The members of this page, by login. */
             items: components["schemas"]["Member"][];
             /** @description Send it as cursor for the next page; null on the last one. */
@@ -2950,7 +2975,12 @@ export interface components {
             side: "debit" | "credit";
         };
         TransactionPage: {
-            /** @description The transactions of this page, by date. */
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
+            /** @description The transactions of this page. */
             items: components["schemas"]["Transaction"][];
             /** @description Send it as cursor for the next page; null on the last one. */
             next_cursor: string | null;
@@ -4277,6 +4307,53 @@ export interface operations {
     listAccounts: {
         parameters: {
             query?: {
+                /**
+                 * @description Compares code by eq, ne, gt, gte, lt, lte, in, as code[gte]=…
+                 * @example 1000
+                 */
+                "code[{comparison}]"?: string;
+                /**
+                 * @description Compares name by eq, ne, gt, gte, lt, lte, in, as name[gte]=…
+                 * @example Bank
+                 */
+                "name[{comparison}]"?: string;
+                /**
+                 * @description Compares kind by eq, ne, gt, gte, lt, lte, in, as kind[gte]=…
+                 * @example asset
+                 */
+                "kind[{comparison}]"?: string;
+                /**
+                 * @description Compares currency by eq, ne, gt, gte, lt, lte, in, as currency[gte]=…
+                 * @example EUR
+                 */
+                "currency[{comparison}]"?: string;
+                /** @description Compares status by eq, ne, gt, gte, lt, lte, in, as status[gte]=… */
+                "status[{comparison}]"?: string;
+                /**
+                 * @description Compares created_at by eq, ne, gt, gte, lt, lte, in, as created_at[gte]=…
+                 * @example 2026-11-22T09:30:00Z
+                 */
+                "created_at[{comparison}]"?: string;
+                /**
+                 * @description Compares created_by by eq, ne, gt, gte, lt, lte, in, as created_by[gte]=…
+                 * @example ana
+                 */
+                "created_by[{comparison}]"?: string;
+                /**
+                 * @description Compares updated_at by eq, ne, gt, gte, lt, lte, in, as updated_at[gte]=…
+                 * @example 2026-11-22
+                 */
+                "updated_at[{comparison}]"?: string;
+                /**
+                 * @description Compares updated_by by eq, ne, gt, gte, lt, lte, in, as updated_by[gte]=…
+                 * @example ana
+                 */
+                "updated_by[{comparison}]"?: string;
+                /**
+                 * @description Compares version by eq, ne, gt, gte, lt, lte, in, as version[gte]=…
+                 * @example 2
+                 */
+                "version[{comparison}]"?: string;
                 /** @description Count entries that took effect on this date or before. */
                 as_of?: string;
                 /** @description Count entries that had been recorded by this time. */
@@ -4291,12 +4368,20 @@ export interface operations {
                 code?: string;
                 /** @description Only accounts that are linked to this entity. */
                 entity_id?: string;
+                /** @description Order; - for descending. */
+                sort?: "code" | "-code" | "created_at" | "-created_at" | "updated_at" | "-updated_at";
+                /** @description Only these members, with commas between. */
+                fields?: string;
+                /** @description Only these: at most 500 ids with commas between. */
+                id?: string;
                 /** @description How many items at most. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
-                /** @description Only these members, with commas between. */
-                fields?: string;
+                /** @description Skip so many, in a short list; not together with cursor. */
+                offset?: number;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
             };
             header?: {
                 /**
@@ -4705,6 +4790,10 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
+                /** @description Only these members, with commas between. */
+                fields?: string;
             };
             header?: {
                 /**
@@ -5975,6 +6064,10 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
+                /** @description Only these members, with commas between. */
+                fields?: string;
             };
             header?: {
                 /**
@@ -6487,6 +6580,8 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before. */
                 cursor?: string;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
                 /** @description Only these members, with commas between. */
                 fields?: string;
             };
@@ -7127,6 +7222,8 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before. */
                 cursor?: string;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
                 /** @description Only these members, with commas between. */
                 fields?: string;
                 /** @description Only who has this role. */
@@ -8059,6 +8156,43 @@ export interface operations {
     listTransactions: {
         parameters: {
             query?: {
+                /** @description Compares status by eq, ne, gt, gte, lt, lte, in, as status[gte]=… */
+                "status[{comparison}]"?: string;
+                /**
+                 * @description Compares date by eq, ne, gt, gte, lt, lte, in, as date[gte]=…
+                 * @example 2026-01-31
+                 */
+                "date[{comparison}]"?: string;
+                /**
+                 * @description Compares external_ref by eq, ne, gt, gte, lt, lte, in, as external_ref[gte]=…
+                 * @example invoice-4711
+                 */
+                "external_ref[{comparison}]"?: string;
+                /**
+                 * @description Compares created_at by eq, ne, gt, gte, lt, lte, in, as created_at[gte]=…
+                 * @example 2026-11-22T09:30:00Z
+                 */
+                "created_at[{comparison}]"?: string;
+                /**
+                 * @description Compares created_by by eq, ne, gt, gte, lt, lte, in, as created_by[gte]=…
+                 * @example ana
+                 */
+                "created_by[{comparison}]"?: string;
+                /**
+                 * @description Compares updated_at by eq, ne, gt, gte, lt, lte, in, as updated_at[gte]=…
+                 * @example 2026-11-22
+                 */
+                "updated_at[{comparison}]"?: string;
+                /**
+                 * @description Compares updated_by by eq, ne, gt, gte, lt, lte, in, as updated_by[gte]=…
+                 * @example ana
+                 */
+                "updated_by[{comparison}]"?: string;
+                /**
+                 * @description Compares version by eq, ne, gt, gte, lt, lte, in, as version[gte]=…
+                 * @example 2
+                 */
+                "version[{comparison}]"?: string;
                 /** @description Only transactions of this status. */
                 status?: "draft" | "submitted" | "approved" | "posted" | "rejected" | "voided" | "expired" | "reversed";
                 /** @description Only transactions with a line on this account. */
@@ -8074,13 +8208,19 @@ export interface operations {
                 /** @description me: only submitted transactions that the caller may approve and has not approved yet; nothing for who may not approve. */
                 awaiting?: "me";
                 /** @description Order; - for the latest first. */
-                sort?: "date" | "-date";
+                sort?: "date" | "-date" | "updated_at" | "-updated_at";
+                /** @description Only these members, with commas between. */
+                fields?: string;
+                /** @description Only these: at most 500 ids with commas between. */
+                id?: string;
                 /** @description How many items at most. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
-                /** @description Only these members, with commas between. */
-                fields?: string;
+                /** @description Skip so many, in a short list; not together with cursor. */
+                offset?: number;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
             };
             header?: {
                 /**
