@@ -171,6 +171,7 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	assert.Equal(t, []any{"diagnosis"}, record["attributes"])
 	assert.Equal(t, []any{id}, record["subjects"])
 	h.answers(200, http.MethodGet, path+"?fields=id,attributes.name", privacy, nil, nil)
+	h.answers(200, http.MethodGet, path+"/history?fields=version,by", privacy, nil, nil)
 	matches := h.answers(200, http.MethodGet, equal+"&type=customer", privacy, nil, nil)["items"].([]any)
 	require.Len(t, matches, 1, "found by equality")
 	assert.Equal(t, plantedSensitive, attributesOf(t, matches[0].(map[string]any))["diagnosis"])
