@@ -67,6 +67,7 @@ func entitiesDDL(schema string) string {
 			relationships json          NOT NULL, -- the kinds, as declared
 			sensitive  text[]           NOT NULL DEFAULT '{}',
 			data_subject boolean        NOT NULL DEFAULT false,
+			audit_reads text            NOT NULL, -- all, or empty where only clear reads of sensitive attributes are recorded
 			PRIMARY KEY (org, name)
 		);` + relationshipsDDL(schema) + entityAccessDDL(schema)
 }
@@ -74,6 +75,7 @@ func entitiesDDL(schema string) string {
 // entitiesIndexes are an index for each order of the lists.
 func entitiesIndexes(schema string) string {
 	return `
+		CREATE INDEX entity_types_audited     ON ` + schema + `.entity_types (org, name) WHERE audit_reads = 'all';
 		CREATE INDEX entities_key             ON ` + schema + `.entities (org, type, key, id);
 		CREATE INDEX entities_created_at      ON ` + schema + `.entities (org, created_at, id);
 		CREATE INDEX entities_type_created_at ON ` + schema + `.entities (org, type, created_at, id);
@@ -160,16 +162,17 @@ func updateEntities(schema string) string {
 // upsertTypes: one event both makes a type and changes it, so the table decides.
 func upsertTypes(schema string) string {
 	return `
-		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search, sensitive, data_subject)
+		INSERT INTO ` + schema + `.entity_types AS t (org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search, sensitive, data_subject, audit_reads)
 		SELECT u.org, u.name, u.title, u.schema::json, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.relationships::json, u.search::text[],
-		       u.sensitive::text[], u.data_subject
+		       u.sensitive::text[], u.data_subject, u.audit_reads
 		  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::text[],
-		              $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[])
-		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search, sensitive, data_subject)
+		              $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::text[])
+		       AS u(org, name, title, schema, version, created_at, created_by, updated_at, updated_by, relationships, search, sensitive, data_subject, audit_reads)
 		ON CONFLICT (org, name) DO UPDATE
 		   SET title = excluded.title, schema = excluded.schema, version = excluded.version,
 		       updated_at = excluded.updated_at, updated_by = excluded.updated_by, relationships = excluded.relationships,
-		       search = excluded.search, sensitive = excluded.sensitive, data_subject = excluded.data_subject`
+		       search = excluded.search, sensitive = excluded.sensitive, data_subject = excluded.data_subject,
+		       audit_reads = excluded.audit_reads`
 }
 
 // encodeAttributes gives the text of a jsonb object. The values are JSON already, and

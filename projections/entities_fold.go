@@ -79,6 +79,7 @@ type typeChange struct {
 	search    []string
 	sensitive []string
 	subjects  bool
+	audit     string
 	version   int64
 	createdAt time.Time
 	createdBy string
@@ -172,7 +173,7 @@ func (f *entityFold) define(e Event, p entity.TypeDefined) {
 		f.types = append(f.types, c)
 	}
 	c.title, c.schema, c.kinds, c.search, c.version = p.Title, p.Schema, p.Relationships, p.Search, e.Version
-	c.sensitive, c.subjects = p.Sensitive, p.DataSubject
+	c.sensitive, c.subjects, c.audit = p.Sensitive, p.DataSubject, p.AuditReads
 	c.updatedAt, c.updatedBy = e.RecordedAt, e.Actor.Sub
 }
 
@@ -247,11 +248,12 @@ func typeArrays(changes []*typeChange) ([]any, error) {
 		org, name, title, schema, createdBy, updatedBy, relationships, search []string
 		version                                                               []int64
 		createdAt, updatedAt                                                  []time.Time
-		sensitive                                                             []string
+		sensitive, audit                                                      []string
 		dataSubject                                                           []bool
 	)
 	for _, c := range changes {
 		sensitive, dataSubject = append(sensitive, arrayLiteral(c.sensitive)), append(dataSubject, c.subjects)
+		audit = append(audit, c.audit)
 		org, name, title, schema = append(org, c.org), append(name, c.name), append(title, c.title), append(schema, string(c.schema))
 		version, search = append(version, c.version), append(search, arrayLiteral(c.search))
 		createdAt, createdBy = append(createdAt, c.createdAt), append(createdBy, c.createdBy)
@@ -262,7 +264,7 @@ func typeArrays(changes []*typeChange) ([]any, error) {
 		}
 		relationships = append(relationships, string(kinds))
 	}
-	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy, relationships, search, sensitive, dataSubject}, nil
+	return []any{org, name, title, schema, version, createdAt, createdBy, updatedAt, updatedBy, relationships, search, sensitive, dataSubject, audit}, nil
 }
 
 func orNull(s string) *string {

@@ -22,9 +22,9 @@ func EntityHistory() Projection {
 		Types: []string{
 			entity.Created{}.EventType(), entity.Updated{}.EventType(), entity.Archived{}.EventType(), entity.Restored{}.EventType(),
 			entity.RelationshipAdded{}.EventType(), entity.RelationshipRemoved{}.EventType(),
-			entity.AccessChanged{}.EventType(),
+			entity.AccessChanged{}.EventType(), entity.TypeDefined{}.EventType(),
 		},
-		Tables:  []string{"entity_versions", accessTable},
+		Tables:  []string{"entity_versions", "entity_types", accessTable},
 		DDL:     entityHistoryDDL,
 		Indexes: entityHistoryIndexes,
 		Apply:   applyEntityHistory,
@@ -64,6 +64,13 @@ func entityHistoryDDL(schema string) string {
 			correlation_id text             NOT NULL,
 			PRIMARY KEY (org, id, updated_at, version)
 		);
+		-- Of the types only what decides on showing their entities, as it is now.
+		CREATE TABLE ` + schema + `.entity_types (
+			org         text COLLATE "C" NOT NULL,
+			name        text COLLATE "C" NOT NULL,
+			audit_reads text             NOT NULL,
+			PRIMARY KEY (org, name)
+		);
 		CREATE FUNCTION ` + schema + `.patch(state jsonb, added jsonb, removed text[]) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS
 			'BEGIN RETURN (state || added) - removed; END';
 		CREATE AGGREGATE ` + schema + `.patched(jsonb, text[]) (SFUNC = ` + schema + `.patch, STYPE = jsonb, INITCOND = '{}');` + entityAccessDDL(schema)
@@ -74,6 +81,7 @@ func entityHistoryDDL(schema string) string {
 func entityHistoryIndexes(schema string) string {
 	table := schema + ".entity_versions"
 	return `
+		CREATE INDEX entity_types_audited            ON ` + schema + `.entity_types (org, name) WHERE audit_reads = 'all';
 		CREATE INDEX entity_versions_key             ON ` + table + ` (org, type, key, id) WHERE version = 1;
 		CREATE INDEX entity_versions_created_at      ON ` + table + ` (org, created_at, id) WHERE version = 1;
 		CREATE INDEX entity_versions_type_created_at ON ` + table + ` (org, type, created_at, id) WHERE version = 1;
@@ -81,16 +89,41 @@ func entityHistoryIndexes(schema string) string {
 		CREATE INDEX entity_versions_type_updated_at ON ` + table + ` (org, type, updated_at, id);`
 }
 
-// applyEntityHistory queues one statement with a row for each event.
+// applyEntityHistory queues one statement with a row for each event of entities, and one for
+// the types.
 func applyEntityHistory(batch *pgx.Batch, schema string, events []Event) error {
 	rows := versionRows{last: map[entityID]int{}}
+	types := auditedTypes{}
 	for _, e := range events {
+		if defined, ok := e.Payload.(entity.TypeDefined); ok {
+			types[typeID{e.Org, defined.Name}] = defined.AuditReads
+			continue
+		}
 		if err := rows.add(e); err != nil {
 			return fmt.Errorf("folding position %d: %w", e.Position, err)
 		}
 	}
-	batch.Queue(insertVersions(schema), rows.arguments()...)
+	types.queue(batch, schema)
+	if len(rows.id) > 0 {
+		batch.Queue(insertVersions(schema), rows.arguments()...)
+	}
 	return rows.access.queue(batch, schema)
+}
+
+// auditedTypes is the last word of a batch on which reads are recorded, by type.
+type auditedTypes map[typeID]string
+
+func (t auditedTypes) queue(batch *pgx.Batch, schema string) {
+	if len(t) == 0 {
+		return
+	}
+	var orgs, names, audits []string
+	for id, audit := range t {
+		orgs, names, audits = append(orgs, id.org), append(names, id.name), append(audits, audit)
+	}
+	batch.Queue(`
+		INSERT INTO `+schema+`.entity_types (org, name, audit_reads) SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+		ON CONFLICT (org, name) DO UPDATE SET audit_reads = excluded.audit_reads`, orgs, names, audits)
 }
 
 // insertVersions: b is the last version from before the batch; the first version of the

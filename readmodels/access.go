@@ -33,6 +33,14 @@ func (r Reader) sees(schema, org, id string, args *arguments) string {
 		AND NOT coalesce(a.readers && ` + names + ` AND NOT a.denied && ` + names + `, false))` // no names at all are null
 }
 
+// audited is a further column: whether every read of entities of a type is recorded. The
+// types of which that is so, a few, are looked up once in a statement.
+func audited(schema, org, typeName string) string { return `, ` + auditedType(schema, org, typeName) }
+
+func auditedType(schema, org, typeName string) string {
+	return typeName + ` = ANY (ARRAY(SELECT t.name FROM ` + schema + `.entity_types t WHERE t.org = ` + org + ` AND t.audit_reads = '` + AuditAll + `'))`
+}
+
 // EntityACL are the entries that say who may do what with an entity, for whom it does
 // itself not ask: see domain/entity.AllowedTo.
 type EntityACL struct {

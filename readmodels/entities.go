@@ -35,11 +35,13 @@ type Entity struct {
 	Definition *EntityType `json:"-"`
 	// Sealed are the sensitive attributes, when asked for; Attributes has masks for them.
 	Sealed map[string]domain.Sealed `json:"-"`
+	// Audited says that every read of it is recorded.
+	Audited bool `json:"-"`
 	// rank is how well it matches what is searched for.
 	rank int64
 }
 
-// entityColumns are what an entityRow holds, of the alias e.
+// entityColumns are what an entityRow holds of the alias e, beside audited.
 const entityColumns = `e.id, e.type, e.key, e.status, e.attributes, e.tags, e.version, e.type_version, e.created_at, e.created_by, e.updated_at, e.updated_by`
 
 // Entity gives one entity that the reader may see, archived or not. Problem: NotFound
@@ -62,7 +64,7 @@ func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType,
 	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
 		e, found, sealed = Entity{}, false, nil
 		args := arguments{entitiesView, by.Org, id}
-		columns, types, before := entityColumns, "", []any(nil)
+		columns, types, before := entityColumns+audited(schema, "$2", "e.type"), "", []any(nil)
 		if withSealed {
 			columns, before = sealedColumn+", "+columns, []any{&sealed}
 		}

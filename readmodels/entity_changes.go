@@ -36,6 +36,8 @@ type EntityVersion struct {
 
 	// SealedReason is the reason where that is about persons; Reason has a mask for it.
 	SealedReason *domain.Sealed `json:"-"`
+	// Audited says that every read of the entity is recorded.
+	Audited bool `json:"-"`
 }
 
 // EntityChange is one value before and after.
@@ -165,7 +167,7 @@ func entityVersionsSQL(schema string, q EntityVersionQuery, by Reader, args *arg
 		       v.type, v.key, v.type_version, b.type_version, v.status, b.status, v.tags, b.tags, v.changed, v.kind,
 		       CASE WHEN ` + by.sees(schema, "v.org", "v.target::uuid", args) + ` THEN v.target ELSE '` + Hidden + `' END,
 		       ARRAY(SELECT (b.attributes -> name)::text FROM unnest(v.changed) WITH ORDINALITY AS u(name, nth) ORDER BY nth),
-		       ARRAY(SELECT (v.attributes -> name)::text FROM unnest(v.changed) WITH ORDINALITY AS u(name, nth) ORDER BY nth)
+		       ARRAY(SELECT (v.attributes -> name)::text FROM unnest(v.changed) WITH ORDINALITY AS u(name, nth) ORDER BY nth)` + audited(schema, "$2", "v.type") + `
 		  FROM ` + pointed + ` LEFT JOIN LATERAL (
 			SELECT * FROM ` + table + `v
 			 WHERE v.org = $2 AND ` + beyond + ` AND ($7::text = '' OR $7::text = ANY (v.changed))
@@ -192,12 +194,13 @@ type entityVersionRow struct {
 	from, to                            []*string
 	// kind and target are of the relationship that was added or removed.
 	kind, target *string
+	audited      *bool
 }
 
 func (r *entityVersionRow) columns(exists *bool) []any {
 	return []any{
 		exists, &r.version, &r.position, &r.eventID, &r.eventType, &r.recordedAt, &r.by, &r.onBehalfOf, &r.reason, &r.requestID, &r.correlationID,
-		&r.typeName, &r.key, &r.typeVersion, &r.typeVersionBefore, &r.status, &r.statusBefore, &r.tags, &r.tagsBefore, &r.changed, &r.kind, &r.target, &r.from, &r.to,
+		&r.typeName, &r.key, &r.typeVersion, &r.typeVersionBefore, &r.status, &r.statusBefore, &r.tags, &r.tagsBefore, &r.changed, &r.kind, &r.target, &r.from, &r.to, &r.audited,
 	}
 }
 
@@ -206,7 +209,7 @@ func (r *entityVersionRow) entityVersion(attribute string) EntityVersion {
 	v := EntityVersion{
 		Version: *r.version, Position: *r.position, EventID: *r.eventID, Type: *r.eventType, RecordedAt: r.recordedAt.UTC(),
 		By: *r.by, OnBehalfOf: r.onBehalfOf, Reason: r.reason, RequestID: *r.requestID, CorrelationID: *r.correlationID,
-		Changes: []EntityChange{},
+		Changes: []EntityChange{}, Audited: *r.audited,
 	}
 	if r.reason != nil {
 		if value, ok := domain.ParseSealed([]byte(*r.reason), v.EventID, domain.ReasonPointer); ok {

@@ -110,7 +110,7 @@ func (s *Store) EntityAt(ctx context.Context, by Reader, id uuid.UUID, when Mome
 				 WHERE v.org = $2 AND v.id BETWEEN $3 AND $3 AND v.version = ` + version + ` ORDER BY v.id, v.updated_at, v.version LIMIT 1)`
 		}
 		return statement{
-			sql:  `SELECT ` + first + `, ` + entityColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL ` + row + ` e ON ` + by.sees(schema, "e.org", "e.id", &args),
+			sql:  `SELECT ` + first + `, ` + entityColumns + audited(schema, "$2", "e.type") + ` FROM ` + pointed + ` LEFT JOIN LATERAL ` + row + ` e ON ` + by.sees(schema, "e.org", "e.id", &args),
 			args: args,
 			row: func(scan func(...any) error) (err error) {
 				found, err = scanned.scan(scan, &e)

@@ -241,7 +241,7 @@ func (p *entityPlan) sql(schema string) (string, []any) {
 	}
 	with, searched := p.searching(schema, &args)
 	searched += p.sealing(schema, &args)
-	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + entityColumns + definition + `
+	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + entityColumns + audited(schema, args.add(p.by.Org), "e.type") + definition + `
 		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(schema, from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
 }
 

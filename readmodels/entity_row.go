@@ -15,17 +15,18 @@ type entityRow struct {
 	tags                               pgtype.FlatArray[string]
 	version, typeVersion               pgtype.Int8
 	createdAt, updatedAt               pgtype.Timestamptz
+	audited                            pgtype.Bool
 	definition                         *entityTypeRow
 
 	destinations []any
 }
 
-// newEntityRow makes a row of entityColumns with columns before them and, if wanted, those
+// newEntityRow makes a row of entityColumns and audited, with columns before them and, if wanted, those
 // of the type after them.
 func newEntityRow(before []any, expandType bool) *entityRow {
 	r := &entityRow{}
 	r.destinations = append(before, &r.id, &r.kind, &r.key, &r.status, &r.attributes, &r.tags, &r.version, &r.typeVersion,
-		&r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy)
+		&r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.audited)
 	if expandType {
 		r.definition = &entityTypeRow{}
 		r.destinations = append(r.destinations, r.definition.columns()...)
@@ -47,6 +48,7 @@ func (r *entityRow) scan(scan func(...any) error, e *Entity) (found bool, err er
 	e.Version, e.TypeVersion = r.version.Int64, r.typeVersion.Int64
 	e.CreatedAt, e.CreatedBy = r.createdAt.Time.UTC(), r.createdBy.text
 	e.UpdatedAt, e.UpdatedBy = r.updatedAt.Time.UTC(), r.updatedBy.text
+	e.Audited = r.audited.Bool
 	if r.key.Valid {
 		key := r.key.String
 		e.Key = &key

@@ -1,6 +1,7 @@
 package readmodels
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -23,7 +24,11 @@ type EntityType struct {
 	Relationships []RelationshipKind `json:"relationships" doc:"The kinds of relationships that its entities can have."`
 	Sensitive     []string           `json:"sensitive" doc:"Names of the attributes that only the role privacy sees; all others see ***." example:"[\"iban\"]"`
 	DataSubject   bool               `json:"data_subject" doc:"true when each entity is a person, of whom everything is sealed in the log."`
+	AuditReads    string             `json:"audit_reads" enum:"sensitive,all" doc:"Which reads of its entities are recorded: those of sensitive attributes in clear, or all." example:"sensitive"`
 }
+
+// AuditAll is EntityType.AuditReads where every read is recorded.
+const AuditAll = "all"
 
 // RelationshipKind is a kind of relationships, as a type declares it.
 type RelationshipKind struct {
@@ -34,12 +39,13 @@ type RelationshipKind struct {
 }
 
 // entityTypeColumns are what scanEntityType reads, of the alias t.
-const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.relationships, t.search, t.sensitive, t.data_subject`
+const entityTypeColumns = `t.name, t.title, t.schema, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.relationships, t.search, t.sensitive, t.data_subject, t.audit_reads`
 
 // entityTypeRow is a row of entityTypeColumns, which is one of nulls where a statement
 // finds nothing.
 type entityTypeRow struct {
 	name, title, createdBy, updatedBy *string
+	auditReads                        *string
 	schema, relationships             []byte
 	search, sensitive                 []string
 	dataSubject                       *bool
@@ -49,7 +55,7 @@ type entityTypeRow struct {
 
 // columns are what a row is scanned into.
 func (r *entityTypeRow) columns() []any {
-	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.relationships, &r.search, &r.sensitive, &r.dataSubject}
+	return []any{&r.name, &r.title, &r.schema, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.relationships, &r.search, &r.sensitive, &r.dataSubject, &r.auditReads}
 }
 
 // entityType is what was scanned, nil for a row of nulls.
@@ -60,7 +66,7 @@ func (r *entityTypeRow) entityType() (*EntityType, error) {
 	found := &EntityType{
 		Name: *r.name, Title: *r.title, Schema: r.schema, Search: r.search, Version: *r.version,
 		CreatedAt: r.createdAt.UTC(), CreatedBy: *r.createdBy, UpdatedAt: r.updatedAt.UTC(), UpdatedBy: *r.updatedBy,
-		Sensitive: r.sensitive, DataSubject: *r.dataSubject,
+		Sensitive: r.sensitive, DataSubject: *r.dataSubject, AuditReads: cmp.Or(*r.auditReads, "sensitive"),
 	}
 	return found, json.Unmarshal(r.relationships, &found.Relationships)
 }

@@ -26,6 +26,8 @@ type Relationship struct {
 
 	// Far is the entity at the far end, when asked for.
 	Far *Entity `json:"-"`
+	// SourceAudited and TargetAudited say that every read of that end is recorded.
+	SourceAudited, TargetAudited bool `json:"-"`
 }
 
 // RelationshipQuery selects the relationships around an entity.
@@ -51,6 +53,8 @@ type RelationshipPage struct {
 	NextCursor *string        `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one, and with a depth over 1."`
 	Truncated  bool           `json:"truncated" doc:"true when there are more than limit and no cursor leads to them: with a depth over 1."`
 	Count      *int64         `json:"count,omitempty" doc:"How many there are in all, when asked for."`
+	// Audited says that every read of the entity that was asked about is recorded.
+	Audited bool `json:"-"`
 }
 
 // relationshipPlan is a query that has been checked.
@@ -73,13 +77,14 @@ func (s *Store) Relationships(ctx context.Context, by Reader, q RelationshipQuer
 		return RelationshipPage{}, Snapshot{}, err
 	}
 	var (
-		page   RelationshipPage
-		exists bool
+		page RelationshipPage
+		// start is whether reads of the entity are recorded, null where it is not there.
+		start pgtype.Bool
 	)
 	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
-		page, exists = RelationshipPage{Items: []Relationship{}}, false
+		page, start = RelationshipPage{Items: []Relationship{}}, pgtype.Bool{}
 		sql, args := plan.sql(schema)
-		row := newRelationshipRow([]any{&exists, &page.Count}, q.Expand)
+		row := newRelationshipRow([]any{&start, &page.Count}, q.Expand)
 		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
 			found, err := row.scan(scan)
 			if found != nil {
@@ -88,10 +93,11 @@ func (s *Store) Relationships(ctx context.Context, by Reader, q RelationshipQuer
 			return err
 		}}
 	})
+	page.Audited = start.Bool
 	switch {
 	case err == nil && plan.after != nil && plan.after.sameLog(at) != nil:
 		err = plan.after.sameLog(at)
-	case err == nil && !exists:
+	case err == nil && !start.Valid:
 		err = problem.New(problem.NotFound, "not_found", "There is no entity with this id.")
 	}
 	if err != nil || len(page.Items) <= plan.limit {
@@ -179,15 +185,15 @@ func (p *relationshipPlan) sql(schema string) (string, []any) {
 	}
 	far, columns := "", ""
 	if p.query.Expand {
-		columns = ", " + entityColumns
+		columns = ", " + entityColumns + audited(schema, org, "e.type")
 		far = ` LEFT JOIN ` + schema + `.entities e ON e.org = ` + org + ` AND e.id = r.` + p.far
 	}
 	count := "NULL::bigint"
 	if p.query.Count {
 		count = `(SELECT count(*) FROM met0 m JOIN ` + p.from(schema) + ` ON ` + p.where(schema, org, &args) + `)`
 	}
-	return with + ` SELECT ` + heads + `, EXISTS (SELECT FROM ` + schema + `.entities x WHERE x.org = ` + org + ` AND x.id = ` + start + ` AND ` + p.by.sees(schema, "x.org", "x.id", &args) + `), ` + count + `,
-			r.kind, r.source, r.target, r.depth, r.created_at, r.created_by` + columns + `
+	return with + ` SELECT ` + heads + `, (SELECT ` + auditedType(schema, org, "x.type") + ` FROM ` + schema + `.entities x WHERE x.org = ` + org + ` AND x.id = ` + start + ` AND ` + p.by.sees(schema, "x.org", "x.id", &args) + `), ` + count + `,
+			r.kind, r.source, r.target, r.depth, r.created_at, r.created_by` + audited(schema, org, "r.source_type") + audited(schema, org, "r.target_type") + columns + `
 		FROM ` + pointed + ` LEFT JOIN (SELECT * FROM (` + all + `) r ORDER BY ` + p.orderBy() + ` LIMIT ` + limit + `) r ON true` + far + `
 		ORDER BY ` + p.orderBy(), args
 }
@@ -222,7 +228,7 @@ func (p *relationshipPlan) step(schema, met, org, limit string, args *arguments)
 		where += " AND (r.kind, r." + p.far + ") > (" + args.add(*p.after.Value) + "::text, " + args.add(p.after.ID) + "::uuid)"
 	}
 	return `SELECT r.* FROM ` + met + ` m CROSS JOIN LATERAL (
-			SELECT r.kind, r.source, r.target, r.created_at, r.created_by
+			SELECT r.kind, r.source, r.target, r.created_at, r.created_by, r.source_type, r.target_type
 			  FROM ` + p.from(schema) + `
 			 WHERE ` + where + ` ORDER BY r.kind, r.` + p.far + ` LIMIT ` + limit + `
 		) r ORDER BY r.kind, r.` + p.near + `, r.` + p.far + ` LIMIT ` + limit
@@ -234,7 +240,9 @@ type relationshipRow struct {
 	source, target  pgtype.UUID
 	depth           pgtype.Int8
 	createdAt       pgtype.Timestamptz
-	far             *entityRow
+	// of the two ends
+	sourceAudited, targetAudited pgtype.Bool
+	far                          *entityRow
 
 	destinations []any
 }
@@ -243,7 +251,7 @@ type relationshipRow struct {
 // end after it.
 func newRelationshipRow(before []any, expand bool) *relationshipRow {
 	r := &relationshipRow{}
-	r.destinations = append(before, &r.kind, &r.source, &r.target, &r.depth, &r.createdAt, &r.createdBy)
+	r.destinations = append(before, &r.kind, &r.source, &r.target, &r.depth, &r.createdAt, &r.createdBy, &r.sourceAudited, &r.targetAudited)
 	if expand {
 		r.far = newEntityRow(r.destinations, false)
 	}
@@ -267,7 +275,7 @@ func (r *relationshipRow) scan(scan func(...any) error) (*Relationship, error) {
 	}
 	one := &Relationship{
 		Kind: r.kind.text, Source: r.source.Bytes, Target: r.target.Bytes, Depth: int(r.depth.Int64),
-		CreatedAt: r.createdAt.Time.UTC(), CreatedBy: r.createdBy.text,
+		CreatedAt: r.createdAt.Time.UTC(), CreatedBy: r.createdBy.text, SourceAudited: r.sourceAudited.Bool, TargetAudited: r.targetAudited.Bool,
 	}
 	if found {
 		one.Far = &far

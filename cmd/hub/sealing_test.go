@@ -110,7 +110,8 @@ func TestSealedValuesStaySecret(t *testing.T) {
 		typ := map[string]any{"title": name, "schema": schema, "sensitive": []string{"diagnosis"}, "data_subject": dataSubject}
 		h.answers(201, http.MethodPut, "/api/v1/entity-types/"+name, admin, nil, typ)
 	}
-	h.answers(422, http.MethodPut, "/api/v1/entity-types/other", admin, nil, map[string]any{"title": "o", "audit_reads": "all"})
+	h.answers(422, http.MethodPut, "/api/v1/entity-types/file", admin, nil, map[string]any{"title": "f", "audit_reads": "some"})
+	h.answers(201, http.MethodPut, "/api/v1/entity-types/file", admin, nil, map[string]any{"title": "f", "audit_reads": "all"})
 
 	personal := map[string]any{"name": plantedPersonal, "diagnosis": plantedSensitive, "age": 7}
 	body := map[string]any{"type": "patient", "key": plantedPersonal, "attributes": personal}
@@ -159,6 +160,18 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	equal := "/api/v1/entities?attr.diagnosis=" + url.QueryEscape(plantedSensitive)
 	assert.Equal(t, "privacy_required", h.answers(403, http.MethodGet, equal, viewer, nil, nil)["code"])
 	assert.Equal(t, "sealed_attribute", h.answers(422, http.MethodGet, "/api/v1/entities?attr.diagnosis[gt]=a", viewer, nil, nil)["code"])
+
+	// Every read of a file is recorded, whoever reads.
+	file := h.answers(201, http.MethodPost, "/api/v1/entities", admin, nil, map[string]any{"type": "file", "attributes": map[string]any{"name": "f"}})
+	filed := file["id"].(string)
+	h.answers(200, http.MethodGet, "/api/v1/entities/"+filed, viewer, after(int64(file["position"].(float64))), nil)
+	h.answers(200, http.MethodGet, "/api/v1/entities?type=file", viewer, nil, nil)
+	for _, record := range h.answers(200, http.MethodGet, "/api/v1/audit/access?actor=vera", h.as("otto", "auditor"), nil, nil)["items"].([]any) {
+		assert.Equal(t, []any{filed}, record.(map[string]any)["subjects"])
+		assert.Empty(t, record.(map[string]any)["attributes"])
+		assert.Equal(t, "vera", record.(map[string]any)["actor"])
+	}
+	assert.Len(t, h.answers(200, http.MethodGet, "/api/v1/audit/access?subject="+filed, h.as("otto", "auditor"), nil, nil)["items"], 2)
 
 	// Nobody has seen anything yet; then privacy sees it, and that is recorded.
 	auditor, privacy := h.as("otto", "auditor"), h.as("pia", "privacy")

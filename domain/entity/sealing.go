@@ -34,6 +34,9 @@ func attributePointer(name string) string { return "/attributes/" + escapePointe
 // Seals reports whether anything of the type's entities is sealed.
 func (t Type) Seals() bool { return t.DataSubject || len(t.Sensitive) > 0 }
 
+// AuditsAll reports whether every read of the type's entities is recorded.
+func (t Type) AuditsAll() bool { return t.AuditReads == auditAll }
+
 // KeyName is what stands for a key in the tag of an entity of this type: the key, or a
 // token where the key is personal. It is "" while the token is looked up.
 func (t Type) KeyName(r domain.Reader, key string) string {

@@ -138,6 +138,7 @@ var catalogue = []entry{
 	{"too_many_reads", problem.Unavailable, "Too many reads are under way. Try again in a moment.", onViews},
 	{"streams_full", problem.Unavailable, "Too many event streams and waits are open in this process.", onFeeds},
 	{"clear_reads_unavailable", problem.Unavailable, "Sensitive values are shown only when that is recorded, which cannot be done now.", onQueries},
+	{"recorded_reads_unavailable", problem.Unavailable, "Reads of entities of this type are recorded, which cannot be done now.", onQueries},
 	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onQueries},
 	{"not_ready", problem.Unavailable, "The process cannot serve now.", onProbes},
 	{"query_api_unavailable", problem.Unavailable, "Reads cannot be answered now; writes can.", onViews},

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/access"
@@ -54,6 +56,19 @@ type sight struct {
 	// reasons.
 	subjects, attributes map[string]bool
 	reasons              bool
+	// audited are entities of types that have every read recorded.
+	audited map[string]bool
+}
+
+// read adds an entity that is shown, if every read of it is recorded.
+func (s *sight) read(id uuid.UUID, audited bool) {
+	if !audited {
+		return
+	}
+	if s.audited == nil {
+		s.audited = map[string]bool{}
+	}
+	s.audited[id.String()] = true
 }
 
 // of adds a sealed value.
@@ -66,15 +81,32 @@ func (s *sight) of(value domain.Sealed) {
 	}
 }
 
-// record writes it down. Problem: clear_reads_unavailable.
-func (a *API) record(ctx context.Context, s sight) error {
-	if len(s.subjects) == 0 {
-		return nil
+// shows has the answer record what it is about to show, before it does.
+func (a *API) shows(ctx context.Context, s sight) {
+	if len(s.subjects)+len(s.audited) > 0 {
+		exchangeOf(ctx).showing = func(ctx context.Context) error { return a.record(ctx, s) }
 	}
+}
+
+// record writes it down: what is shown of whom in clear, and which others are read at all.
+// Problems: clear_reads_unavailable, recorded_reads_unavailable.
+func (a *API) record(ctx context.Context, s sight) error {
 	e := exchangeOf(ctx)
-	seen := Seen{namesOf(s.subjects), access.Recorded{Route: e.route.Method + " " + e.route.Path, Attributes: namesOf(s.attributes), Reasons: s.reasons}}
-	if err := a.clear.Record(ctx, e.caller.Org, domain.Actor{Sub: e.caller.Sub, Person: e.caller.Person}, e.requestID, []Seen{seen}); err != nil {
+	route := e.route.Method + " " + e.route.Path
+	var seen []Seen
+	if len(s.subjects) > 0 {
+		seen = append(seen, Seen{namesOf(s.subjects), access.Recorded{Route: route, Attributes: namesOf(s.attributes), Reasons: s.reasons}})
+	}
+	others := slices.DeleteFunc(namesOf(s.audited), func(id string) bool { return s.subjects[id] })
+	if len(others) > 0 {
+		seen = append(seen, Seen{others, access.Recorded{Route: route, Attributes: []string{}}})
+	}
+	err := a.clear.Record(ctx, e.caller.Org, domain.Actor{Sub: e.caller.Sub, Person: e.caller.Person}, e.requestID, seen)
+	switch {
+	case err != nil && len(s.subjects) > 0:
 		return cannotShow(err)
+	case err != nil:
+		return fmt.Errorf("%w (%w)", cannotRecord(), err)
 	}
 	return nil
 }
@@ -85,7 +117,8 @@ func namesOf(set map[string]bool) []string {
 }
 
 // reveal puts sensitive values in place of their masks in what is about to be shown; the
-// answer records that first. Problem: clear_reads_unavailable.
+// answer records that first, and reads of entities that are recorded anyway. Problem:
+// clear_reads_unavailable.
 func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) error {
 	e := exchangeOf(ctx)
 	type place struct {
@@ -96,6 +129,7 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 	var values []domain.Sealed
 	var seen sight
 	for i, item := range items {
+		seen.read(item.ID, item.Audited)
 		for _, name := range slices.Sorted(maps.Keys(item.Sealed)) {
 			if !as.attributesShown(name) {
 				continue
@@ -105,10 +139,10 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 			seen.attributes[name] = true
 		}
 	}
+	a.shows(ctx, seen)
 	if len(values) == 0 {
 		return nil
 	}
-	e.showing = func(ctx context.Context) error { return a.record(ctx, seen) }
 	opened, err := a.clear.Open(ctx, e.caller.Org, values)
 	if err != nil {
 		return cannotShow(err)
@@ -144,22 +178,26 @@ func replace(item *readmodels.Entity, values map[string]json.RawMessage) error {
 	return err
 }
 
-// revealReasons is reveal for why versions of an entity were made.
-func (a *API) revealReasons(ctx context.Context, items []readmodels.EntityVersion) error {
+// revealReasons is reveal for why versions of an entity were made, where the shape shows that.
+func (a *API) revealReasons(ctx context.Context, id uuid.UUID, items []readmodels.EntityVersion, as shape) error {
 	e := exchangeOf(ctx)
 	var places []int
 	var values []domain.Sealed
-	seen := sight{reasons: true}
+	var seen sight
+	_, selected := as.fields["reason"]
+	clear := e.seesClear() && (selected || as.fields == nil)
 	for i, item := range items {
-		if item.SealedReason != nil {
+		seen.read(id, item.Audited)
+		if item.SealedReason != nil && clear {
 			places, values = append(places, i), append(values, *item.SealedReason)
 			seen.of(*item.SealedReason)
+			seen.reasons = true
 		}
 	}
-	if len(values) == 0 || !e.seesClear() {
+	a.shows(ctx, seen)
+	if len(values) == 0 {
 		return nil
 	}
-	e.showing = func(ctx context.Context) error { return a.record(ctx, seen) }
 	opened, err := a.clear.Open(ctx, e.caller.Org, values)
 	if err != nil {
 		return cannotShow(err)
@@ -174,6 +212,12 @@ func (a *API) revealReasons(ctx context.Context, items []readmodels.EntityVersio
 		}
 	}
 	return nil
+}
+
+// cannotRecord refuses a read that cannot be recorded.
+func cannotRecord() *problem.Problem {
+	return problem.New(problem.Unavailable, "recorded_reads_unavailable",
+		"Entities of this type are shown only when that is recorded, which the log cannot do now. Ask again in a moment.").Retry(time.Second)
 }
 
 // cannotShow keeps the cause for the log.

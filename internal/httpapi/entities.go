@@ -8,6 +8,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/entities"
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/readmodels"
@@ -47,6 +48,41 @@ func viewOfEntity(r commands.Resource) (readmodels.Entity, error) {
 	return view, err
 }
 
+// changeEntity submits a command on an entity that is there. Whoever is answered with the
+// entity reads it: where every read is recorded and this one cannot be, the answer says only
+// what was done.
+func (a *API) changeEntity(ctx context.Context, id uuid.UUID, change domain.Decider) (*receiptOutput[readmodels.Entity], error) {
+	if !exchangeOf(ctx).wantsRepresentation() {
+		return submit(ctx, a, change, entityResource)
+	}
+	watched := &entities.Watched{Decider: change, ID: id}
+	out, err := submit(ctx, a, watched, entityResource)
+	if err != nil || out.Body.Resource == nil {
+		return out, err
+	}
+	var seen sight
+	if seen.read(id, a.audits(ctx, watched, out.Body.Resource.Type)); len(seen.audited) == 0 {
+		return out, nil
+	}
+	if a.clear == nil || a.record(ctx, seen) != nil {
+		out.Body.Resource, out.PreferenceApplied = nil, ""
+	}
+	return out, nil
+}
+
+// audits reports whether every read of an entity of the type is recorded. Of an answer that is
+// given again the view knows; without one it counts as recorded.
+func (a *API) audits(ctx context.Context, watched *entities.Watched, typeName string) bool {
+	if audited, known := watched.Audited(); known {
+		return audited
+	}
+	if a.reads == nil {
+		return true
+	}
+	found, _, err := a.reads.EntityType(ctx, exchangeOf(ctx).caller.Org, typeName)
+	return err != nil || found.AuditReads == readmodels.AuditAll
+}
+
 type createEntityInput struct{ Body NewEntity }
 
 func (a *API) createEntity(ctx context.Context, in *createEntityInput) (*receiptOutput[readmodels.Entity], error) {
@@ -81,7 +117,7 @@ func (a *API) patchEntity(ctx context.Context, in *patchEntityInput) (*receiptOu
 	if err != nil {
 		return nil, err
 	}
-	return submit(ctx, a, entities.PatchEntity{ID: id, Patch: exchangeOf(ctx).document}, entityResource)
+	return a.changeEntity(ctx, id, entities.PatchEntity{ID: id, Patch: exchangeOf(ctx).document})
 }
 
 func (a *API) archiveEntity(ctx context.Context, in *entityInput) (*receiptOutput[readmodels.Entity], error) {
@@ -89,7 +125,7 @@ func (a *API) archiveEntity(ctx context.Context, in *entityInput) (*receiptOutpu
 	if err != nil {
 		return nil, err
 	}
-	return submit(ctx, a, entities.ArchiveEntity{ID: id}, entityResource)
+	return a.changeEntity(ctx, id, entities.ArchiveEntity{ID: id})
 }
 
 type restoreEntityInput struct {
@@ -102,7 +138,7 @@ func (a *API) restoreEntity(ctx context.Context, in *restoreEntityInput) (*recei
 	if err != nil {
 		return nil, err
 	}
-	return submit(ctx, a, entities.RestoreEntity{ID: id, Patch: exchangeOf(ctx).document}, entityResource)
+	return a.changeEntity(ctx, id, entities.RestoreEntity{ID: id, Patch: exchangeOf(ctx).document})
 }
 
 type getEntityInput struct {

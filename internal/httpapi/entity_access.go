@@ -65,7 +65,7 @@ func (a *API) shareEntity(ctx context.Context, in *putEntityACLInput) (*receiptO
 		}
 		share.Entries = append(share.Entries, entry)
 	}
-	return submit(ctx, a, share, entityResource)
+	return a.changeEntity(ctx, id, share)
 }
 
 func (a *API) getEntityACL(ctx context.Context, in *entityInput) (*view[ACL], error) {

@@ -90,10 +90,8 @@ func (a *API) getEntityHistory(ctx context.Context, in *entityHistoryInput) (*vi
 	if err != nil {
 		return nil, err
 	}
-	if _, reasons := shape.fields["reason"]; reasons || shape.fields == nil {
-		if err := a.revealReasons(ctx, page.Items); err != nil {
-			return nil, err
-		}
+	if err := a.revealReasons(ctx, id, page.Items, shape); err != nil {
+		return nil, err
 	}
 	return answerList(ctx, page, page.Items, at, shape, nil)
 }

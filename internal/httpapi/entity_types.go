@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 
@@ -24,6 +25,7 @@ type EntityTypeDefinition struct {
 
 	Sensitive   []string `json:"sensitive,omitempty" maxItems:"200" doc:"Names of attributes that are stored as ciphertext everywhere and shown to the role privacy only, who is recorded; others see ***. No further ones once the type has entities." example:"[\"iban\"]"`
 	DataSubject bool     `json:"data_subject,omitempty" doc:"Each entity is a person: all of its attributes and its key are sealed in the log under a key of its own. Cannot change once the type has entities."`
+	AuditReads  string   `json:"audit_reads,omitempty" enum:"sensitive,all" doc:"Which reads of its entities are recorded, for GET /audit/access: sensitive, those of sensitive attributes in clear; all, every read, whoever reads."`
 }
 
 // declared are the kinds as the domain knows them.
@@ -49,6 +51,7 @@ func viewOfEntityType(r commands.Resource) (readmodels.EntityType, error) {
 		Name: state.Name, Title: state.Title, Schema: state.Schema, Search: append([]string{}, state.Search...), Version: r.Version,
 		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
 		Relationships: kinds, Sensitive: append([]string{}, state.Sensitive...), DataSubject: state.DataSubject,
+		AuditReads: cmp.Or(state.AuditReads, "sensitive"),
 	}, nil
 }
 
@@ -79,7 +82,7 @@ type DefinitionReceipt struct {
 func (a *API) defineEntityType(ctx context.Context, in *defineEntityTypeInput) (*definitionOutput, error) {
 	done, err := submit(ctx, a, entities.DefineEntityType{
 		Name: in.Name, Title: in.Body.Title, Schema: in.Body.Schema, Search: in.Body.Search, Relationships: in.Body.declared(), Force: in.Body.Force,
-		Sensitive: in.Body.Sensitive, DataSubject: in.Body.DataSubject,
+		Sensitive: in.Body.Sensitive, DataSubject: in.Body.DataSubject, AuditReads: in.Body.AuditReads,
 	}, entityTypeResource)
 	if refusal := problem.Of(err); refusal != nil && refusal.Code == "narrowing_change" {
 		told := *refusal

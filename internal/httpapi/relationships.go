@@ -24,7 +24,7 @@ func (a *API) addRelationship(ctx context.Context, in *addRelationshipInput) (*r
 		return nil, err
 	}
 	target, _ := entityID(in.Body.TargetID) // what is no id is nobody's, and refused in its turn
-	return submit(ctx, a, entities.AddRelationship{ID: id, Kind: in.Body.Kind, TargetID: target}, entityResource)
+	return a.changeEntity(ctx, id, entities.AddRelationship{ID: id, Kind: in.Body.Kind, TargetID: target})
 }
 
 type removeRelationshipInput struct {
@@ -39,7 +39,7 @@ func (a *API) removeRelationship(ctx context.Context, in *removeRelationshipInpu
 		return nil, err
 	}
 	target, _ := entityID(in.TargetID) // as above
-	return submit(ctx, a, entities.RemoveRelationship{ID: id, Kind: in.Kind, TargetID: target}, entityResource)
+	return a.changeEntity(ctx, id, entities.RemoveRelationship{ID: id, Kind: in.Kind, TargetID: target})
 }
 
 type listRelationshipsInput struct {
@@ -76,5 +76,12 @@ func (a *API) listRelationships(ctx context.Context, in *listRelationshipsInput)
 	if err != nil {
 		return nil, err
 	}
+	var seen sight
+	seen.read(id, page.Audited)
+	for _, item := range page.Items {
+		seen.read(item.Source, item.SourceAudited)
+		seen.read(item.Target, item.TargetAudited)
+	}
+	a.shows(ctx, seen)
 	return answerList(ctx, page, page.Items, at, shape, func(r readmodels.Relationship) map[string]any { return map[string]any{far: r.Far} })
 }

@@ -15,7 +15,6 @@ func (a *API) routes() []*route {
 			Method: http.MethodPut, Path: "/api/v1/entity-types/{name}", ID: "defineEntityType",
 			Kind: command, Permission: commands.EntityTypesWrite, Status: http.StatusOK, Creates: true,
 			Tag: "Entity types", Summary: "Define an entity type, or change its definition",
-			Unsupported: []string{"audit_reads"},
 			Description: "Makes the type, or replaces its definition as a whole. A new schema binds what is written from then on; what is there stays as it is. One that could refuse what is valid now is 409 narrowing_change unless force is true; impact says how many entities do not follow it.",
 			MaxBody:     eventBytes,
 			register:    handle(a.defineEntityType),
@@ -23,8 +22,8 @@ func (a *API) routes() []*route {
 		{
 			Method: http.MethodGet, Path: basePath + "/audit/access", ID: "listAccesses",
 			Kind: query, Permission: commands.AuditRead, Status: http.StatusOK,
-			Tag: "Audit", Summary: "Who has seen sensitive values of whom",
-			Description: "Each time that sensitive values were shown in clear, the latest first. Give subject or actor, or both.",
+			Tag: "Audit", Summary: "Who has seen what of whom",
+			Description: "Each time that sensitive values were shown in clear, and each read of entities of types with audit_reads all, the latest first. What one request has shown of many entities is one record, or several when there are more than some hundred. Give subject or actor, or both.",
 			register:    handle(a.listAccesses),
 		},
 		{

@@ -75,7 +75,7 @@ func submit[T any](ctx context.Context, a *API, decider domain.Decider, about re
 	if err != nil {
 		return nil, err
 	}
-	if about.view != nil && preference(e.request.Header["Prefer"], "return") == "representation" {
+	if about.view != nil && e.wantsRepresentation() {
 		submission.Represent = about.kind
 	}
 	receipt, err := a.send(ctx, submission)
@@ -98,6 +98,11 @@ func submit[T any](ctx context.Context, a *API, decider domain.Decider, about re
 		}
 	}
 	return out, nil
+}
+
+// wantsRepresentation reports whether the answer to a write shall have the resource.
+func (e *exchange) wantsRepresentation() bool {
+	return preference(e.request.Header["Prefer"], "return") == "representation"
 }
 
 // shown is nil for what cannot be shown: the command is done, and its answer must say

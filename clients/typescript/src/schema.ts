@@ -116,8 +116,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Who has seen sensitive values of whom
-         * @description Each time that sensitive values were shown in clear, the latest first. Give subject or actor, or both.
+         * Who has seen what of whom
+         * @description Each time that sensitive values were shown in clear, and each read of entities of types with audit_reads all, the latest first. What one request has shown of many entities is one record, or several when there are more than some hundred. Give subject or actor, or both.
          */
         get: operations["listAccesses"];
         put?: never;
@@ -1544,6 +1544,12 @@ export interface components {
         };
         EntityType: {
             /**
+             * @description Which reads of its entities are recorded: those of sensitive attributes in clear, or all.
+             * @example sensitive
+             * @enum {string}
+             */
+            audit_reads: "sensitive" | "all";
+            /**
              * Format: date-time
              * @description When it was first defined.
              */
@@ -1602,6 +1608,11 @@ export interface components {
             version: number;
         };
         EntityTypeDefinition: {
+            /**
+             * @description Which reads of its entities are recorded, for GET /audit/access: sensitive, those of sensitive attributes in clear; all, every read, whoever reads.
+             * @enum {string}
+             */
+            audit_reads?: "sensitive" | "all";
             /** @description Each entity is a person: all of its attributes and its key are sealed in the log under a key of its own. Cannot change once the type has entities. */
             data_subject?: boolean;
             /** @description Let the definition refuse what the one before it allows. */
