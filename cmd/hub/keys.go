@@ -22,9 +22,9 @@ import (
 func newKeys() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "keys", Short: "Look after the keys that seal personal and sensitive values", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return errors.New("name rotate or list") },
+		RunE: func(*cobra.Command, []string) error { return errors.New("name rotate, list or backup") },
 	}
-	cmd.AddCommand(newKeysRotate(), newKeysList())
+	cmd.AddCommand(newKeysRotate(), newKeysList(), newKeysBackup())
 	return cmd
 }
 

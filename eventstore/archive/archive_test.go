@@ -78,7 +78,7 @@ func filled(t *testing.T) string {
 func backup(t *testing.T, url string) []byte {
 	t.Helper()
 	var file bytes.Buffer
-	_, err := archive.Backup(t.Context(), admin(t, url), &file, "hub test", silent)
+	_, err := archive.Backup(t.Context(), admin(t, url), archive.Files{Log: &file}, "hub test", silent)
 	require.NoError(t, err)
 	return file.Bytes()
 }
@@ -107,7 +107,7 @@ func TestARestoredLogIsTheSameInANewEpoch(t *testing.T) {
 	into := hubtest.Database(t, hubtest.Log())
 	conn := admin(t, into)
 	var last, total int64
-	restored, err := archive.Restore(t.Context(), conn, bytes.NewReader(file), func(done, of int64) { last, total = done, of })
+	restored, err := archive.Restore(t.Context(), conn, archive.Sources{Log: bytes.NewReader(file)}, func(done, of int64) { last, total = done, of })
 	require.NoError(t, err)
 	assert.Equal(t, []int64{43, 43}, []int64{last, total})
 	before := contents(t, admin(t, url), "events", "event_tags", "receipts")
@@ -133,7 +133,7 @@ func TestARestoredLogIsTheSameInANewEpoch(t *testing.T) {
 	assert.Equal(t, []int64{44, 43}, []int64{position, inOrg}, "numbers go on")
 	assert.Equal(t, restored.Epoch, epoch)
 
-	_, err = archive.Restore(t.Context(), conn, bytes.NewReader(file), silent)
+	_, err = archive.Restore(t.Context(), conn, archive.Sources{Log: bytes.NewReader(file)}, silent)
 	require.ErrorIs(t, err, archive.ErrNotEmpty)
 	// A backup of what was restored is one, too, and its epochs are all of them.
 	_, err = archive.Verify(bytes.NewReader(backup(t, into)), silent)
@@ -150,7 +150,7 @@ func TestADamagedBackupRestoresNothing(t *testing.T) {
 	refuse := func(what string, damaged []byte) {
 		_, err := archive.Verify(bytes.NewReader(damaged), silent)
 		require.ErrorIs(t, err, archive.ErrDamaged, what)
-		_, err = archive.Restore(t.Context(), conn, bytes.NewReader(damaged), silent)
+		_, err = archive.Restore(t.Context(), conn, archive.Sources{Log: bytes.NewReader(damaged)}, silent)
 		require.ErrorIs(t, err, archive.ErrDamaged, what)
 	}
 	for i := range 24 {
@@ -180,7 +180,7 @@ func TestAChangedLogIsNotBackedUp(t *testing.T) {
 		require.NoError(t, err)
 		_, err = conn.Exec(t.Context(), change)
 		require.NoError(t, err)
-		_, err = archive.Backup(t.Context(), conn, new(bytes.Buffer), "hub test", silent)
+		_, err = archive.Backup(t.Context(), conn, archive.Files{Log: new(bytes.Buffer)}, "hub test", silent)
 		if what == "the last ones" {
 			// What is missing at the end leaves no gap: epochs and checkpoints tell that.
 			require.NoError(t, err)
@@ -194,10 +194,10 @@ func TestABackupEndsWithItsWriterOrItsDatabase(t *testing.T) {
 	t.Parallel()
 	conn := admin(t, filled(t))
 	broken := errors.New("disk full")
-	_, err := archive.Backup(t.Context(), conn, failing{broken}, "hub test", silent)
+	_, err := archive.Backup(t.Context(), conn, archive.Files{Log: failing{broken}}, "hub test", silent)
 	require.ErrorIs(t, err, broken)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = archive.Backup(ctx, conn, new(bytes.Buffer), "hub test", func(int64, int64) { cancel() })
+	_, err = archive.Backup(ctx, conn, archive.Files{Log: new(bytes.Buffer)}, "hub test", func(int64, int64) { cancel() })
 	require.Error(t, err)
 }
 
@@ -212,8 +212,8 @@ func TestABackupNeedsALoginThatSeesEverything(t *testing.T) {
 	conn := admin(t, url)
 	_, err := conn.Exec(t.Context(), `SET ROLE hub_query`)
 	require.NoError(t, err)
-	_, err = archive.Backup(t.Context(), conn, new(bytes.Buffer), "hub test", silent)
+	_, err = archive.Backup(t.Context(), conn, archive.Files{Log: new(bytes.Buffer)}, "hub test", silent)
 	require.ErrorContains(t, err, "MIGRATE_DATABASE_URL")
-	_, err = archive.Restore(t.Context(), conn, bytes.NewReader(file), silent)
+	_, err = archive.Restore(t.Context(), conn, archive.Sources{Log: bytes.NewReader(file)}, silent)
 	require.ErrorContains(t, err, "MIGRATE_DATABASE_URL")
 }

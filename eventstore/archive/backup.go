@@ -14,24 +14,51 @@ import (
 // Progress is told how many of all events are done.
 type Progress func(done, total int64)
 
-// Backup writes a snapshot of the log and its receipts. conn is a superuser's, as that
-// of the migrations: it must see all organisations. program says which version wrote it.
-func Backup(ctx context.Context, conn *pgx.Conn, to io.Writer, program string, progress Progress) (Summary, error) {
+// Files are what a backup is written to.
+type Files struct {
+	Log io.Writer
+	// Keys gets the keys of the same snapshot; nil leaves them out.
+	Keys io.Writer
+}
+
+// Backup writes a snapshot of the log and its receipts, and of its keys. conn is a
+// superuser's, as that of the migrations: it must see all organisations. program says which
+// version wrote it.
+func Backup(ctx context.Context, conn *pgx.Conn, to Files, program string, progress Progress) (summary Summary, err error) {
+	err = inSnapshot(ctx, conn, program, func(tx pgx.Tx, h header) error {
+		if summary, err = writeLog(ctx, tx, to.Log, h, progress); err != nil {
+			return err
+		}
+		if to.Keys == nil {
+			return tx.QueryRow(ctx, `SELECT count(*) FROM hub_keys.subject_keys WHERE erased_at IS NULL`).Scan(&summary.KeysLeftOut)
+		}
+		summary.Keys, err = writeKeys(ctx, tx, to.Keys, h)
+		return err
+	})
+	return summary, err
+}
+
+// inSnapshot gives do one state of the database, and the header that tells of it.
+func inSnapshot(ctx context.Context, conn *pgx.Conn, program string, do func(pgx.Tx, header) error) error {
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return Summary{}, fmt.Errorf("beginning the snapshot: %w", err)
+		return fmt.Errorf("beginning the snapshot: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	h, err := snapshot(ctx, tx, program)
 	if err != nil {
-		return Summary{}, err
+		return err
 	}
+	return do(tx, h)
+}
+
+func writeLog(ctx context.Context, tx pgx.Tx, to io.Writer, h header, progress Progress) (Summary, error) {
 	w := newWriter(to, h.CreatedAt)
 	if err := w.document(headerEntry, h); err != nil {
 		return Summary{}, err
 	}
 	checker := newChecker()
-	err = export(ctx, tx, w, "events", eventColumns, "position", func(r row) error {
+	err := export(ctx, tx, w, "events", eventColumns, "position", func(r row) error {
 		if err := checker.check(r.fields); err != nil {
 			return fmt.Errorf("the log is damaged, see docs/runbooks/log-damaged.md: %w", err)
 		}
@@ -53,7 +80,7 @@ func Backup(ctx context.Context, conn *pgx.Conn, to io.Writer, program string, p
 }
 
 func (h header) summary(m manifest) Summary {
-	return Summary{Events: m.Events, Receipts: m.Receipts, Epoch: h.Epochs[len(h.Epochs)-1].ID, TakenAt: h.CreatedAt}
+	return Summary{Events: m.Events, Receipts: m.Receipts, Epoch: h.Epochs[len(h.Epochs)-1].ID, Log: h.Epochs[0].ID, TakenAt: h.CreatedAt}
 }
 
 // snapshot is what the header says of the log, as of the transaction.

@@ -7,6 +7,7 @@
 // The file is a gzipped tar, so that one can look into it: header.json, then chunks of
 // rows in PostgreSQL's binary COPY format (events/000001, …, receipts/000001, …), then
 // manifest.json with the checksum of each. A file that was cut off has no manifest.
+// The keys of sealed values are in a file of their own (keys.go), of the same form.
 package archive
 
 import (
@@ -48,8 +49,9 @@ type header struct {
 	// Head is the last position; the events are 1 to Head.
 	Head   int64   `json:"head"`
 	Epochs []epoch `json:"epochs"`
-	// ReceiptColumns are the columns of the receipts, in the order of their fields.
-	ReceiptColumns []string `json:"receipt_columns"`
+	// ReceiptColumns are the columns of the receipts, in the order of their fields; a file
+	// of keys has none.
+	ReceiptColumns []string `json:"receipt_columns,omitempty"`
 }
 
 // epoch is a row of log_epochs.
@@ -78,8 +80,16 @@ type Summary struct {
 	Events   int64     `json:"events"`
 	Receipts int64     `json:"receipts"`
 	Epoch    uuid.UUID `json:"epoch"`
+	// Log is the first epoch, which tells logs apart.
+	Log uuid.UUID `json:"log"`
 	// TakenAt is when the snapshot was taken.
 	TakenAt time.Time `json:"taken_at"`
+	// Keys are the keys beside it: those that were written, or restored, with it.
+	Keys KeySummary `json:"keys"`
+	// KeysLeftOut are those that there were and that a backup was not to write.
+	KeysLeftOut int64 `json:"keys_left_out"`
+	// Unreadable are the subjects whose sealed values were restored as erased.
+	Unreadable int64 `json:"unreadable"`
 }
 
 // ErrDamaged means that a file is not a whole and unchanged backup.
@@ -148,7 +158,7 @@ type reader struct {
 	seen   []entry
 }
 
-func newReader(from io.Reader) (*reader, header, error) {
+func newReader(from io.Reader, format string) (*reader, header, error) {
 	zipped, err := gzip.NewReader(from)
 	if err != nil {
 		return nil, header{}, damaged("it is not compressed by gzip")
@@ -159,8 +169,8 @@ func newReader(from io.Reader) (*reader, header, error) {
 		return nil, header{}, err
 	}
 	var h header
-	if name != headerEntry || json.Unmarshal(content, &h) != nil || h.Format != formatName || len(h.Epochs) == 0 {
-		return nil, header{}, damaged("it does not begin with a header")
+	if name != headerEntry || json.Unmarshal(content, &h) != nil || h.Format != format || len(h.Epochs) == 0 {
+		return nil, header{}, damaged("it does not begin with a header of %s", format)
 	}
 	if h.FormatVersion != formatVersion {
 		return nil, header{}, fmt.Errorf("the backup has format %d, this hub reads %d: use the version of hub that wrote it, %s", h.FormatVersion, formatVersion, h.Program)

@@ -19,34 +19,65 @@ func Verify(from io.Reader, progress Progress) (Summary, error) {
 	return read(from, progress, func(header) error { return nil }, func(string, []byte, int64) error { return nil })
 }
 
-// Restore fills the empty log of conn, a superuser's, from a backup, in one transaction:
-// all of it or nothing. The log goes on in a new epoch, since what came after the backup
-// is lost to it. Nothing else may write meanwhile; the log's lock is held.
-func Restore(ctx context.Context, conn *pgx.Conn, from io.Reader, progress Progress) (summary Summary, err error) {
+// Sources are what a log is restored from.
+type Sources struct {
+	Log io.Reader
+	// Keys is nil where there are none, or where they are in the database already.
+	Keys io.Reader
+	// MissingAsErased restores sealed values whose keys are missing as erased, for ever;
+	// otherwise nothing is restored then.
+	MissingAsErased bool
+}
+
+// Restore fills the empty log of conn, a superuser's, and its empty key store from a
+// backup, in one transaction: all of it or nothing. The log goes on in a new epoch, since
+// what came after the backup is lost to it. Nothing else may write meanwhile; the log's lock
+// is held. Errors: ErrNotEmpty, ErrDamaged, ErrOtherLog, MissingKeysError.
+func Restore(ctx context.Context, conn *pgx.Conn, from Sources, progress Progress) (summary Summary, err error) {
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		summary, err = read(from, progress,
-			func(h header) error { return begin(ctx, tx, h) },
-			func(table string, chunk []byte, after int64) error { return fill(ctx, tx, table, chunk, after) })
-		if err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, `SELECT epoch FROM log_head()`).Scan(&summary.Epoch)
+		summary, err = restore(ctx, tx, from, progress)
+		return err
 	})
 	if err != nil {
 		return Summary{}, err
 	}
 	// What was copied in at once has no statistics yet, and every plan needs them.
-	if _, err := conn.Exec(ctx, `ANALYZE events, event_tags, receipts`); err != nil {
+	if _, err := conn.Exec(ctx, `ANALYZE events, event_tags, receipts, hub_keys.subject_keys, hub_keys.tokens`); err != nil {
 		return Summary{}, fmt.Errorf("gathering statistics: %w", err)
 	}
 	return summary, nil
+}
+
+func restore(ctx context.Context, tx pgx.Tx, from Sources, progress Progress) (Summary, error) {
+	var log header
+	summary, err := read(from.Log, progress,
+		func(h header) error {
+			log = h
+			return begin(ctx, tx, h)
+		},
+		func(table string, chunk []byte, after int64) error { return fill(ctx, tx, table, chunk, after) })
+	if err != nil {
+		return Summary{}, err
+	}
+	if from.Keys != nil {
+		if summary.Keys, err = restoreKeys(ctx, tx, from.Keys, log); err != nil {
+			return Summary{}, err
+		}
+	}
+	if err := eraseAgain(ctx, tx); err != nil {
+		return Summary{}, err
+	}
+	if summary.Unreadable, err = settleMissing(ctx, tx, from.MissingAsErased); err != nil {
+		return Summary{}, err
+	}
+	return summary, tx.QueryRow(ctx, `SELECT epoch FROM log_head()`).Scan(&summary.Epoch)
 }
 
 // read goes through a backup: begins with its header, then a chunk of rows at a time.
 // Each chunk is checked before it is handed on, with the last position before it, and all
 // of them at the end.
 func read(from io.Reader, progress Progress, begins func(header) error, chunk func(table string, rows []byte, after int64) error) (Summary, error) {
-	r, h, err := newReader(from)
+	r, h, err := newReader(from, formatName)
 	if err != nil {
 		return Summary{}, err
 	}
