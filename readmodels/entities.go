@@ -115,14 +115,16 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 	var (
 		page  EntityPage
 		types map[string]*EntityType
-		hits  searchRow
-		seals sealedRow
+		// cut is of the page, unread of what the database left out.
+		cut, unread bool
+		hits        searchRow
+		seals       sealedRow
 	)
 	at, err := s.read(ctx, by.Org, plan.view(), func(schema string) statement {
-		page, types = EntityPage{Items: make([]Entity, 0, plan.limit+1)}, map[string]*EntityType{}
+		page, types, unread = EntityPage{Items: make([]Entity, 0, plan.limit+1)}, map[string]*EntityType{}, false
 		sql, args := plan.sql(schema)
 		row := newEntityRow(slices.Concat([]any{&page.Count}, plan.searchColumns(&hits), plan.sealedColumns(&seals)), q.ExpandTypes)
-		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
+		return statement{sql: sql, args: args, cut: &cut, row: func(scan func(...any) error) error {
 			var e Entity
 			found, err := row.scan(scan, &e)
 			if err == nil {
@@ -131,7 +133,7 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 			if e.Definition != nil {
 				types[e.Definition.Name] = e.Definition
 			}
-			if found {
+			if unread = unread || found && e.Attributes == nil; found && !unread {
 				e.rank = hits.rankOf()
 				page.Items = append(page.Items, e)
 			}
@@ -150,12 +152,12 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 	if err != nil {
 		return EntityPage{}, at, err
 	}
-	for i := range page.Items {
-		page.Items[i].Definition = types[page.Items[i].Type]
+	page.Items, cut = paged(page.Items, plan.limit, cut || unread)
+	if q.ExpandTypes {
+		cut = page.expand(types) || cut
 	}
-	if len(page.Items) > plan.limit {
-		page.Items = page.Items[:plan.limit]
-		next, err := s.seal(plan.cursorAt(page.Items[plan.limit-1], at), plan.scope)
+	if cut {
+		next, err := s.seal(plan.cursorAt(page.Items[len(page.Items)-1], at), plan.scope)
 		if err != nil {
 			return EntityPage{}, at, err
 		}

@@ -81,14 +81,14 @@ func (s *Store) EntityVersions(ctx context.Context, by Reader, id uuid.UUID, q E
 		return EntityVersionPage{}, Snapshot{}, err
 	}
 	var (
-		page   EntityVersionPage
-		exists bool
+		page        EntityVersionPage
+		exists, cut bool
 	)
 	at, err := s.read(ctx, by.Org, entityHistoryView, func(schema string) statement {
 		page, exists = EntityVersionPage{Items: []EntityVersion{}}, false
 		args := arguments{entityHistoryView, by.Org, id, after.Time, after.Version, limit + 1, q.Attribute}
 		return statement{
-			sql: entityVersionsSQL(schema, q, by, &args), args: args,
+			sql: entityVersionsSQL(schema, q, by, &args), args: args, cut: &cut,
 			row: func(scan func(...any) error) error {
 				var r entityVersionRow
 				if err := scan(append([]any{&page.Count}, r.columns(&exists)...)...); err != nil || r.version == nil {
@@ -107,9 +107,9 @@ func (s *Store) EntityVersions(ctx context.Context, by Reader, id uuid.UUID, q E
 	case !exists:
 		return EntityVersionPage{}, at, problem.New(problem.NotFound, "not_found", "There is no entity with this id.")
 	}
-	if len(page.Items) > limit {
-		page.Items = page.Items[:limit]
-		last := string(encoded(versionPlace{page.Items[limit-1].RecordedAt, page.Items[limit-1].Version}))
+	if page.Items, cut = paged(page.Items, limit, cut); cut {
+		end := page.Items[len(page.Items)-1]
+		last := string(encoded(versionPlace{end.RecordedAt, end.Version}))
 		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &last}, scope)
 		if err != nil {
 			return EntityVersionPage{}, at, err

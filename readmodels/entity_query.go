@@ -241,8 +241,8 @@ func (p *entityPlan) sql(schema string) (string, []any) {
 	}
 	with, searched := p.searching(schema, &args)
 	searched += p.sealing(schema, &args)
-	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + entityColumns + audited(schema, args.add(p.by.Org), "e.type") + definition + `
-		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.numbered(p.skipping(p.rows(schema, from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
+	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + p.fittingColumns(&args) + audited(schema, args.add(p.by.Org), "e.type") + definition + `
+		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.measured(p.skipping(p.rows(schema, from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
 }
 
 // source is what entities are read from: rows of the alias e, whole; of the alias fixed
@@ -269,15 +269,6 @@ func (p *entityPlan) skipping(rows string, args *arguments) string {
 		return rows
 	}
 	return "SELECT * FROM (" + rows + ") e ORDER BY " + p.orderBy() + " OFFSET " + args.add(p.query.Offset)
-}
-
-// numbered counts the rows of each type when types are wanted too, so that a type is
-// sent with the first of its entities and no other.
-func (p *entityPlan) numbered(rows string) string {
-	if !p.query.ExpandTypes {
-		return rows
-	}
-	return "SELECT e.*, row_number() OVER (PARTITION BY e.type ORDER BY " + p.orderBy() + ") AS nth FROM (" + rows + ") e"
 }
 
 // rows select the page's rows and those before it that the offset skips. What may be null is asked for in two parts, each of

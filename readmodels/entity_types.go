@@ -30,6 +30,15 @@ type EntityType struct {
 // AuditAll is EntityType.AuditReads where every read is recorded.
 const AuditAll = "all"
 
+// bytes are about what it takes in an answer; 0 for none.
+func (t *EntityType) bytes() int {
+	if t == nil {
+		return 0
+	}
+	const kind = 200 // of relationships, with long names
+	return len(t.Schema) + kind*len(t.Relationships)
+}
+
 // RelationshipKind is a kind of relationships, as a type declares it.
 type RelationshipKind struct {
 	Kind      string `json:"kind" doc:"Its name: a lower-case letter, then up to 62 lower-case letters, digits or underscores." example:"employer"`
@@ -135,6 +144,7 @@ func (s *Store) EntityTypes(ctx context.Context, org string, p Page) (EntityType
 		after = *from.Value
 	}
 	var page EntityTypePage
+	var cut bool
 	at, err := s.read(ctx, org, entitiesView, func(schema string) statement {
 		page = EntityTypePage{Items: []EntityType{}}
 		return statement{
@@ -144,6 +154,7 @@ func (s *Store) EntityTypes(ctx context.Context, org string, p Page) (EntityType
 					 WHERE t.org = $2 AND t.name > $3 ORDER BY t.name LIMIT $4
 				) t ON true ORDER BY t.name`,
 			args: []any{entitiesView, org, after, limit + 1},
+			cut:  &cut,
 			row: func(scan func(...any) error) error {
 				found, err := scanEntityType(scan, &page.Count)
 				if found != nil {
@@ -159,9 +170,8 @@ func (s *Store) EntityTypes(ctx context.Context, org string, p Page) (EntityType
 	if err != nil {
 		return EntityTypePage{}, at, err
 	}
-	if len(page.Items) > limit {
-		page.Items = page.Items[:limit]
-		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &page.Items[limit-1].Name}, scope)
+	if page.Items, cut = paged(page.Items, limit, cut); cut {
+		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &page.Items[len(page.Items)-1].Name}, scope)
 		if err != nil {
 			return EntityTypePage{}, at, err
 		}

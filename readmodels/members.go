@@ -51,6 +51,7 @@ func (s *Store) Members(ctx context.Context, org string, q MemberQuery) (MemberP
 		after = *from.Value
 	}
 	var page MemberPage
+	var cut bool
 	at, err := s.read(ctx, org, membersView, func(schema string) statement {
 		page = MemberPage{Items: []Member{}}
 		where := `m.org = $2 AND ($5::text = '' OR $5 = ANY (m.roles)) AND ($6::text = '' OR $6 = ANY (m.groups)) AND ($7::text = '' OR m.person = $7)`
@@ -61,6 +62,7 @@ func (s *Store) Members(ctx context.Context, org string, q MemberQuery) (MemberP
 					 WHERE ` + where + ` AND m.sub > $3 ORDER BY m.sub LIMIT $4
 				) m ON true ORDER BY m.sub`,
 			args: []any{membersView, org, after, limit + 1, q.Role, q.Group, q.Person},
+			cut:  &cut,
 			row: func(scan func(...any) error) error {
 				var (
 					sub, person   *string
@@ -84,9 +86,8 @@ func (s *Store) Members(ctx context.Context, org string, q MemberQuery) (MemberP
 	if err != nil {
 		return MemberPage{}, at, err
 	}
-	if len(page.Items) > limit {
-		page.Items = page.Items[:limit]
-		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &page.Items[limit-1].Sub}, scope)
+	if page.Items, cut = paged(page.Items, limit, cut); cut {
+		next, err := s.seal(cursor{Epoch: at.Epoch, Value: &page.Items[len(page.Items)-1].Sub}, scope)
 		if err != nil {
 			return MemberPage{}, at, err
 		}

@@ -19,6 +19,29 @@ const (
 	MaxLimit     = 500
 )
 
+// maxPageBytes bounds what the items of a page have together, as they come from the
+// database: several times 500 of a usual size, and still little for whoever holds many pages
+// at once. The first item is on the page however large it is, so that a list goes on.
+const maxPageBytes = 4 << 20
+
+// room is how much of that a page has used.
+type room struct{ used, items int }
+
+// fits takes one more item and reports whether it may be on the page.
+func (r *room) fits(bytes int) bool {
+	r.used, r.items = r.used+bytes, r.items+1
+	return r.items == 1 || r.used <= maxPageBytes
+}
+
+// paged is a page's items as they were read: up to one more than the limit, or fewer.
+// cut says that there were more, for which there was no room.
+func paged[T any](items []T, limit int, cut bool) (page []T, more bool) {
+	if len(items) > limit {
+		return items[:limit], true
+	}
+	return items, cut
+}
+
 const (
 	// maxCursorBytes is above any cursor of ours: a key of 200 four-byte characters,
 	// escaped as JSON, twice over.

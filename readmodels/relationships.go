@@ -51,7 +51,7 @@ type RelationshipQuery struct {
 type RelationshipPage struct {
 	Items      []Relationship `json:"items" doc:"The nearest first; of one depth by kind."`
 	NextCursor *string        `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one, and with a depth over 1."`
-	Truncated  bool           `json:"truncated" doc:"true when there are more than limit and no cursor leads to them: with a depth over 1."`
+	Truncated  bool           `json:"truncated" doc:"true when there are more than are shown and no cursor leads to them: with a depth over 1."`
 	Count      *int64         `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 	// Audited says that every read of the entity that was asked about is recorded.
 	Audited bool `json:"-"`
@@ -80,12 +80,13 @@ func (s *Store) Relationships(ctx context.Context, by Reader, q RelationshipQuer
 		page RelationshipPage
 		// start is whether reads of the entity are recorded, null where it is not there.
 		start pgtype.Bool
+		cut   bool
 	)
 	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
 		page, start = RelationshipPage{Items: []Relationship{}}, pgtype.Bool{}
 		sql, args := plan.sql(schema)
 		row := newRelationshipRow([]any{&start, &page.Count}, q.Expand)
-		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
+		return statement{sql: sql, args: args, cut: &cut, row: func(scan func(...any) error) error {
 			found, err := row.scan(scan)
 			if found != nil {
 				page.Items = append(page.Items, *found)
@@ -100,14 +101,13 @@ func (s *Store) Relationships(ctx context.Context, by Reader, q RelationshipQuer
 	case err == nil && !start.Valid:
 		err = problem.New(problem.NotFound, "not_found", "There is no entity with this id.")
 	}
-	if err != nil || len(page.Items) <= plan.limit {
+	if page.Items, cut = paged(page.Items, plan.limit, cut); err != nil || !cut {
 		return page, at, err
 	}
-	page.Items = page.Items[:plan.limit]
 	if page.Truncated = q.Depth > 1; page.Truncated {
 		return page, at, nil
 	}
-	last := page.Items[plan.limit-1]
+	last := page.Items[len(page.Items)-1]
 	next, err := s.seal(cursor{Epoch: at.Epoch, Value: &last.Kind, ID: plan.farOf(last)}, plan.scope)
 	page.NextCursor = &next
 	return page, at, err

@@ -99,6 +99,8 @@ type listPlan[T any] struct {
 	filters    []checkedFilter
 	after      *cursor
 	scope      cursorScope
+	// full says that there was no room on the page for more.
+	full bool
 }
 
 func (p *listPlan[T]) sortBy(text string) error {
@@ -170,11 +172,11 @@ func (p *listPlan[T]) cut(s *Store, items []T, at Snapshot) ([]T, *string, error
 			return nil, nil, err
 		}
 	}
-	if len(items) <= p.limit {
+	items, more := paged(items, p.limit, p.full)
+	if !more {
 		return items, nil, nil
 	}
-	items = items[:p.limit]
-	last := items[p.limit-1]
+	last := items[len(items)-1]
 	value := p.sort.value(last)
 	next, err := s.seal(cursor{Epoch: at.Epoch, Value: &value, ID: p.listing.id(last)}, p.scope)
 	return items, &next, err

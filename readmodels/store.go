@@ -87,6 +87,9 @@ type statement struct {
 	sql  string
 	args []any
 	row  func(scan func(destinations ...any) error) error
+	// cut, of a list with an item in each row, bounds them together (maxPageBytes) and is
+	// told whether rows were left; nil for what is no list, or has small rows.
+	cut *bool
 }
 
 // heads are the first columns of every statement, and pointed what they are read
@@ -134,7 +137,13 @@ func (s *Store) send(ctx context.Context, org string, st statement) (answered st
 			all = append(append(all[:0], &schema, &at.Position, (*[16]byte)(&at.Epoch), &lost), destinations...)
 			return rows.Scan(all...)
 		}
+		var page room
 		for rows.Next() {
+			if st.cut != nil {
+				if *st.cut = !page.fits(bytesOf(rows.RawValues())); *st.cut {
+					break // what is left is read past by the driver
+				}
+			}
 			if err := st.row(scan); err != nil {
 				return err
 			}
@@ -146,6 +155,13 @@ func (s *Store) send(ctx context.Context, org string, st statement) (answered st
 		err = restoring()
 	}
 	return answered, at, err
+}
+
+func bytesOf(values [][]byte) (bytes int) {
+	for _, value := range values {
+		bytes += len(value)
+	}
+	return bytes
 }
 
 // schema is the view's schema as seen last; read from the database the first time.

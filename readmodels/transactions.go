@@ -213,7 +213,7 @@ func (s *Store) Transactions(ctx context.Context, org string, q TransactionQuery
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		page = TransactionPage{Items: []Transaction{}}
 		sql, args := q.sql(schema, plan)
-		return statement{sql: sql, args: args, row: func(scan func(...any) error) error {
+		return statement{sql: sql, args: args, cut: &plan.full, row: func(scan func(...any) error) error {
 			var row transactionRow
 			if err := scan(append([]any{&page.Count}, row.columns()...)...); err != nil {
 				return err

@@ -41,7 +41,7 @@ type listAccessesInput struct {
 	Subject string `query:"subject" maxLength:"200" doc:"Only what was of this entity." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
 	Actor   string `query:"actor" maxLength:"255" doc:"Only what this login has seen." example:"pia"`
 	Cursor  string `query:"cursor" maxLength:"20" doc:"next_cursor of the page before."`
-	Limit   int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Limit   int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
 }
 
 type accessesOutput struct{ Body AccessPage }

@@ -228,7 +228,7 @@ type listEntriesInput struct {
 	From   string `query:"from" doc:"Only entries of this date or later." example:"2026-01-01"`
 	To     string `query:"to" doc:"Only entries of this date or before." example:"2026-01-31"`
 	Sort   string `query:"sort" enum:"date,-date" default:"date" doc:"Order; - for the latest first. The balances are the same."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
 	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
 	Fields string `query:"fields" doc:"Only these members, with commas between." example:"date,amount,balance"`

@@ -203,7 +203,7 @@ type listEntitiesInput struct {
 	Q      string `query:"q" maxLength:"200" doc:"Only entities with these words in the attributes that their types name in search: in any order, by the beginnings of words, and where none has them, similar ones. Case and accents do not matter. The best come first unless sort says otherwise." example:"muller par"`
 	Status string `query:"status" enum:"active,archived,all" default:"active" doc:"Only entities of this status."`
 	Sort   string `query:"sort" enum:"created_at,-created_at,updated_at,-updated_at,key,-key" default:"-created_at" doc:"Order; - for descending."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
 	Offset int    `query:"offset" minimum:"0" maximum:"10000" doc:"Skip so many, in a short list; not together with cursor."`
 	Count  bool   `query:"count" doc:"Add count, the number of all matches."`

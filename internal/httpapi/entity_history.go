@@ -65,7 +65,7 @@ type entityHistoryInput struct {
 	ID        string `path:"id" doc:"The entity's id, a UUID." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
 	Attribute string `query:"attribute" doc:"Only what changed the attribute of this name." example:"city"`
 	Sort      string `query:"sort" enum:"version,-version" default:"-version" doc:"Oldest or newest first."`
-	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
 	Cursor    string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
 	Count     bool   `query:"count" doc:"Add count, the number of all matches."`
 	Fields    string `query:"fields" doc:"Only these members, with commas between." example:"version,changes"`

@@ -117,7 +117,7 @@ var filterExamples = map[string]any{
 // Selected has the parameters that say which items of a list are on its page.
 type Selected struct {
 	ID     string `query:"id" doc:"Only these: at most 500 ids with commas between." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
 	Offset int    `query:"offset" minimum:"0" maximum:"10000" doc:"Skip so many, in a short list; not together with cursor."`
 	Count  bool   `query:"count" doc:"Add count, the number of all matches."`

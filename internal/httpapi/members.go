@@ -7,7 +7,7 @@ import (
 )
 
 type listMembersInput struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before."`
 	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
 	Fields string `query:"fields" doc:"Only these members, with commas between." example:"sub,roles"`

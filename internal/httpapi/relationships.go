@@ -48,7 +48,7 @@ type listRelationshipsInput struct {
 	Depth     int    `query:"depth" minimum:"1" maximum:"5" default:"1" doc:"How many relationships away."`
 	Kind      string `query:"kind" doc:"Only relationships of this kind." example:"employer"`
 	Status    string `query:"status" enum:"active,archived,all" default:"active" doc:"Only those whose far end has this status; nothing is looked for behind others."`
-	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most."`
+	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
 	Cursor    string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were. Only with depth 1."`
 	Count     bool   `query:"count" doc:"Add count, the number of all. Only with depth 1."`
 	Fields    string `query:"fields" doc:"Only these members, with commas between." example:"kind,target"`

@@ -2788,7 +2788,7 @@ export interface components {
             items: components["schemas"]["Relationship"][];
             /** @description Send it as cursor for the next page; null on the last one, and with a depth over 1. */
             next_cursor: string | null;
-            /** @description true when there are more than limit and no cursor leads to them: with a depth over 1. */
+            /** @description true when there are more than are shown and no cursor leads to them: with a depth over 1. */
             truncated: boolean;
         };
         RelayState: {
@@ -4385,7 +4385,7 @@ export interface operations {
                 fields?: string;
                 /** @description Only these: at most 500 ids with commas between. */
                 id?: string;
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
@@ -4797,7 +4797,7 @@ export interface operations {
                 to?: string;
                 /** @description Order; - for the latest first. The balances are the same. */
                 sort?: "date" | "-date";
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
@@ -4984,7 +4984,7 @@ export interface operations {
                 actor?: string;
                 /** @description next_cursor of the page before. */
                 cursor?: string;
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
             };
             header?: {
@@ -5126,7 +5126,7 @@ export interface operations {
                 status?: "active" | "archived" | "all";
                 /** @description Order; - for descending. */
                 sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "key" | "-key";
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
@@ -6071,7 +6071,7 @@ export interface operations {
                 attribute?: string;
                 /** @description Oldest or newest first. */
                 sort?: "version" | "-version";
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
@@ -6193,7 +6193,7 @@ export interface operations {
                 kind?: string;
                 /** @description Only those whose far end has this status; nothing is looked for behind others. */
                 status?: "active" | "archived" | "all";
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. Only with depth 1. */
                 cursor?: string;
@@ -6587,7 +6587,7 @@ export interface operations {
     listEntityTypes: {
         parameters: {
             query?: {
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before. */
                 cursor?: string;
@@ -7229,7 +7229,7 @@ export interface operations {
     listMembers: {
         parameters: {
             query?: {
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before. */
                 cursor?: string;
@@ -8224,7 +8224,7 @@ export interface operations {
                 fields?: string;
                 /** @description Only these: at most 500 ids with commas between. */
                 id?: string;
-                /** @description How many items at most. */
+                /** @description How many items at most; fewer when they are large. */
                 limit?: number;
                 /** @description next_cursor of the page before; keep the other parameters as they were. */
                 cursor?: string;
