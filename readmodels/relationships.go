@@ -18,8 +18,10 @@ const MaxRelationshipDepth = 5
 // Relationship is one entity that refers to another.
 type Relationship struct {
 	Kind      string    `json:"kind" doc:"The kind, as the type of the source declares it." example:"employer"`
-	Source    uuid.UUID `json:"source" doc:"Id of the entity that refers." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
-	Target    uuid.UUID `json:"target" doc:"Id of the entity that it refers to." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"`
+	SourceID  uuid.UUID `json:"source_id" doc:"Id of the entity that refers." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	TargetID  uuid.UUID `json:"target_id" doc:"Id of the entity that it refers to." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"`
+	Source    uuid.UUID `json:"source" doc:"The same as source_id; with expand the entity." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
+	Target    uuid.UUID `json:"target" doc:"The same as target_id; with expand the entity." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"`
 	Depth     int       `json:"depth" doc:"How many relationships away its far end is, by the shortest way to its near end." example:"1"`
 	CreatedAt time.Time `json:"created_at" doc:"When it was added."`
 	CreatedBy string    `json:"created_by" doc:"Who added it." example:"ana"`
@@ -274,7 +276,7 @@ func (r *relationshipRow) scan(scan func(...any) error) (*Relationship, error) {
 		return nil, err
 	}
 	one := &Relationship{
-		Kind: r.kind.text, Source: r.source.Bytes, Target: r.target.Bytes, Depth: int(r.depth.Int64),
+		Kind: r.kind.text, SourceID: r.source.Bytes, TargetID: r.target.Bytes, Source: r.source.Bytes, Target: r.target.Bytes, Depth: int(r.depth.Int64),
 		CreatedAt: r.createdAt.Time.UTC(), CreatedBy: r.createdBy.text, SourceAudited: r.sourceAudited.Bool, TargetAudited: r.targetAudited.Bool,
 	}
 	if found {

@@ -109,7 +109,7 @@ var answerExamples = map[string]string{
 	"getEntityType":      exampleEntityType,
 	"addRelationship":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "5", "relationship.added", "4715"),
 	"removeRelationship": exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "6", "relationship.removed", "4716"),
-	"listRelationships":  `{"items":[{"kind":"employer","source":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","target":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22","depth":1,"created_at":"2026-11-22T09:31:00.123456Z","created_by":"ana"}],"next_cursor":null,"truncated":false}`,
+	"listRelationships":  `{"items":[{"kind":"employer","source_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","target_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22","source":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","target":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22","depth":1,"created_at":"2026-11-22T09:31:00.123456Z","created_by":"ana"}],"next_cursor":null,"truncated":false}`,
 	"listMembers":        `{"items":[{"sub":"ana","person":"p-7","roles":["approver","editor"],"groups":["sales"],"version":1,"updated_at":"2026-11-22T09:30:00Z"}],"next_cursor":null}`,
 	"listAccesses":       `{"items":[{"position":4711,"actor":"pia","person":"p-7","subjects":["0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"],"attributes":["iban"],"route":"GET /api/v1/entities/{id}","request_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","recorded_at":"2026-11-22T09:30:00Z"}],"next_cursor":null}`,
 	"listEntityTypes":    `{"items":[` + exampleEntityType + `],"next_cursor":null}`,

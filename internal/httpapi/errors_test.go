@@ -147,6 +147,10 @@ func TestRejectedValuesAreNotRepeated(t *testing.T) {
 			t.Errorf("%s: the value is in the answer: %s", body, answer.Body)
 		}
 	}
+	places := e.call("PUT", "/api/v1/entity-types/customer", `{"relationships":[{"kind":"a","target":"b","on_archive":"c"},{"kind":"a","target":"b","more":1}]}`).problem()
+	if len(places.Errors) != 2 || places.Errors[0].Location != "body.relationships/0/on_archive" || places.Errors[1].Location != "body.relationships/1/more" {
+		t.Errorf("%+v", places.Errors)
+	}
 	answer := e.call("GET", "/api/v1/entities?limit=hunter2", "")
 	if strings.Contains(string(answer.Body), "hunter2") {
 		t.Errorf("the value is in the answer: %s", answer.Body)

@@ -193,17 +193,19 @@ func TestRelationshipsAreRead(t *testing.T) {
 	}
 
 	// The far end in place of its id.
-	answer := e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships?expand=target&fields=kind,target&kind=owner", "")
+	answer := e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships?expand=target&fields=kind,target,target_id&kind=owner", "")
 	var expanded struct {
 		Items []struct {
 			Kind   string
 			Source *string
-			Target json.RawMessage
+			// TargetID is what the relationship was added with.
+			TargetID string `json:"target_id"`
+			Target   json.RawMessage
 		}
 	}
 	answer.json(&expanded)
 	sameJSON(t, "expanded", expanded.Items[0].Target, e.call("GET", "/api/v1/entities/"+ids[1], "").Body)
-	if expanded.Items[0].Kind != "owner" || expanded.Items[0].Source != nil {
+	if expanded.Items[0].Kind != "owner" || expanded.Items[0].Source != nil || expanded.Items[0].TargetID != ids[1] {
 		t.Errorf("%s", answer.Body)
 	}
 	if unchanged := e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships", "", "If-None-Match", e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships", "").Header.Get("ETag")); unchanged.Status != 304 {

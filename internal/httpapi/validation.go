@@ -46,8 +46,8 @@ func (e *exchange) problemOfHuma(model *huma.ErrorModel) *Problem {
 	}
 }
 
-// pointers writes places in a body as the domain does: body.tags/0.
-var pointers = strings.NewReplacer("[", "/", "]", "")
+// pointers writes places in a body as the domain does: body.lines/0/amount.
+var pointers = strings.NewReplacer("].", "/", "[", "/", "]", "")
 
 // invalidRequest is the problem for faults found by schema, the most telling code
 // first: a field of the contract that is not built yet, a field that nobody knows,
@@ -62,7 +62,7 @@ func (e *exchange) invalidRequest(details []*huma.ErrorDetail) *problem.Problem 
 		case inBody && e.route != nil && slices.Contains(e.route.Unsupported, name):
 			unsupported = append(unsupported, problem.Field{Location: clip(detail.Location), Message: "is not supported yet"})
 		default:
-			unknown = append(unknown, problem.Field{Location: clip(detail.Location), Message: "is not a field of this request"})
+			unknown = append(unknown, problem.Field{Location: clip(pointers.Replace(detail.Location)), Message: "is not a field of this request"})
 		}
 	}
 	switch {
@@ -91,7 +91,9 @@ func invalidAmounts(faults ...problem.Field) *problem.Problem {
 
 // isAmount reports whether a fault is about an amount of money. Those are strings, so that
 // no reader takes them for doubles; a number is the fault that most people begin with.
-func isAmount(fault problem.Field) bool { return strings.HasSuffix(fault.Location, ".amount") }
+func isAmount(fault problem.Field) bool {
+	return strings.HasSuffix(fault.Location, "/amount") || fault.Location == "body.amount"
+}
 
 // sorted gives faults a stable order, which huma's walk over maps does not, and
 // keeps the first ones.

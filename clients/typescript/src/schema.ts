@@ -2748,15 +2748,25 @@ export interface components {
              */
             kind: string;
             /**
-             * @description Id of the entity that refers.
+             * @description The same as source_id; with expand the entity.
              * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
              */
             source: string;
             /**
-             * @description Id of the entity that it refers to.
+             * @description Id of the entity that refers.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            source_id: string;
+            /**
+             * @description The same as target_id; with expand the entity.
              * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22
              */
             target: string;
+            /**
+             * @description Id of the entity that it refers to.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22
+             */
+            target_id: string;
         };
         RelationshipKind: {
             /** @description true when following the kind must never lead back to where it began, as with parents. */
@@ -6253,6 +6263,8 @@ export interface operations {
                      *       "items": [
                      *         {
                      *           "kind": "employer",
+                     *           "source_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
+                     *           "target_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22",
                      *           "source": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11",
                      *           "target": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22",
                      *           "depth": 1,
