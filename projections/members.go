@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,7 @@ func Members() Projection {
 					groups     text[]           NOT NULL,
 					version    bigint           NOT NULL,
 					updated_at timestamptz      NOT NULL,
+					sealed     jsonb            NOT NULL, -- name and email, as ciphertext
 					PRIMARY KEY (org, sub)
 				);`
 		},
@@ -34,17 +36,21 @@ func Members() Projection {
 }
 
 // applyMembers queues a statement for each member of the batch, with the last word: such
-// events are rare.
+// events are rare. A name or an address that is not told again stays.
 func applyMembers(batch *pgx.Batch, schema string, events []Event) error {
 	type key struct{ org, sub string }
-	last := map[key]Event{}
+	last, sealed := map[key]Event{}, map[key]map[string]SealedValue{}
 	var order []key
 	for _, e := range events {
 		k := key{e.Org, e.Stream.Name()}
 		if _, found := last[k]; !found {
 			order = append(order, k)
+			sealed[k] = map[string]SealedValue{}
 		}
 		last[k] = e
+		for field, value := range e.Sealed {
+			sealed[k][field] = value
+		}
 	}
 	for _, k := range order {
 		e := last[k]
@@ -52,13 +58,17 @@ func applyMembers(batch *pgx.Batch, schema string, events []Event) error {
 		if !ok {
 			return fmt.Errorf("event type %s at position %d is not part of this view", e.Type, e.Position)
 		}
+		fields, err := json.Marshal(sealed[k])
+		if err != nil {
+			return err
+		}
 		batch.Queue(`
-			INSERT INTO `+schema+`.members (org, sub, person, roles, groups, version, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			INSERT INTO `+schema+`.members AS m (org, sub, person, roles, groups, version, updated_at, sealed)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (org, sub) DO UPDATE
 			   SET person = excluded.person, roles = excluded.roles, groups = excluded.groups,
-			       version = excluded.version, updated_at = excluded.updated_at`,
-			k.org, k.sub, p.Person, p.Roles, p.Groups, e.Version, e.RecordedAt)
+			       version = excluded.version, updated_at = excluded.updated_at, sealed = m.sealed || excluded.sealed`,
+			k.org, k.sub, p.Person, p.Roles, p.Groups, e.Version, e.RecordedAt, string(fields))
 	}
 	return nil
 }

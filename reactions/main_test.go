@@ -1,6 +1,7 @@
 package reactions
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
@@ -96,6 +98,7 @@ type hub struct {
 	admin   *pgxpool.Pool
 	loop    *commands.Loop
 	options Options
+	keys    *keyring.Keyring
 	// fails makes those notes fail that say so.
 	fails *atomic.Bool
 }
@@ -109,9 +112,13 @@ func newHub(t *testing.T) *hub {
 		folds[kind] = count{}
 	}
 	pool := hubtest.Pool(t, url, string(eventstore.RoleProjector))
-	h := &hub{url: url, admin: hubtest.Pool(t, url, ""), fails: new(atomic.Bool), loop: commands.New(commands.Options{
-		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec,
-		Folds: folds, Log: slog.New(slog.DiscardHandler),
+	commandPool := hubtest.Pool(t, url, string(eventstore.RoleCommand))
+	masters, err := keyring.NewMasters(bytes.Repeat([]byte{7}, 32))
+	require.NoError(t, err)
+	keys := keyring.New(keyring.Options{Pool: commandPool, Masters: masters})
+	h := &hub{url: url, keys: keys, admin: hubtest.Pool(t, url, ""), fails: new(atomic.Bool), loop: commands.New(commands.Options{
+		Store: eventstore.New(commandPool), Codec: codec,
+		Folds: folds, Log: slog.New(slog.DiscardHandler), Keys: keys,
 	})}
 	h.fails.Store(true)
 	h.options = Options{

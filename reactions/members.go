@@ -2,7 +2,6 @@ package reactions
 
 import (
 	"context"
-	"crypto/hmac"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/members"
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
 // membersName is the reaction to what observers tell. It has no place in the log and
@@ -72,9 +72,7 @@ func (s *seenSubscriber) forward(ctx context.Context, told *nats.Subscription, o
 		}
 		id := uuid.Must(uuid.NewV7()).String()
 		_, err = deliver(ctx, out, func() *message.Message {
-			msg := message.NewMessageWithContext(ctx, id, received.Data)
-			msg.Metadata.Set(signatureHeader, received.Header.Get(signatureHeader))
-			return msg
+			return message.NewMessageWithContext(ctx, id, received.Data)
 		}, func() {})
 		if err != nil {
 			return
@@ -100,19 +98,33 @@ func giveUp(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// errForged is a message that no observer of this system has sent.
-var errForged = errors.New("a message about a member is not signed by this system")
+// memberSeer takes what observers have told into the directory.
+type memberSeer struct {
+	submit Submit
+	seal   *envelope
+}
 
-// seeMember takes what an observer has told into the directory.
-func (e *Engine) seeMember(msg *message.Message) error {
-	if given := msg.Metadata.Get(signatureHeader); !hmac.Equal([]byte(given), []byte(sign(e.options.SeenKey, msg.Payload))) {
-		return errForged
+// see takes one message. Of a member who was erased, roles go on changing, and name and
+// address are not taken again.
+func (s *memberSeer) see(msg *message.Message) error {
+	data, err := s.seal.open(msg.Payload)
+	if err != nil {
+		return err
 	}
 	var m SeenMember
-	if err := json.Unmarshal(msg.Payload, &m); err != nil {
+	if err := json.Unmarshal(data, &m); err != nil {
 		return fmt.Errorf("reading a message about a member: %w", err)
 	}
-	_, err := e.options.Submit(msg.Context(), commands.Submission{
+	err = s.take(msg, m)
+	if p := problem.Of(err); p != nil && p.Code == "subject_erased" {
+		m.Name, m.Email = "", ""
+		err = s.take(msg, m)
+	}
+	return err
+}
+
+func (s *memberSeer) take(msg *message.Message, m SeenMember) error {
+	_, err := s.submit(msg.Context(), commands.Submission{
 		Decider: members.SeeMember{Seen: m.seen()},
 		Meta:    domain.Meta{Org: m.Org, Actor: actor, CorrelationID: msg.UUID, Now: time.Now()},
 	})

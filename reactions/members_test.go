@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 )
 
 var seenKey = []byte("the key of these tests")
@@ -87,9 +87,7 @@ func (h *hub) listens(t *testing.T, broker *hubtest.Broker) {
 	data, err := json.Marshal(seen("first", 1))
 	require.NoError(t, err)
 	h.until(t, "a reactor hears", func() bool {
-		msg := &nats.Msg{Subject: SeenSubject, Data: data, Header: nats.Header{}}
-		msg.Header.Set(signatureHeader, sign(seenKey, data))
-		require.NoError(t, broker.Conn.PublishMsg(msg))
+		require.NoError(t, broker.Conn.Publish(SeenSubject, newEnvelope(seenKey).close(data)))
 		return len(h.members(t)) > 0
 	})
 }
@@ -103,10 +101,10 @@ func TestForgedMembersAreNotBelieved(t *testing.T) {
 	h.listens(t, broker)
 	data, err := json.Marshal(seen("eve", 1, "admin"))
 	require.NoError(t, err)
-	for _, signature := range []string{"", "x", sign([]byte("another key"), data)} {
-		msg := &nats.Msg{Subject: SeenSubject, Data: data, Header: nats.Header{}}
-		msg.Header.Set(signatureHeader, signature)
-		require.NoError(t, broker.Conn.PublishMsg(msg))
+	changed := newEnvelope(seenKey).close(data)
+	changed[len(changed)-1]++
+	for _, message := range [][]byte{data, nil, changed, newEnvelope([]byte("another key")).close(data)} {
+		require.NoError(t, broker.Conn.Publish(SeenSubject, message))
 	}
 	observer(t, broker, []byte("another key")).Seen(seen("eve", 1, "admin"))
 	right := observer(t, broker, seenKey)
@@ -207,4 +205,54 @@ func TestObserverWithoutNATSForgetsWhatItCouldNotTell(t *testing.T) {
 		return len(o.told) == 0
 	})
 	require.Empty(t, o.queue)
+}
+
+// Name and address go from the token into the log without being readable on the way, change
+// when a later token says so, and are not taken again of who was erased; roles are.
+func TestNamesOfMembersTravelAndStaySealed(t *testing.T) {
+	t.Parallel()
+	const planted = "planted-name-4714"
+	h, broker := newHub(t), hubtest.NATS(t)
+	h.options.Conn, h.options.SeenKey = broker.Conn, seenKey
+	heard, err := broker.Connect().SubscribeSync(">")
+	require.NoError(t, err)
+	h.run(t, h.options)
+	h.listens(t, broker)
+	o := observer(t, broker, seenKey)
+	ana := func(minute int, name string, roles ...string) SeenMember {
+		m := seen("ana", minute, roles...)
+		m.Name, m.Email = name, planted+"@example.com"
+		return m
+	}
+	o.Seen(ana(1, planted))
+	first, once := `acme member:first system:reactor p-first []`, `acme member:ana system:reactor p-ana []`
+	h.changed(t, first, once)
+	o.Seen(ana(2, planted+" the second"))
+	h.changed(t, first, once, once)
+	var text string
+	require.NoError(t, h.admin.QueryRow(t.Context(), `SELECT string_agg(convert_from(data, 'UTF8') || e::text, ' ') FROM events e`).Scan(&text))
+	require.NotContains(t, text, planted)
+	require.Contains(t, text, `"name":{"$sealed":`)
+	require.Contains(t, text, `"email":{"$sealed":`)
+	for range 2 { // at least what the observer has told
+		msg, err := heard.NextMsgWithContext(t.Context())
+		require.NoError(t, err)
+		require.NotContains(t, string(msg.Data), planted)
+	}
+
+	o.Seen(seen("bob", 1))
+	bob := `acme member:bob system:reactor p-bob []`
+	h.changed(t, first, once, once, bob)
+	for _, sub := range []string{"ana", "bob"} {
+		require.NoError(t, h.keys.Erase(t.Context(), keyring.Ref{Org: "acme", Subject: "member:" + sub}, nil))
+	}
+	o.Seen(ana(3, "another name", "admin"))
+	h.changed(t, first, once, once, bob, `acme member:ana system:reactor p-ana ["admin"]`)
+	named := seen("bob", 2, "viewer")
+	named.Name = "a first name"
+	o.Seen(named)
+	h.changed(t, first, once, once, bob, `acme member:ana system:reactor p-ana ["admin"]`, `acme member:bob system:reactor p-bob ["viewer"]`)
+	var sealed int
+	require.NoError(t, h.admin.QueryRow(t.Context(), `SELECT count(*) FROM events WHERE convert_from(data, 'UTF8') LIKE '%$sealed%'`).Scan(&sealed))
+	require.Equal(t, 2, sealed, "none since the erasure")
 }

@@ -2,9 +2,7 @@ package reactions
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -20,10 +18,6 @@ import (
 const (
 	// SeenSubject is where APIs tell reactors over core NATS whom a token speaks for.
 	SeenSubject = "hub.members.seen"
-	// signatureHeader holds an HMAC-SHA256 of the message: whoever else may publish on
-	// NATS cannot write the directory.
-	signatureHeader = "Hub-Signature"
-
 	// tellAgain is how soon what was told already is told again, should it have got
 	// lost. The verifier also brings a token at most once a minute.
 	tellAgain = 10 * time.Minute
@@ -41,17 +35,19 @@ type SeenMember struct {
 	Roles    []string  `json:"roles"`
 	Groups   []string  `json:"groups"`
 	IssuedAt time.Time `json:"issued_at"`
+	Name     string    `json:"name,omitempty"`
+	Email    string    `json:"email,omitempty"`
 }
 
 func (m SeenMember) seen() member.Seen {
-	return member.Seen{Sub: m.Sub, Person: m.Person, Roles: m.Roles, Groups: m.Groups, IssuedAt: m.IssuedAt}
+	return member.Seen{Sub: m.Sub, Person: m.Person, Roles: m.Roles, Groups: m.Groups, IssuedAt: m.IssuedAt, Name: m.Name, Email: m.Email}
 }
 
 // Observer tells reactors of the members whose tokens an API has verified. It never
 // delays or fails a request: what it cannot tell now comes with a later token.
 type Observer struct {
 	conn  *nats.Conn
-	key   []byte
+	seal  *envelope
 	log   *slog.Logger
 	now   func() time.Time
 	queue chan SeenMember
@@ -72,7 +68,7 @@ type telling struct {
 // NewObserver makes an observer; Run tells. The key is the same for all processes.
 func NewObserver(conn *nats.Conn, key []byte, log *slog.Logger) *Observer {
 	return &Observer{
-		conn: conn, key: key, log: log, now: time.Now,
+		conn: conn, seal: newEnvelope(key), log: log, now: time.Now,
 		queue: make(chan SeenMember, maxTelling), told: map[memberKey]telling{},
 	}
 }
@@ -110,7 +106,7 @@ func (o *Observer) makeRoom() {
 // contentOf tells apart what leads to different members.
 func contentOf(m SeenMember) [sha256.Size]byte {
 	roles, groups := slices.Sorted(slices.Values(m.Roles)), slices.Sorted(slices.Values(m.Groups))
-	text, _ := json.Marshal([]any{m.Person, slices.Compact(roles), slices.Compact(groups)}) // strings always marshal
+	text, _ := json.Marshal([]any{m.Person, slices.Compact(roles), slices.Compact(groups), m.Name, m.Email}) // strings always marshal
 	return sha256.Sum256(text)
 }
 
@@ -136,13 +132,5 @@ func (o *Observer) tell(m SeenMember) error {
 	if err != nil {
 		return fmt.Errorf("encoding a member: %w", err)
 	}
-	msg := &nats.Msg{Subject: SeenSubject, Data: data, Header: nats.Header{}}
-	msg.Header.Set(signatureHeader, sign(o.key, data))
-	return o.conn.PublishMsg(msg)
-}
-
-func sign(key, data []byte) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(data)
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return o.conn.Publish(SeenSubject, o.seal.close(data))
 }

@@ -74,7 +74,7 @@ type Options struct {
 	// NATS brings events as they happen. Without it, nil or down, they are read from
 	// the store.
 	NATS jetstream.JetStream
-	// Conn brings what observers tell, signed with SeenKey; nil brings nothing.
+	// Conn brings what observers tell, sealed with SeenKey; nil brings nothing.
 	Conn    *nats.Conn
 	SeenKey []byte
 	Submit  Submit

@@ -55,7 +55,7 @@ func (e *Engine) router() (*message.Router, error) {
 	}
 	if e.options.Conn != nil {
 		seen := &seenSubscriber{options: e.options, stop: func() {}}
-		router.AddConsumerHandler(membersName, SeenSubject, seen, e.seeMember).AddMiddleware(giveUp)
+		router.AddConsumerHandler(membersName, SeenSubject, seen, (&memberSeer{e.options.Submit, newEnvelope(e.options.SeenKey)}).see).AddMiddleware(giveUp)
 	}
 	if e.timers != nil {
 		parkTimers, err := middleware.PoisonQueueWithFilter(markedLater{}, "parked", func(err error) bool { return !isAway(err) })

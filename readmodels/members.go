@@ -3,6 +3,8 @@ package readmodels
 import (
 	"context"
 	"time"
+
+	"github.com/reactdjango-hub/backend/domain"
 )
 
 // membersView is the view that holds the directory.
@@ -16,6 +18,26 @@ type Member struct {
 	Groups    []string  `json:"groups" doc:"Groups that the latest token gave."`
 	Version   int64     `json:"version" doc:"Counts the changes." example:"1"`
 	UpdatedAt time.Time `json:"updated_at" doc:"When it was last changed."`
+	// Name and Email are masks, with what they stand for in Sealed.
+	Name  *string `json:"name" nullable:"true" doc:"For display; *** unless the caller has the role privacy or is this person, null when it is not known or was erased." example:"Ana"`
+	Email *string `json:"email" nullable:"true" doc:"As name." example:"ana@example.com"`
+
+	Sealed map[string]domain.Sealed `json:"-"`
+}
+
+// masked shows what is sealed as masks.
+func (m *Member) masked(column []byte) (err error) {
+	if m.Sealed, err = sealedAttributes(column); err != nil {
+		return err
+	}
+	mask := Hidden
+	if _, known := m.Sealed["name"]; known {
+		m.Name = &mask
+	}
+	if _, known := m.Sealed["email"]; known {
+		m.Email = &mask
+	}
+	return nil
 }
 
 // MemberQuery selects members. Fields left zero do not restrict.
@@ -56,7 +78,7 @@ func (s *Store) Members(ctx context.Context, org string, q MemberQuery) (MemberP
 		page = MemberPage{Items: []Member{}}
 		where := `m.org = $2 AND ($5::text = '' OR $5 = ANY (m.roles)) AND ($6::text = '' OR $6 = ANY (m.groups)) AND ($7::text = '' OR m.person = $7)`
 		return statement{
-			sql: `SELECT ` + heads + `, ` + q.counted(schema+`.members m WHERE `+where) + `, m.sub, m.person, m.roles, m.groups, m.version, m.updated_at
+			sql: `SELECT ` + heads + `, ` + q.counted(schema+`.members m WHERE `+where) + `, m.sub, m.person, m.roles, m.groups, m.version, m.updated_at, m.sealed
 				FROM ` + pointed + ` LEFT JOIN LATERAL (
 					SELECT * FROM ` + schema + `.members m
 					 WHERE ` + where + ` AND m.sub > $3 ORDER BY m.sub LIMIT $4
@@ -69,14 +91,15 @@ func (s *Store) Members(ctx context.Context, org string, q MemberQuery) (MemberP
 					roles, groups []string
 					version       *int64
 					updatedAt     *time.Time
+					sealed        []byte
 				)
-				if err := scan(&page.Count, &sub, &person, &roles, &groups, &version, &updatedAt); err != nil || sub == nil {
+				if err := scan(&page.Count, &sub, &person, &roles, &groups, &version, &updatedAt, &sealed); err != nil || sub == nil {
 					return err
 				}
-				page.Items = append(page.Items, Member{
-					Sub: *sub, Person: *person, Roles: roles, Groups: groups, Version: *version, UpdatedAt: updatedAt.UTC(),
-				})
-				return nil
+				found := Member{Sub: *sub, Person: *person, Roles: roles, Groups: groups, Version: *version, UpdatedAt: updatedAt.UTC()}
+				err := found.masked(sealed)
+				page.Items = append(page.Items, found)
+				return err
 			},
 		}
 	})

@@ -70,8 +70,9 @@ func (h *hub) seesMembers() {
 			h.eventually("the directory lists the member", func() bool {
 				var found listOf[readmodels.Member]
 				require.Equal(h.t, http.StatusOK, h.get("/api/v1/members?role=viewer&person=person-"+login, admin, nil, &found))
-				return len(found.Items) == 1 && found.Items[0].Sub == login
+				return len(found.Items) == 1 && found.Items[0].Sub == login && *found.Items[0].Name == "***" && *found.Items[0].Email == "***"
 			})
+			h.showsNames(login)
 			require.Equal(h.t, http.StatusForbidden, h.get("/api/v1/members", token, nil, nil))
 			return
 		}
@@ -80,5 +81,36 @@ func (h *hub) seesMembers() {
 			h.t.Fatal("no token has become a member")
 		default:
 		}
+	}
+}
+
+// showsNames expects that a member's name is shown to privacy and to the member's own person,
+// and that it is recorded who has seen it.
+func (h *hub) showsNames(login string) {
+	h.t.Helper()
+	seen := func(sub, person, path string, roles ...string) (names []string) {
+		h.t.Helper()
+		token, err := identity.RequestToken(h.t.Context(), h.issuer, identity.TokenRequest{Sub: sub, Org: "acme", Person: person, Roles: roles})
+		require.NoError(h.t, err)
+		var found listOf[readmodels.Member]
+		require.Equal(h.t, http.StatusOK, h.get(path, token, nil, &found))
+		require.Len(h.t, found.Items, 1)
+		for _, text := range []*string{found.Items[0].Name, found.Items[0].Email} {
+			if text != nil {
+				names = append(names, *text)
+			}
+		}
+		return names
+	}
+	path := "/api/v1/members?person=person-" + login
+	assert.Equal(h.t, []string{"***", "***"}, seen("otherwise", "", path, "admin"))
+	assert.Equal(h.t, []string{"Ana Name", "ana@example.com"}, seen("pia", "", path, "admin", "privacy"))
+	assert.Equal(h.t, []string{"Ana Name", "ana@example.com"}, seen("second-login", "person-"+login, path, "admin"))
+	assert.Equal(h.t, []string{"***", "***"}, seen("otherwise", "", path, "admin"))
+	records := h.answers(http.StatusOK, http.MethodGet, "/api/v1/audit/access?subject=member:"+login, h.token("acme", "auditor"), nil, nil)["items"].([]any)
+	require.Len(h.t, records, 2)
+	for i, actor := range []string{"second-login", "pia"} {
+		assert.Equal(h.t, actor, records[i].(map[string]any)["actor"])
+		assert.Equal(h.t, []any{"email", "name"}, records[i].(map[string]any)["attributes"])
 	}
 }

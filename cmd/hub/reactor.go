@@ -48,7 +48,7 @@ func (s *system) startReactor(ctx, background context.Context, submit reactions.
 	return ctx.Err()
 }
 
-// seenKey signs what APIs tell reactors of members.
+// seenKey seals what APIs tell reactors of members.
 func (s *system) seenKey() []byte { return config.DeriveKey(s.secret, "members seen") }
 
 // observer tells reactors whom the tokens speak for that this process verifies.
@@ -56,7 +56,7 @@ func (s *system) observer(background context.Context) func(identity.Caller) {
 	observer := reactions.NewObserver(s.nats, s.seenKey(), s.log)
 	s.work(background, "member observer", observer.Run)
 	return func(c identity.Caller) {
-		observer.Seen(reactions.SeenMember{Org: c.Org, Sub: c.Sub, Person: c.Person, Roles: c.Roles, Groups: c.Groups, IssuedAt: c.Issued})
+		observer.Seen(reactions.SeenMember{Org: c.Org, Sub: c.Sub, Person: c.Person, Roles: c.Roles, Groups: c.Groups, IssuedAt: c.Issued, Name: c.Name, Email: c.Email})
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	plantedSensitive = "planted-sensitive-4711"
 	plantedPersonal  = "planted-personal-4712"
 	plantedReason    = "planted-reason-4713"
+	plantedName      = "planted-name-4714"
 )
 
 // listening is a test that keeps what its processes log.
@@ -72,7 +73,9 @@ func filesWith(t *testing.T, dir, text string) (found []string) {
 
 func (h *hub) as(sub string, roles ...string) string {
 	h.t.Helper()
-	token, err := identity.RequestToken(h.t.Context(), h.issuer, identity.TokenRequest{Sub: sub, Org: "acme", Roles: roles})
+	token, err := identity.RequestToken(h.t.Context(), h.issuer, identity.TokenRequest{
+		Sub: sub, Org: "acme", Roles: roles, Name: plantedName, Email: plantedName + "@example.com",
+	})
 	require.NoError(h.t, err)
 	return token
 }
@@ -215,10 +218,12 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	require.NotEmpty(t, told.logged())
 	assert.Empty(t, filesWith(t, dir, plantedSensitive))
 	assert.Empty(t, filesWith(t, dir, plantedReason))
+	assert.Empty(t, filesWith(t, dir, plantedName))
 	assert.Empty(t, filesWith(t, filepath.Join(dir, natsDir), plantedPersonal))
 	assert.NotContains(t, told.logged(), plantedSensitive)
 	assert.NotContains(t, told.logged(), plantedPersonal)
 	assert.NotContains(t, told.logged(), plantedReason)
+	assert.NotContains(t, told.logged(), plantedName)
 }
 
 func dataDir(h *hub) string {

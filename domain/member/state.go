@@ -1,6 +1,7 @@
 package member
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -12,6 +13,8 @@ type Member struct {
 	Person        string
 	Roles, Groups []string
 	IssuedAt      time.Time
+	// Sealed are the name and the address, as far as they are known.
+	Sealed map[string]domain.Sealed
 }
 
 // Known reports whether the member has been seen.
@@ -19,16 +22,25 @@ func (m Member) Known() bool { return m.Person != "" }
 
 // Evolve folds one fact.
 func (m Member) Evolve(f domain.Fact) domain.State {
-	if p, ok := f.Payload.(Changed); ok {
-		return Member(p)
+	p, ok := f.Payload.(Changed)
+	if !ok {
+		return m
 	}
-	return m
+	next := Member{Person: p.Person, Roles: p.Roles, Groups: p.Groups, IssuedAt: p.IssuedAt, Sealed: m.Sealed}
+	if fresh := p.SealedValues(f.ID); len(fresh) > 0 {
+		next.Sealed = make(map[string]domain.Sealed)
+		maps.Copy(next.Sealed, m.Sealed)
+		maps.Copy(next.Sealed, fresh)
+	}
+	return next
 }
 
-// Memory of Go values beside their bytes, roughly.
+// Memory of Go values beside their bytes, roughly; a sealed value with its subject and
+// pointer.
 const (
-	stateBytes = 160
-	entryBytes = 16
+	stateBytes  = 160
+	entryBytes  = 16
+	sealedBytes = 256
 )
 
 // Size is the approximate memory held, in bytes.
@@ -36,6 +48,9 @@ func (m Member) Size() int {
 	size := stateBytes + len(m.Person)
 	for _, name := range slices.Concat(m.Roles, m.Groups) {
 		size += entryBytes + len(name)
+	}
+	for _, value := range m.Sealed {
+		size += sealedBytes + len(value.Text)
 	}
 	return size
 }

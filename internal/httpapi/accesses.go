@@ -22,7 +22,7 @@ type RecordedAccess struct {
 	Position   int64     `json:"position" doc:"Position of the record in the log." example:"4711"`
 	Actor      string    `json:"actor" doc:"Who has seen it." example:"pia"`
 	Person     string    `json:"person" doc:"The human behind the login." example:"p-7"`
-	Subjects   []string  `json:"subjects" doc:"Ids of the entities it was of."`
+	Subjects   []string  `json:"subjects" doc:"Of whom it was: ids of entities, and member: with a login."`
 	Attributes []string  `json:"attributes" doc:"Names of the sensitive attributes that were shown in clear; empty when only what is not sensitive was shown." example:"[\"iban\"]"`
 	Reasons    bool      `json:"reasons" doc:"true when it was shown in clear why something was done."`
 	Route      string    `json:"route" doc:"What was asked for." example:"GET /api/v1/entities/{id}"`

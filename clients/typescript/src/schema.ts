@@ -2008,8 +2008,18 @@ export interface components {
             sub: string;
         };
         Member: {
+            /**
+             * @description As name.
+             * @example ana@example.com
+             */
+            email: string | null;
             /** @description Groups that the latest token gave. */
             groups: string[];
+            /**
+             * @description For display; *** unless the caller has the role privacy or is this person, null when it is not known or was erased.
+             * @example Ana
+             */
+            name: string | null;
             /**
              * @description The human behind it.
              * @example p-7
@@ -2722,7 +2732,7 @@ export interface components {
              * @example GET /api/v1/entities/{id}
              */
             route: string;
-            /** @description Ids of the entities it was of. */
+            /** @description Of whom it was: ids of entities, and member: with a login. */
             subjects: string[];
         };
         Relationship: {
