@@ -176,7 +176,7 @@ func (t *turn) decideOne(c *call, d *decided) (err error) {
 	after, unread := make(map[eventstore.Boundary]folded), make(map[eventstore.Boundary][]made)
 	var events []eventstore.NewEvent
 	for _, fact := range decision.Facts {
-		event, err := t.place(c, fact, after, unread)
+		event, err := t.place(d, fact, after, unread)
 		if err != nil {
 			return err
 		}
@@ -204,8 +204,9 @@ func (t *turn) decideOne(c *call, d *decided) (err error) {
 // place makes the event of a fact and folds the fact into after, on top of states;
 // for boundaries that the turn has not read it notes it in unread.
 func (t *turn) place(
-	c *call, fact domain.Fact, after map[eventstore.Boundary]folded, unread map[eventstore.Boundary][]made,
+	d *decided, fact domain.Fact, after map[eventstore.Boundary]folded, unread map[eventstore.Boundary][]made,
 ) (eventstore.NewEvent, error) {
+	c := d.call
 	by := Stamp{By: c.Meta.Actor.Sub}
 	e := eventstore.NewEvent{Stream: fact.Stream, Subjects: fact.Subjects}
 	var err error
@@ -213,7 +214,7 @@ func (t *turn) place(
 		return e, fmt.Errorf("making an event id: %w", err)
 	}
 	fact.ID = e.ID
-	if fact, err = t.sealed(c.Meta.Org, fact); err != nil {
+	if fact, err = t.sealed(d, fact); err != nil {
 		return e, err
 	}
 	e.Tags = distinct(append([]domain.Tag{fact.Stream}, fact.Tags...))
@@ -246,7 +247,7 @@ func (t *turn) place(
 			return e, err
 		}
 	}
-	if e.Reason, err = t.sealedReason(c.Meta, fact); err != nil {
+	if e.Reason, err = t.sealedReason(d, fact); err != nil {
 		return e, err
 	}
 	e.Version = after[eventstore.Boundary{Org: c.Meta.Org, Tag: fact.Stream}].version

@@ -41,6 +41,15 @@ type personalName struct{ org, kind, name string }
 type needs struct {
 	subjects []keyring.Ref
 	names    []personalName
+	// sealed are the subjects that something was sealed for.
+	sealed map[keyring.Ref]bool
+}
+
+func (n *needs) seal(ref keyring.Ref) {
+	if n.sealed == nil {
+		n.sealed = make(map[keyring.Ref]bool)
+	}
+	n.sealed[ref] = true
 }
 
 func (n *needs) subject(ref keyring.Ref) { n.subjects = append(n.subjects, ref) }
@@ -188,13 +197,13 @@ func (t *turn) recheck(ctx context.Context) error {
 }
 
 // sealed is a fact with its secrets sealed for the event that it becomes.
-func (t *turn) sealed(org string, fact domain.Fact) (domain.Fact, error) {
+func (t *turn) sealed(d *decided, fact domain.Fact) (domain.Fact, error) {
 	holder, ok := fact.Payload.(domain.Sealable)
 	if !ok {
 		return fact, nil
 	}
 	payload, err := holder.Seal(func(pointer string, s domain.Secret) (domain.Sealed, error) {
-		return t.seal(org, keyring.Place{Event: fact.ID, Pointer: pointer}, s)
+		return t.seal(d, keyring.Place{Event: fact.ID, Pointer: pointer}, s)
 	})
 	fact.Payload = payload
 	return fact, err
@@ -202,7 +211,8 @@ func (t *turn) sealed(org string, fact domain.Fact) (domain.Fact, error) {
 
 // sealedReason is why a command was given as the event of one of its facts has it: sealed
 // for all whom that is about, so in another way for each event.
-func (t *turn) sealedReason(m domain.Meta, fact domain.Fact) (string, error) {
+func (t *turn) sealedReason(d *decided, fact domain.Fact) (string, error) {
+	m := d.call.Meta
 	for _, ref := range keyring.Refs(m.Org, fact.Subjects) {
 		if t.vault.keys[ref] == nil {
 			return "", fmt.Errorf("a fact is about the subject %q, which the command did not name", ref.Subject)
@@ -215,17 +225,24 @@ func (t *turn) sealedReason(m domain.Meta, fact domain.Fact) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encoding a reason: %w", err)
 	}
-	value, err := t.seal(m.Org, keyring.Place{Event: fact.ID, Pointer: domain.ReasonPointer}, domain.NewSecret(text, true, fact.Subjects...))
+	value, err := t.seal(d, keyring.Place{Event: fact.ID, Pointer: domain.ReasonPointer}, domain.NewSecret(text, true, fact.Subjects...))
 	return string(value.Data()), err
 }
 
 // seal seals one secret, nested for all its subjects. Problem: subject_erased.
-func (t *turn) seal(org string, at keyring.Place, s domain.Secret) (domain.Sealed, error) {
+func (t *turn) seal(d *decided, at keyring.Place, s domain.Secret) (domain.Sealed, error) {
+	org := d.call.Meta.Org
 	value, err := t.vault.keys.Seal(org, at, s)
-	if errors.Is(err, domain.ErrErased) {
+	switch {
+	case errors.Is(err, domain.ErrErased):
 		return value, subjectErased()
+	case err != nil:
+		return value, err
 	}
-	return value, err
+	for _, ref := range keyring.Refs(org, value.Subjects()) {
+		d.needs.seal(ref)
+	}
+	return value, nil
 }
 
 func subjectErased() error {
@@ -233,14 +250,15 @@ func subjectErased() error {
 		"The person whom this is about was erased: what was known is gone, and nothing can be added. A new entity gets a new key.")
 }
 
-// kept are the keys and tokens that accepted commands have made: those go with the append.
+// kept are the keys and tokens that accepted commands have made and used: those go with the
+// append. A key that was made for nothing is forgotten with the turn.
 func (t *turn) kept() (keys []*keyring.Key, tokens []keyring.Token) {
 	seenKeys, seenTokens := make(map[keyring.Ref]bool), make(map[personalName]bool)
 	for _, d := range t.decided {
 		if d.err != nil || d.call.DryRun || len(d.outcome.Events) == 0 {
 			continue
 		}
-		for _, ref := range d.needs.subjects {
+		for ref := range d.needs.sealed {
 			if key := t.vault.keys[ref]; key.New() && !seenKeys[ref] {
 				seenKeys[ref] = true
 				keys = append(keys, key)

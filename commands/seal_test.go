@@ -157,6 +157,28 @@ func TestNothingInClearReachesTheLog(t *testing.T) {
 }
 
 // Of many who bring one personal key at once, in several processes, exactly one gets it.
+// A key is on disk exactly when something is sealed by it: a new thing of a type with
+// sensitive values has none before it has such a value, and no trace of it stays in memory.
+func TestWhatHasNothingSealedHasNoKey(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	l, _ := s.sealing(t)
+	accepted(t, l, submission(entities.DefineEntityType{Name: "customer", Schema: json.RawMessage(`{}`), Sensitive: []string{"iban"}}))
+	id := uuid.Must(uuid.NewV7())
+	accepted(t, l, submission(entities.CreateEntity{ID: id, Type: "customer", Attributes: attributes(`{"n":1}`)}))
+	accepted(t, l, submission(entities.PatchEntity{ID: id, Patch: json.RawMessage(`{"attributes":{"n":2}}`)}))
+	assert.Zero(t, s.count(t, "hub_keys.subject_keys"))
+	accepted(t, l, submission(entities.PatchEntity{ID: id, Patch: json.RawMessage(`{"attributes":{"iban":"` + planted + `"}}`)}))
+	assert.Equal(t, 1, s.count(t, "hub_keys.subject_keys"))
+	accepted(t, l, submission(entities.PatchEntity{ID: id, Patch: json.RawMessage(`{"attributes":{"iban":"DE2"}}`)}))
+
+	// Another process opens it: it is the key that was kept.
+	other, _ := s.sealing(t)
+	unchanged := accepted(t, other, submission(entities.PatchEntity{ID: id, Patch: json.RawMessage(`{"attributes":{"iban":"DE2"}}`)}))
+	assert.Empty(t, unchanged.Events)
+	assert.Equal(t, 1, s.count(t, "hub_keys.subject_keys"))
+}
+
 func TestOneWinnerPerPersonalKey(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
