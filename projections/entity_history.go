@@ -69,6 +69,7 @@ func entityHistoryDDL(schema string) string {
 			org         text COLLATE "C" NOT NULL,
 			name        text COLLATE "C" NOT NULL,
 			audit_reads text             NOT NULL,
+			sensitive   text[]           NOT NULL,
 			PRIMARY KEY (org, name)
 		);
 		CREATE FUNCTION ` + schema + `.patch(state jsonb, added jsonb, removed text[]) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS
@@ -93,10 +94,10 @@ func entityHistoryIndexes(schema string) string {
 // the types.
 func applyEntityHistory(batch *pgx.Batch, schema string, events []Event) error {
 	rows := versionRows{last: map[entityID]int{}}
-	types := auditedTypes{}
+	types := shownTypes{}
 	for _, e := range events {
 		if defined, ok := e.Payload.(entity.TypeDefined); ok {
-			types[typeID{e.Org, defined.Name}] = defined.AuditReads
+			types[typeID{e.Org, defined.Name}] = defined
 			continue
 		}
 		if err := rows.add(e); err != nil {
@@ -110,20 +111,22 @@ func applyEntityHistory(batch *pgx.Batch, schema string, events []Event) error {
 	return rows.access.queue(batch, schema)
 }
 
-// auditedTypes is the last word of a batch on which reads are recorded, by type.
-type auditedTypes map[typeID]string
+// shownTypes is the last word of a batch on how entities are shown, by type.
+type shownTypes map[typeID]entity.TypeDefined
 
-func (t auditedTypes) queue(batch *pgx.Batch, schema string) {
+func (t shownTypes) queue(batch *pgx.Batch, schema string) {
 	if len(t) == 0 {
 		return
 	}
-	var orgs, names, audits []string
-	for id, audit := range t {
-		orgs, names, audits = append(orgs, id.org), append(names, id.name), append(audits, audit)
+	var orgs, names, audits, sensitive []string
+	for id, defined := range t {
+		orgs, names = append(orgs, id.org), append(names, id.name)
+		audits, sensitive = append(audits, defined.AuditReads), append(sensitive, arrayLiteral(defined.Sensitive))
 	}
 	batch.Queue(`
-		INSERT INTO `+schema+`.entity_types (org, name, audit_reads) SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
-		ON CONFLICT (org, name) DO UPDATE SET audit_reads = excluded.audit_reads`, orgs, names, audits)
+		INSERT INTO `+schema+`.entity_types (org, name, audit_reads, sensitive)
+		SELECT u.org, u.name, u.audit, u.sensitive::text[] FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u(org, name, audit, sensitive)
+		ON CONFLICT (org, name) DO UPDATE SET audit_reads = excluded.audit_reads, sensitive = excluded.sensitive`, orgs, names, audits, sensitive)
 }
 
 // insertVersions: b is the last version from before the batch; the first version of the

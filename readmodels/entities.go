@@ -141,7 +141,7 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 		}}
 	})
 	if err == nil {
-		err = seals.outcome(q.Clear != nil)
+		err = plan.outcome(seals)
 	}
 	if err == nil && plan.after != nil {
 		err = plan.after.sameLog(at)

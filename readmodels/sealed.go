@@ -51,7 +51,7 @@ func (p *entityPlan) showsClear() bool { return p.query.Clear != nil && p.query.
 
 // guardsFilters reports whether it has to be looked whether what is filtered by is sealed.
 func (p *entityPlan) guardsFilters() bool {
-	return p.query.AsOf == nil && slices.ContainsFunc(p.filters, func(f checkedFilter) bool { return f.column == nil })
+	return slices.ContainsFunc(p.filters, func(f checkedFilter) bool { return f.column == nil })
 }
 
 // sealing is the SQL of those columns.
@@ -88,14 +88,17 @@ func (f checkedFilter) byHash() bool {
 	return (f.Operator == "eq" || f.Operator == "in") && len(f.path) == 1
 }
 
-// outcome refuses filters on sensitive attributes: all but equality, and that for whoever
-// may not see them. Problems: sealed_attribute, privacy_required.
-func (r *sealedRow) outcome(mayAsk bool) error {
+// outcome refuses filters on sensitive attributes as they are named now: all but equality,
+// that for whoever may not see them, and of the past, of which no hashes are kept. Problems:
+// sealed_attribute, privacy_required.
+func (p *entityPlan) outcome(r sealedRow) error {
 	switch {
 	case r.blocked:
 		return problem.New(problem.Invalid, "sealed_attribute", "A sensitive attribute is stored as ciphertext: it can be compared for being equal, as a whole, and by nothing else.")
-	case r.hashed && !mayAsk:
+	case r.hashed && p.query.Clear == nil:
 		return problem.New(problem.Forbidden, "privacy_required", "Finding entities by a sensitive attribute needs the role privacy.")
+	case r.hashed && p.query.AsOf != nil:
+		return problem.New(problem.Invalid, "sealed_attribute", "What a sensitive attribute was in the past cannot be compared. Leave out as_of, or the filter.")
 	}
 	return nil
 }

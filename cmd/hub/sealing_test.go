@@ -164,6 +164,8 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	assert.Equal(t, "privacy_required", h.answers(403, http.MethodGet, equal, viewer, nil, nil)["code"])
 	assert.Equal(t, "sealed_attribute", h.answers(422, http.MethodGet, "/api/v1/entities?attr.diagnosis[gt]=a", viewer, nil, nil)["code"])
 
+	assert.Equal(t, "privacy_required", h.answers(403, http.MethodGet, equal+"&as_of=2026-01-01", viewer, nil, nil)["code"])
+
 	// Every read of a file is recorded, whoever reads.
 	file := h.answers(201, http.MethodPost, "/api/v1/entities", admin, nil, map[string]any{"type": "file", "attributes": map[string]any{"name": "f"}})
 	filed := file["id"].(string)

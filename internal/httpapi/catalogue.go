@@ -99,7 +99,7 @@ var catalogue = []entry{
 	{"wrong_type", problem.Invalid, "A field of the body has the wrong type.", onBodies},
 	{"number_out_of_range", problem.Invalid, "A number is beyond the range of a double.", onBodies},
 	{"idempotency_key_reused", problem.Invalid, "The Idempotency-Key was used for a different request.", onWrites},
-	{"sealed_attribute", problem.Invalid, "A sensitive attribute can be compared for being equal, as a whole, and by nothing else.", onQueries},
+	{"sealed_attribute", problem.Invalid, "A sensitive attribute can be compared for being equal, as a whole and as it is now, and by nothing else.", onQueries},
 	{"masked_value", problem.Invalid, "*** stands for a value that is not shown, and cannot be stored in its place.", onCommands},
 	{"invalid_audit_reads", problem.Invalid, "The reads to record cannot be these.", onCommands},
 	{"invalid_sensitive", problem.Invalid, "The attributes that a type names as sensitive cannot be these; errors says which.", onCommands},
