@@ -94,6 +94,8 @@ func ledgerDDL(schema string) string {
 			external_ref text COLLATE "C",
 			lines        json             NOT NULL,
 			metadata     json             NOT NULL,
+			subjects     uuid[]           NOT NULL, -- the entities that it is about
+			private      json,                      -- a sealed value
 			expires_at   timestamptz,
 			approvals    jsonb            NOT NULL,
 			makers       text[]           NOT NULL,

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/ledger"
 )
 
@@ -80,6 +81,8 @@ type transactionChange struct {
 	created              bool
 	status               string
 	content              *ledger.Content
+	subjects             []string
+	private              *domain.Sealed
 	movement             *ledger.Movement
 	resets               bool // approvals before this batch are over
 	approvals            []approvalRow
@@ -105,7 +108,7 @@ func (c *transactionChange) add(f *ledgerFold, e Event, payload any) error {
 	case ledger.Drafted:
 		c.begin(e, &p.Content, "draft", p.By)
 	case ledger.Updated:
-		c.content, c.movement = &p.Content, &p.Content.Movement
+		c.says(e, &p.Content)
 		c.resets, c.approvals = true, nil
 		c.made(p.By)
 		if p.Released != nil {
@@ -151,9 +154,18 @@ func (c *transactionChange) add(f *ledgerFold, e Event, payload any) error {
 }
 
 func (c *transactionChange) begin(e Event, content *ledger.Content, status string, by ledger.By) {
-	c.created, c.status, c.content, c.movement = true, status, content, &content.Movement
+	c.created, c.status = true, status
+	c.says(e, content)
 	c.createdAt, c.createdBy = e.RecordedAt, e.Actor.Sub
 	c.made(by)
+}
+
+// says notes a content, and whom it is about. What is private comes sealed beside it.
+func (c *transactionChange) says(e Event, content *ledger.Content) {
+	c.content, c.movement, c.subjects, c.private = content, &content.Movement, e.Subjects, nil
+	if sealed, found := e.Sealed[ledger.PrivateName]; found {
+		c.private = &sealed.Sealed
+	}
 }
 
 // made notes who wrote what is to be approved.
@@ -260,7 +272,8 @@ func (f *ledgerFold) queueTransactions(batch *pgx.Batch, schema string) error {
 // transactionRows are changes by column.
 type transactionRows struct {
 	orgs, statuses, descriptions, searches, approvals, createdBy, updatedBy, makers []string
-	refs, lines, metadata                                                           []*string
+	refs, lines, metadata, private                                                  []*string
+	subjects                                                                        []string
 	ids                                                                             [][16]byte
 	reverses, reversedBy                                                            []*uuid.UUID
 	dates, expires                                                                  []*time.Time
@@ -270,7 +283,7 @@ type transactionRows struct {
 }
 
 func (r *transactionRows) add(c *transactionChange) error {
-	var ref, lines, metadata *string
+	var ref, lines, metadata, private *string
 	var date, expires *time.Time
 	description, search := "", ""
 	if c.movement != nil {
@@ -288,8 +301,15 @@ func (r *transactionRows) add(c *transactionChange) error {
 		if err != nil {
 			return err
 		}
-		metadata, ref, description, expires = &text, orNull(c.content.ExternalRef), c.content.Description, c.content.ExpiresAt
-		search = strings.ToLower(c.content.Description + "\n" + c.content.ExternalRef)
+		metadata, ref, description, expires = &text, orNull(c.content.ExternalRef), c.content.Description.Clear, c.content.ExpiresAt
+		search = strings.ToLower(description + "\n" + c.content.ExternalRef)
+	}
+	if c.private != nil {
+		text, err := jsonText(c.private)
+		if err != nil {
+			return err
+		}
+		private = &text
 	}
 	approvals, err := jsonText(c.approvals)
 	if err != nil {
@@ -308,6 +328,7 @@ func (r *transactionRows) add(c *transactionChange) error {
 	r.createdAt, r.createdBy = append(r.createdAt, c.createdAt), append(r.createdBy, c.createdBy)
 	r.updatedAt, r.updatedBy = append(r.updatedAt, c.updatedAt), append(r.updatedBy, c.updatedBy)
 	r.searches = append(r.searches, search)
+	r.subjects, r.private = append(r.subjects, arrayLiteral(c.subjects)), append(r.private, private)
 	return nil
 }
 
@@ -323,22 +344,23 @@ func (r *transactionRows) parameters() []any {
 	return []any{
 		r.orgs, r.ids, r.statuses, r.dates, r.descriptions, r.refs, r.lines, r.metadata, r.expires, r.replaced, r.resets, r.approvals,
 		r.makers, r.reverses, r.reversedBy, r.versions, r.createdAt, r.createdBy, r.updatedAt, r.updatedBy,
-		r.searches,
+		r.searches, r.subjects, r.private,
 	}
 }
 
 const transactionUnnest = `unnest($1::text[], $2::uuid[], $3::text[], $4::date[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[],
 		$10::boolean[], $11::boolean[], $12::text[], $13::text[], $14::uuid[], $15::uuid[], $16::bigint[], $17::timestamptz[], $18::text[],
-		$19::timestamptz[], $20::text[], $21::text[])
+		$19::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[])
 	AS u(org, id, status, date, description, external_ref, lines, metadata, expires_at, replaced, resets, approvals, makers, reverses,
-		reversed_by, version, created_at, created_by, updated_at, updated_by, search)`
+		reversed_by, version, created_at, created_by, updated_at, updated_by, search, subjects, private)`
 
 func insertTransactions(schema string) string {
 	return `
 		INSERT INTO ` + schema + `.transactions (org, id, status, date, description, external_ref, lines, metadata, expires_at, approvals, makers,
-		            reverses, reversed_by, version, created_at, created_by, updated_at, updated_by, search)
+		            reverses, reversed_by, version, created_at, created_by, updated_at, updated_by, search, subjects, private)
 		SELECT u.org, u.id, u.status, u.date, u.description, u.external_ref, u.lines::json, u.metadata::json, u.expires_at, u.approvals::jsonb,
-		       u.makers::text[], u.reverses, u.reversed_by, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.search
+		       u.makers::text[], u.reverses, u.reversed_by, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.search,
+		       u.subjects::uuid[], u.private::json
 		  FROM ` + transactionUnnest
 }
 
@@ -352,6 +374,8 @@ func updateTransactions(schema string) string {
 		       description = CASE WHEN u.replaced THEN u.description ELSE t.description END,
 		       search      = CASE WHEN u.replaced THEN u.search ELSE t.search END,
 		       metadata    = coalesce(u.metadata::json, t.metadata),
+		       subjects    = CASE WHEN u.replaced THEN u.subjects::uuid[] ELSE t.subjects END,
+		       private     = CASE WHEN u.replaced THEN u.private::json ELSE t.private END,
 		       expires_at  = CASE WHEN u.replaced THEN u.expires_at ELSE t.expires_at END,
 		       approvals   = CASE WHEN u.resets THEN '[]'::jsonb ELSE t.approvals END || u.approvals::jsonb,
 		       makers      = t.makers || ARRAY(SELECT m FROM unnest(u.makers::text[]) m WHERE m <> ALL (t.makers)),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/problem"
 )
@@ -23,6 +24,8 @@ type Transaction struct {
 	Approvals   []Approval        `json:"approvals" doc:"Who has approved it."`
 	ExternalRef *string           `json:"external_ref" nullable:"true" doc:"The caller's own id of it; null for none." example:"invoice-4711"`
 	Metadata    json.RawMessage   `json:"metadata" doc:"What the caller has added."`
+	Subjects    []uuid.UUID       `json:"subjects" doc:"The entities that it is about."`
+	Private     json.RawMessage   `json:"private" doc:"What is kept for privacy alone: *** to others, {} when there is nothing, null when it was erased."`
 	ExpiresAt   *time.Time        `json:"expires_at" nullable:"true" doc:"When it expires unless it has been posted; null for never."`
 	Reverses    *uuid.UUID        `json:"reverses" nullable:"true" doc:"The transaction that this one takes back."`
 	ReversedBy  *uuid.UUID        `json:"reversed_by" nullable:"true" doc:"The transaction that has taken this one back."`
@@ -31,7 +34,16 @@ type Transaction struct {
 	CreatedBy   string            `json:"created_by" doc:"Who made it." example:"ana"`
 	UpdatedAt   time.Time         `json:"updated_at" doc:"When it was last changed."`
 	UpdatedBy   string            `json:"updated_by" doc:"Who changed it last." example:"ana"`
+
+	// Sealed is what Private masks, nil when there is nothing.
+	Sealed *domain.Sealed `json:"-"`
 }
+
+// What Private is when there is nothing, and what others see where there is something.
+var (
+	nothingPrivate = json.RawMessage("{}")
+	maskedPrivate  = json.RawMessage(`"` + domain.Mask + `"`)
+)
 
 // TransactionLine is one leg of a transaction.
 type TransactionLine struct {
@@ -59,8 +71,15 @@ type Approval struct {
 func NewTransaction(id uuid.UUID, t ledger.Transaction) (Transaction, error) {
 	c := t.Content
 	view := Transaction{
-		ID: id, Status: string(t.Status), Date: c.Date.String(), Description: c.Description, Approvals: []Approval{},
+		ID: id, Status: string(t.Status), Date: c.Date.String(), Description: c.Description.Clear, Approvals: []Approval{},
 		ExpiresAt: c.ExpiresAt, Reverses: t.Reverses, ReversedBy: t.ReversedBy, Metadata: json.RawMessage("{}"),
+		Subjects: make([]uuid.UUID, len(c.Subjects)), Private: nothingPrivate,
+	}
+	for i, subject := range c.Subjects {
+		view.Subjects[i], _ = uuid.Parse(subject) // it was made of one
+	}
+	if c.Private.Sealed != nil {
+		view.Private = maskedPrivate
 	}
 	if c.ExternalRef != "" {
 		view.ExternalRef = &c.ExternalRef
@@ -83,7 +102,7 @@ func NewTransaction(id uuid.UUID, t ledger.Transaction) (Transaction, error) {
 
 // transactionColumns are what a transactionRow reads, of the alias t.
 const transactionColumns = `t.id, t.status, t.date, t.description, t.lines, t.approvals, t.external_ref, t.metadata, t.expires_at, t.reverses,
-	t.reversed_by, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by`
+	t.reversed_by, t.version, t.created_at, t.created_by, t.updated_at, t.updated_by, t.subjects, t.private`
 
 // transactionRow is a row of transactionColumns, which is one of nulls where a statement
 // finds nothing.
@@ -91,14 +110,15 @@ type transactionRow struct {
 	id, reverses, reversedBy                       *uuid.UUID
 	status, description, ref, createdBy, updatedBy *string
 	date, expires, createdAt, updatedAt            *time.Time
-	lines, approvals, metadata                     []byte
+	lines, approvals, metadata, private            []byte
+	subjects                                       []uuid.UUID
 	version                                        *int64
 }
 
 func (r *transactionRow) columns() []any {
 	return []any{
 		&r.id, &r.status, &r.date, &r.description, &r.lines, &r.approvals, &r.ref, &r.metadata, &r.expires, &r.reverses,
-		&r.reversedBy, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy,
+		&r.reversedBy, &r.version, &r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.subjects, &r.private,
 	}
 }
 
@@ -111,6 +131,13 @@ func (r *transactionRow) transaction() (*Transaction, error) {
 		ID: *r.id, Status: *r.status, Date: r.date.Format(time.DateOnly), Description: *r.description, ExternalRef: r.ref, Metadata: r.metadata,
 		Reverses: r.reverses, ReversedBy: r.reversedBy, Version: *r.version,
 		CreatedAt: r.createdAt.UTC(), CreatedBy: *r.createdBy, UpdatedAt: r.updatedAt.UTC(), UpdatedBy: *r.updatedBy,
+		Subjects: r.subjects, Private: nothingPrivate,
+	}
+	if r.private != nil {
+		if err := json.Unmarshal(r.private, &t.Sealed); err != nil {
+			return nil, err
+		}
+		t.Private = maskedPrivate
 	}
 	if r.expires != nil {
 		until := r.expires.UTC()

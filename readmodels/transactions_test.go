@@ -62,7 +62,7 @@ func TestTransactionLists(t *testing.T) {
 	h := newHub(t)
 	bank, rent, other := h.openAccount(t, "1000", ledger.Asset), h.openAccount(t, "6000", ledger.Expense), h.openAccount(t, "1100", ledger.Asset)
 	content := func(m ledger.Movement, description, ref string) *ledger.Content {
-		return &ledger.Content{Movement: m, Description: description, ExternalRef: ref}
+		return &ledger.Content{Movement: m, Description: ledger.Personal[string]{Clear: description}, ExternalRef: ref}
 	}
 	january, february, march := pay(bank, rent, dated(t, "2026-01-31"), 5), pay(bank, rent, dated(t, "2026-02-28"), 5), pay(bank, other, dated(t, "2026-03-31"), 5)
 	posted := h.begin(t, ledger.Posted{Content: content(january, "Rent 100% Ünder", "R-1"), Movement: january, By: by("ana")})

@@ -212,6 +212,7 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	h.answers(403, http.MethodGet, "/api/v1/audit/access?actor=pia", admin, nil, nil)
 	h.answers(422, http.MethodGet, "/api/v1/audit/access", auditor, nil, nil)
 
+	h.plantInTransactions(t, id, customer["id"].(string))
 	h.command("projections", "verify")
 	assert.Contains(t, h.command("keys", "list"), "acme")
 	dir := dataDir(h)
@@ -226,6 +227,69 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	assert.NotContains(t, told.logged(), plantedPersonal)
 	assert.NotContains(t, told.logged(), plantedReason)
 	assert.NotContains(t, told.logged(), plantedName)
+}
+
+// plantInTransactions makes transactions about two entities through every way in, and holds
+// what is seen of them.
+func (h *hub) plantInTransactions(t *testing.T, patient, customer string) {
+	t.Helper()
+	admin, viewer, auditor, privacy := h.as("ana", "admin"), h.as("vera", "viewer"), h.as("otto", "auditor"), h.as("pia", "privacy")
+	var lines []map[string]any
+	for i, kind := range []string{"asset", "income"} {
+		account := h.answers(201, http.MethodPost, "/api/v1/accounts", admin, nil, map[string]any{"code": kind, "name": kind, "kind": kind, "currency": "EUR"})
+		lines = append(lines, map[string]any{"account_id": account["id"], "side": []string{"debit", "credit"}[i], "amount": "5.00"})
+	}
+	private := map[string]any{"case": plantedSensitive}
+	body := map[string]any{
+		"date": "2026-01-31", "lines": lines, "action": "submit", "description": plantedPersonal, "private": private,
+		"subjects": []string{patient, customer}, "external_ref": "r-1",
+	}
+	once := map[string]string{"Idempotency-Key": "transaction", "Prefer": "return=representation"}
+	created := h.answers(201, http.MethodPost, "/api/v1/transactions", admin, once, body)
+	again := h.answers(201, http.MethodPost, "/api/v1/transactions", admin, once, body)
+	for _, answer := range []map[string]any{created, again} {
+		shown := answer["resource"].(map[string]any)
+		assert.Equal(t, plantedPersonal, shown["description"])
+		assert.Equal(t, "***", shown["private"])
+	}
+	path := "/api/v1/transactions/" + created["id"].(string)
+	assert.Equal(t, created["id"], h.answers(200, http.MethodPost, "/api/v1/transactions", admin, nil, body)["id"], "the same external_ref")
+	body["external_ref"], body["action"] = "r-2", "post"
+	bulk := h.answers(200, http.MethodPost, "/api/v1/transactions/bulk", admin, nil, []any{body})
+	posted := bulk["results"].([]any)[0].(map[string]any)["id"].(string)
+	h.answers(200, http.MethodPost, "/api/v1/transactions/bulk?atomic=true", admin, nil, []any{body})
+	body["external_ref"], body["date"] = "r-3", "never"
+	h.answers(422, http.MethodPost, "/api/v1/transactions", admin, map[string]string{"Idempotency-Key": "refused"}, body)
+	h.answers(200, http.MethodPatch, path, admin, nil, map[string]any{"private": map[string]any{"more": plantedSensitive}, "description": plantedPersonal + "!"})
+	reversal := h.answers(201, http.MethodPost, "/api/v1/transactions/"+posted+"/reverse", admin, map[string]string{"Hub-Reason": plantedSensitive}, map[string]any{})
+	fresh := after(int64(reversal["position"].(float64)))
+
+	read := h.answers(200, http.MethodGet, path, viewer, fresh, nil)
+	assert.Equal(t, plantedPersonal+"!", read["description"])
+	assert.Equal(t, "***", read["private"])
+	assert.Equal(t, []any{patient, customer}, read["subjects"])
+	for _, target := range []string{"/api/v1/transactions", path + "/explain", "/api/v1/transactions?q=" + plantedPersonal} {
+		for _, token := range []string{viewer, admin, privacy} {
+			text, err := json.Marshal(h.answers(200, http.MethodGet, target, token, nil, nil))
+			require.NoError(t, err)
+			assert.NotContains(t, string(text), plantedSensitive, target)
+		}
+	}
+	assert.Empty(t, h.answers(200, http.MethodGet, "/api/v1/transactions?q="+plantedSensitive, privacy, nil, nil)["items"])
+	reversed := h.answers(200, http.MethodGet, "/api/v1/transactions/"+reversal["id"].(string), viewer, nil, nil)
+	assert.Equal(t, plantedPersonal, reversed["description"])
+	assert.Equal(t, map[string]any{}, reversed["private"])
+	assert.Equal(t, map[string]any{"case": plantedSensitive, "more": plantedSensitive}, h.answers(200, http.MethodGet, path, privacy, nil, nil)["private"])
+	for _, subject := range []string{patient, customer} {
+		seen := h.answers(200, http.MethodGet, "/api/v1/audit/access?limit=1&subject="+subject, auditor, nil, nil)["items"].([]any)[0].(map[string]any)
+		assert.Equal(t, []any{"private"}, seen["attributes"])
+		assert.Equal(t, []any{patient, customer}, seen["subjects"])
+	}
+	_, feed, err := h.do(t.Context(), http.MethodGet, "/api/v1/events?limit=500&types=transaction.*&tag=subject:"+customer, admin, nil, nil)
+	require.NoError(t, err)
+	assert.Equal(t, 5, strings.Count(string(feed), `"type":"transaction.`), "%s", feed)
+	assert.NotContains(t, string(feed), plantedPersonal)
+	assert.NotContains(t, string(feed), plantedSensitive)
 }
 
 func dataDir(h *hub) string {

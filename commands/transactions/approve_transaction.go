@@ -23,5 +23,5 @@ func (c ApproveTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decis
 		return domain.Decision{}, err
 	}
 	facts, err := ledger.Approve(r, c.ID, current, m)
-	return about(c.ID, facts), err
+	return decision(c.ID, facts), err
 }

@@ -22,5 +22,5 @@ func (c ExpireTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decisi
 	if err != nil {
 		return domain.Decision{}, err
 	}
-	return about(c.ID, ledger.Expire(r, c.ID, current, m)), nil
+	return decision(c.ID, ledger.Expire(r, c.ID, current, m)), nil
 }

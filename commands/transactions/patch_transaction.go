@@ -1,8 +1,6 @@
 package transactions
 
 import (
-	"github.com/google/uuid"
-
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/ledger"
 )
@@ -10,17 +8,18 @@ import (
 // PatchTransaction changes what a draft, or what was submitted, says.
 //
 // Permission: transactions.write. Reads: the transaction, then its accounts and those it
-// shall have, closed periods, policies, and balances that are guarded.
+// shall have, the entities that it shall be about, closed periods, policies, and balances
+// that are guarded.
 type PatchTransaction struct{ ledger.Patch }
 
 // Boundaries names what the decision depends on.
 func (c PatchTransaction) Boundaries(r domain.Reader) []domain.Tag {
 	current := domain.Read[ledger.Transaction](r, ledger.TransactionStream(c.ID))
-	var wanted []uuid.UUID
-	if draft, err := c.Draft(current.Content); err == nil {
-		wanted = draft.Accounts()
+	draft, err := c.Draft(current.Content)
+	if err != nil {
+		return boundaries(r, c.ID)
 	}
-	return boundaries(r, c.ID, wanted...)
+	return append(boundaries(r, c.ID, draft.Accounts()...), about(draft)...)
 }
 
 // Decide changes the transaction.
@@ -29,6 +28,7 @@ func (c PatchTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decisio
 	if err != nil {
 		return domain.Decision{}, err
 	}
+	c.Known = known(r, m)
 	facts, err := c.Patch.Decide(r, current, m)
-	return about(c.ID, facts), err
+	return decision(c.ID, facts), err
 }

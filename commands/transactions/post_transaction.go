@@ -33,7 +33,7 @@ func (c PostTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decision
 	}
 	c.Counts = func(approval ledger.Approval) bool { return stillMay(r, approval) }
 	facts, err := c.Posting.Decide(r, current, m)
-	return about(c.ID, facts), err
+	return decision(c.ID, facts), err
 }
 
 // stillMay reports whether the giver of an approval has kept the right to approve. Who

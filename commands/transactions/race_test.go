@@ -205,8 +205,8 @@ func TestRacesOverATransaction(t *testing.T) {
 			check: func(codes []string, state ledger.Transaction) error {
 				// The edit came first, and what was approved is what was edited; or it came too late.
 				edited := codes[1] == ""
-				if codes[0] != "" || (codes[1] != "" && codes[1] != "invalid_state") || state.Status != ledger.StatusApproved || edited != (state.Content.Description == "edited") {
-					return fmt.Errorf("%v, and it is %s, %q", codes, state.Status, state.Content.Description)
+				if codes[0] != "" || (codes[1] != "" && codes[1] != "invalid_state") || state.Status != ledger.StatusApproved || edited != (state.Content.Description.Clear == "edited") {
+					return fmt.Errorf("%v, and it is %s, %q", codes, state.Status, state.Content.Description.Clear)
 				}
 				return nil
 			},

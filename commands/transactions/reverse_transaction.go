@@ -33,7 +33,7 @@ func (c ReverseTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decis
 		return domain.Decision{}, err
 	}
 	facts, err := c.Reversal.Decide(r, current, m)
-	d := about(c.By, facts)
+	d := decision(c.By, facts)
 	d.Created = true
 	return d, err
 }

@@ -23,5 +23,5 @@ func (c SubmitTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decisi
 		return domain.Decision{}, err
 	}
 	facts, err := ledger.Submit(r, c.ID, current, m)
-	return about(c.ID, facts), err
+	return decision(c.ID, facts), err
 }

@@ -461,7 +461,7 @@ func TestPatches(t *testing.T) {
 	b.did(patch(`{"description":null,"date":"2026-03-02","metadata":{"c":true},"expires_at":"2026-03-02T00:00:00Z"}`))
 	c := b.state(tx).Content
 	require.Equal(t, "2026-03-02", c.Date.String())
-	require.Empty(t, c.Description)
+	require.Empty(t, c.Description.Clear)
 	require.Len(t, c.Metadata, 2)
 	b.did(patch(`{"metadata":null,"expires_at":null,"lines":[{"account_id":"` + bank.String() + `","side":"debit","amount":"3.00"},{"account_id":"` + sales.String() + `","side":"credit","amount":"3.00"}]}`))
 	c = b.state(tx).Content

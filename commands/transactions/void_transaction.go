@@ -23,5 +23,5 @@ func (c VoidTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decision
 		return domain.Decision{}, err
 	}
 	facts, err := ledger.Void(r, c.ID, current, m)
-	return about(c.ID, facts), err
+	return decision(c.ID, facts), err
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -18,15 +19,24 @@ type NewTransaction struct {
 	Action string
 	// Move lets the date move out of a closed period.
 	Move bool
+	// Known says of an entity that there is one, and that the caller may see it.
+	Known func(uuid.UUID) bool
 }
 
-// Existing is the transaction that was made under this external_ref before, by the same
+// existing is the transaction that was made under this external_ref before, by the same
 // request: its id, "" when there is none. Problem: external_ref_taken.
-func (n NewTransaction) existing(ref Ref, content Content) (string, error) {
+func (n NewTransaction) existing(r domain.Reader, ref Ref, content Content) (string, error) {
 	if ref.TransactionID == "" {
 		return "", nil
 	}
-	differs := content.differences(ref.First)
+	first, err := ref.First.unlocked(r.Open)
+	if err != nil && !errors.Is(err, domain.ErrErased) {
+		return "", err
+	}
+	if err != nil { // what nobody can read any more is no difference
+		first.Description, first.Private = content.Description, content.Private
+	}
+	differs := content.differences(first)
 	if n.status() != ref.Status {
 		differs = append(differs, "action")
 	}
@@ -62,7 +72,7 @@ type Made struct {
 }
 
 // Decide makes the transaction. Problems, in this order: invalid_transaction,
-// unknown_account, invalid_amount, currency_mismatch, unbalanced, invalid_exchange,
+// unknown_entity, unknown_account, invalid_amount, currency_mismatch, unbalanced, invalid_exchange,
 // external_ref_taken, account_closed, period_closed, approval_required,
 // insufficient_funds.
 func (n NewTransaction) Decide(r domain.Reader, m domain.Meta) (Made, error) {
@@ -79,11 +89,11 @@ func (n NewTransaction) Decide(r domain.Reader, m domain.Meta) (Made, error) {
 	if ref.TransactionID != "" && ref.First.ExpiresAt != nil {
 		now = ref.First.ExpiresAt.Add(-time.Microsecond) // the request was in time when it was first sent
 	}
-	content, err := n.Draft.read(r, now)
+	content, err := n.Draft.read(r, now, n.Known)
 	if err != nil {
 		return made, err
 	}
-	existing, err := n.existing(ref, content)
+	existing, err := n.existing(r, ref, content)
 	if err != nil || existing != "" {
 		made.ID, _ = uuid.Parse(existing) // it was made of one
 		return made, err
@@ -95,7 +105,7 @@ func (n NewTransaction) Decide(r domain.Reader, m domain.Meta) (Made, error) {
 	if err != nil {
 		return made, err
 	}
-	fact := domain.Fact{Stream: TransactionStream(n.ID), Payload: payload}
+	fact := domain.Fact{Stream: TransactionStream(n.ID), Subjects: content.Subjects, Payload: payload}
 	if content.ExternalRef != "" {
 		fact.Tags = append(fact.Tags, RefTag(content.ExternalRef))
 	}
@@ -107,6 +117,7 @@ func (n NewTransaction) Decide(r domain.Reader, m domain.Meta) (Made, error) {
 }
 
 func (n NewTransaction) payload(r domain.Reader, m domain.Meta, content Content) (payload domain.Payload, err error) {
+	content = content.hidden()
 	if n.status() == StatusDraft {
 		return Drafted{content, byOf(m)}, nil
 	}

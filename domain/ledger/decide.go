@@ -38,17 +38,17 @@ func AccountsOf(lines []Line) []uuid.UUID {
 	return ids
 }
 
-// fact is one of a transaction that exists, with the balances that it moves.
-func fact(r domain.Reader, id uuid.UUID, payload domain.Payload, movements ...*Movement) []domain.Fact {
-	return []domain.Fact{{Stream: TransactionStream(id), Tags: balanceTags(r, movements...), Payload: payload}}
+// fact is one of a transaction with this content, and the balances that it moves.
+func (c Content) fact(r domain.Reader, id uuid.UUID, payload domain.Payload, movements ...*Movement) []domain.Fact {
+	return []domain.Fact{{Stream: TransactionStream(id), Tags: balanceTags(r, movements...), Subjects: c.Subjects, Payload: payload}}
 }
 
 // funded is such a fact if no balance breaks by it. Problems: those of checkFunds.
-func funded(r domain.Reader, id uuid.UUID, payload domain.Payload, movements ...*Movement) ([]domain.Fact, error) {
+func (c Content) funded(r domain.Reader, id uuid.UUID, payload domain.Payload, movements ...*Movement) ([]domain.Fact, error) {
 	if err := checkFunds(r, payload, movements...); err != nil {
 		return nil, err
 	}
-	return fact(r, id, payload, movements...), nil
+	return c.fact(r, id, payload, movements...), nil
 }
 
 // Submit asks for approval. Problems, in this order: invalid_state, account_closed,
@@ -65,7 +65,7 @@ func Submit(r domain.Reader, id uuid.UUID, current Transaction, m domain.Meta) (
 		return nil, err
 	}
 	payload := Submitted{Held: held, By: byOf(m)}
-	return funded(r, id, payload, &held)
+	return current.Content.funded(r, id, payload, &held)
 }
 
 // Approve approves. Who has approved already changes nothing. Problems, in this order:
@@ -85,7 +85,7 @@ func Approve(r domain.Reader, id uuid.UUID, current Transaction, m domain.Meta) 
 		}
 		persons++
 	}
-	return fact(r, id, Approved{By: by, At: m.Now, Complete: persons >= max(1, needed(r, current.Content.Lines))}), nil
+	return current.Content.fact(r, id, Approved{By: by, At: m.Now, Complete: persons >= max(1, needed(r, current.Content.Lines))}), nil
 }
 
 // Reject ends what was submitted. Problem: invalid_state.
@@ -94,7 +94,7 @@ func Reject(r domain.Reader, id uuid.UUID, current Transaction, m domain.Meta) (
 		return nil, err
 	}
 	held := current.Held()
-	return fact(r, id, Rejected{Released: *held, By: byOf(m)}, held), nil
+	return current.Content.fact(r, id, Rejected{Released: *held, By: byOf(m)}, held), nil
 }
 
 // Void ends what was not posted. Problem: invalid_state.
@@ -103,7 +103,7 @@ func Void(r domain.Reader, id uuid.UUID, current Transaction, m domain.Meta) ([]
 		return nil, err
 	}
 	held := current.Held()
-	return fact(r, id, Voided{Released: held, By: byOf(m)}, held), nil
+	return current.Content.fact(r, id, Voided{Released: held, By: byOf(m)}, held), nil
 }
 
 // Expire ends what was not posted in time; it does nothing when that is not wanted any
@@ -113,5 +113,5 @@ func Expire(r domain.Reader, id uuid.UUID, current Transaction, m domain.Meta) [
 		return nil
 	}
 	held := current.Held()
-	return fact(r, id, Expired{Released: held}, held)
+	return current.Content.fact(r, id, Expired{Released: held}, held)
 }

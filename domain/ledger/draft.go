@@ -21,6 +21,7 @@ import (
 // under the limit on events.
 const (
 	maxLines         = 500
+	maxSubjects      = domain.MaxSealingSubjects
 	maxMetadata      = 50
 	maxMetadataName  = 100
 	maxMetadataBytes = 16 << 10
@@ -37,6 +38,9 @@ type Draft struct {
 	ExternalRef string
 	Metadata    map[string]json.RawMessage
 	ExpiresAt   *time.Time
+	// Subjects are the ids of the entities that it is about; Private is sealed for them.
+	Subjects []string
+	Private  map[string]json.RawMessage
 }
 
 // DraftLine is a line as it was sent.
@@ -60,6 +64,17 @@ type Split struct {
 type Share struct {
 	AccountID string
 	Share     int64
+}
+
+// Entities are the entities that it shall be about; what is no id is left out.
+func (d Draft) Entities() []uuid.UUID {
+	var ids []uuid.UUID
+	for _, text := range d.Subjects[:min(len(d.Subjects), maxSubjects)] {
+		if id, ok := accountID(text); ok && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // Accounts are the accounts that the draft names; what is no id is left out.
@@ -91,16 +106,17 @@ func accountID(text string) (uuid.UUID, bool) {
 // ValidRef reports whether a transaction can have this external_ref.
 func ValidRef(ref string) bool { return nameFault(ref, maxRef) == "" }
 
-// read checks the draft. Problems, in this order: invalid_transaction, unknown_account,
-// invalid_amount, currency_mismatch, unbalanced.
-func (d Draft) read(r domain.Reader, now time.Time) (Content, error) {
+// read checks the draft; known says of an entity that the caller may name it. Problems, in
+// this order: invalid_transaction, unknown_entity, unknown_account, invalid_amount,
+// currency_mismatch, unbalanced.
+func (d Draft) read(r domain.Reader, now time.Time, known func(uuid.UUID) bool) (Content, error) {
 	var faults []problem.Field
 	check := func(field, message string) {
 		if message != "" {
 			faults = append(faults, problem.Field{Location: "body." + field, Message: message})
 		}
 	}
-	content := Content{Description: d.Description, ExternalRef: d.ExternalRef}
+	content := Content{Description: Personal[string]{Clear: d.Description}, ExternalRef: d.ExternalRef}
 	var ok bool
 	if content.Date, ok = ParseDate(d.Date); !ok {
 		check("date", wantsDate)
@@ -112,6 +128,13 @@ func (d Draft) read(r domain.Reader, now time.Time) (Content, error) {
 	var fault string
 	content.Metadata, fault = readMetadata(d.Metadata)
 	check("metadata", fault)
+	content.Subjects, fault = readSubjects(d.Subjects)
+	check("subjects", fault)
+	content.Private.Clear, fault = readMetadata(d.Private)
+	if fault == "" && content.Private.Clear != nil && len(d.Subjects) == 0 {
+		fault = "must come with subjects, whose keys it is sealed by"
+	}
+	check("private", fault)
 	if d.ExpiresAt != nil {
 		until := d.ExpiresAt.UTC().Truncate(time.Microsecond)
 		if content.ExpiresAt = &until; !until.After(now) {
@@ -129,14 +152,27 @@ func (d Draft) read(r domain.Reader, now time.Time) (Content, error) {
 	if len(faults) > 0 {
 		return content, problem.New(problem.Invalid, "invalid_transaction", "The transaction cannot be read; errors says why.").With(faults...)
 	}
+	if err := knownSubjects(content.Subjects, known); err != nil {
+		return content, err
+	}
 	var err error
 	content.Lines, err = d.lines(r)
 	return content, err
 }
 
-func at(list string, i int, member string) string {
-	return list + "/" + strconv.Itoa(i) + "/" + member
+func knownSubjects(subjects []string, known func(uuid.UUID) bool) error {
+	for i, text := range subjects {
+		if id, _ := accountID(text); !known(id) { // it is one: it was read
+			return problem.New(problem.Invalid, "unknown_entity", "There is no entity with this id that you may see.").
+				With(problem.Field{Location: "body." + item("subjects", i), Message: "is not the id of an entity"})
+		}
+	}
+	return nil
 }
+
+func at(list string, i int, member string) string { return item(list, i) + "/" + member }
+
+func item(list string, i int) string { return list + "/" + strconv.Itoa(i) }
 
 func (d Draft) countFault() string {
 	count := len(d.Lines)
@@ -184,6 +220,24 @@ func textFault(text string, most int) string {
 	return ""
 }
 
+// readSubjects gives the ids of those whom a transaction is about, each once. It says what
+// is wrong with them, "" when nothing is.
+func readSubjects(sent []string) (subjects []string, fault string) {
+	if len(sent) > maxSubjects {
+		return nil, fmt.Sprintf("must be at most %d", maxSubjects)
+	}
+	for _, text := range sent {
+		id, ok := accountID(text)
+		if !ok {
+			return nil, "must be ids of entities"
+		}
+		if !slices.Contains(subjects, id.String()) {
+			subjects = append(subjects, id.String())
+		}
+	}
+	return subjects, ""
+}
+
 // readMetadata writes values in one way, so that the same ones compare equal; nulls are
 // absent.
 func readMetadata(raw map[string]json.RawMessage) (map[string]json.RawMessage, string) {
@@ -224,7 +278,7 @@ func canonical(value any) json.RawMessage {
 	return bytes.TrimSpace(text.Bytes())
 }
 
-// differences names the fields in which two contents differ.
+// differences names the fields in which two contents, both in clear, differ.
 func (c Content) differences(other Content) []string {
 	var names []string
 	for _, field := range []struct {
@@ -232,9 +286,11 @@ func (c Content) differences(other Content) []string {
 		same bool
 	}{
 		{"date", c.Date == other.Date},
-		{"description", c.Description == other.Description},
+		{"description", c.Description.Clear == other.Description.Clear},
 		{"lines", reflect.DeepEqual(c.Lines, other.Lines)},
 		{"metadata", reflect.DeepEqual(c.Metadata, other.Metadata)},
+		{"subjects", slices.Equal(c.Subjects, other.Subjects)},
+		{"private", reflect.DeepEqual(c.Private.Clear, other.Private.Clear)},
 		{"external_ref", c.ExternalRef == other.ExternalRef},
 		{"expires_at", sameTime(c.ExpiresAt, other.ExpiresAt)},
 	} {

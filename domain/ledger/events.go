@@ -117,11 +117,14 @@ type By struct {
 // Content is what a transaction says.
 type Content struct {
 	Movement
-	Description string                     `json:"description,omitempty"`
-	ExternalRef string                     `json:"external_ref,omitempty"`
-	Metadata    map[string]json.RawMessage `json:"metadata,omitempty"`
+	Description Personal[string]                     `json:"description,omitzero"`
+	ExternalRef string                               `json:"external_ref,omitempty"`
+	Metadata    map[string]json.RawMessage           `json:"metadata,omitempty"`
+	Private     Personal[map[string]json.RawMessage] `json:"private,omitzero"`
 	// ExpiresAt is when it expires unless it has been posted.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	// Subjects are those whom it is about, as the event itself says.
+	Subjects []string `json:"-"`
 }
 
 // Opened is the first event of an account. Stream account:<id>; it carries the tag of its
@@ -144,7 +147,8 @@ type Reopened struct{}
 
 // The events of a transaction, stream transaction:<id>. The first of them has its
 // Content: a transaction begins as drafted, submitted or posted. They carry the tag of
-// each account's balance that they move, and the first that of the external_ref.
+// each account's balance that they move, and the first that of the external_ref; their
+// subjects are those whom the transaction is about.
 //
 // What is held and what is released is said in full, so that nobody needs the events
 // before to keep a balance.

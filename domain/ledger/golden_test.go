@@ -29,10 +29,17 @@ func samples() map[string][]domain.Payload {
 		{AccountID: bank, Side: ledger.Credit, Amount: ledger.Money{Minor: 5, Currency: "JPY"}},
 	}}
 	full := ledger.Content{
-		Movement: moved, Description: "Office rent <January>", ExternalRef: "rent-2026-01",
+		Movement: moved, Description: ledger.Personal[string]{Clear: "Office rent <January>"}, ExternalRef: "rent-2026-01",
 		Metadata: map[string]json.RawMessage{"order": json.RawMessage(`{"no":17}`)}, ExpiresAt: &at,
 	}
 	bare := ledger.Content{Movement: yen}
+	sealed := func(text string, sensitive bool) *domain.Sealed {
+		return &domain.Sealed{Text: text, Subject: id.String(), Within: []string{bank.String()}, Sensitive: sensitive}
+	}
+	personal := ledger.Content{
+		Movement: moved, Description: ledger.Personal[string]{Sealed: sealed("ARkq", false)},
+		Private: ledger.Personal[map[string]json.RawMessage]{Sealed: sealed("AV0x", true)},
+	}
 	by := ledger.By{Actor: domain.Actor{Sub: "ana", Person: "p-1"}}
 	service := ledger.By{Actor: domain.Actor{Sub: "system:import", Person: "system:import"}, OnBehalfOf: &domain.Actor{Sub: "ana", Person: "p-1"}}
 	return map[string][]domain.Payload{
@@ -42,12 +49,12 @@ func samples() map[string][]domain.Payload {
 		},
 		"account.closed":             {ledger.Closed{}},
 		"account.reopened":           {ledger.Reopened{}},
-		"transaction.drafted":        {ledger.Drafted{Content: full, By: by}, ledger.Drafted{Content: bare, By: service}},
-		"transaction.updated":        {ledger.Updated{Content: full, Released: &yen, By: by}, ledger.Updated{Content: bare, By: by}},
-		"transaction.submitted":      {ledger.Submitted{Content: &full, Held: moved, By: by}, ledger.Submitted{Held: moved, By: by}},
+		"transaction.drafted":        {ledger.Drafted{Content: full, By: by}, ledger.Drafted{Content: bare, By: service}, ledger.Drafted{Content: personal, By: by}},
+		"transaction.updated":        {ledger.Updated{Content: full, Released: &yen, By: by}, ledger.Updated{Content: bare, By: by}, ledger.Updated{Content: personal, By: by}},
+		"transaction.submitted":      {ledger.Submitted{Content: &full, Held: moved, By: by}, ledger.Submitted{Held: moved, By: by}, ledger.Submitted{Content: &personal, Held: moved, By: by}},
 		"transaction.approved":       {ledger.Approved{By: by, At: at, Complete: true}, ledger.Approved{By: service, At: at}},
 		"transaction.rejected":       {ledger.Rejected{Released: moved, By: by}},
-		"transaction.posted":         {ledger.Posted{Content: &full, Movement: moved, Reverses: &id, By: by}, ledger.Posted{Movement: yen, Released: &moved, By: by}},
+		"transaction.posted":         {ledger.Posted{Content: &full, Movement: moved, Reverses: &id, By: by}, ledger.Posted{Movement: yen, Released: &moved, By: by}, ledger.Posted{Content: &personal, Movement: moved, By: by}},
 		"transaction.voided":         {ledger.Voided{Released: &moved, By: by}, ledger.Voided{By: by}},
 		"transaction.reversed":       {ledger.Reversed{ReversedBy: id, By: by}},
 		"transaction.expired":        {ledger.Expired{Released: &moved}, ledger.Expired{}},

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -16,13 +18,16 @@ type Patch struct {
 	Document json.RawMessage
 	// Move lets the date move out of a closed period.
 	Move bool
+	// Known says of an entity that there is one, and that the caller may see it.
+	Known func(uuid.UUID) bool
 }
 
-// Draft is the transaction's content with the patch on it. Problem: invalid_transaction.
+// Draft is the transaction's content with the patch on it; what is sealed is empty before.
+// Problem: invalid_transaction.
 func (p Patch) Draft(current Content) (Draft, error) {
 	draft := Draft{
-		Date: current.Date.String(), Description: current.Description, ExternalRef: current.ExternalRef,
-		Metadata: current.Metadata, ExpiresAt: current.ExpiresAt,
+		Date: current.Date.String(), Description: current.Description.Clear, ExternalRef: current.ExternalRef,
+		Metadata: current.Metadata, ExpiresAt: current.ExpiresAt, Subjects: current.Subjects, Private: current.Private.Clear,
 	}
 	for _, line := range current.Lines {
 		draft.Lines = append(draft.Lines, DraftLine{line.AccountID.String(), string(line.Side), line.Amount.String(), "", line.Exchange})
@@ -78,7 +83,15 @@ func (d *Draft) patch(name string, value json.RawMessage) string {
 		}
 		return into(&d.ExpiresAt, "must be a time of RFC 3339")
 	case "metadata":
-		return d.patchMetadata(value)
+		return merge(&d.Metadata, value)
+	case "private":
+		return merge(&d.Private, value)
+	case "subjects":
+		d.Subjects = nil
+		if removed {
+			return ""
+		}
+		return into(&d.Subjects, "must be a list of ids")
 	}
 	return "cannot be changed"
 }
@@ -92,44 +105,69 @@ type lineSent struct {
 	Exchange  *Exchange `json:"exchange"`
 }
 
-func (d *Draft) patchMetadata(value json.RawMessage) string {
+// merge puts changes into members; null takes away all.
+func merge(members *map[string]json.RawMessage, value json.RawMessage) string {
 	var changes map[string]json.RawMessage
 	if json.Unmarshal(value, &changes) != nil {
 		return "must be an object"
 	}
 	merged := map[string]json.RawMessage{}
 	if changes != nil {
-		maps.Copy(merged, d.Metadata)
+		maps.Copy(merged, *members)
 	}
 	maps.Copy(merged, changes) // a null is taken out when it is read
-	d.Metadata = merged
+	*members = merged
 	return ""
 }
 
 // Decide changes the content, and ends all approvals of it. Problems, in this order:
-// invalid_state, then those of NewTransaction.
+// invalid_state, subject_erased, then those of NewTransaction.
 func (p Patch) Decide(r domain.Reader, current Transaction, m domain.Meta) ([]domain.Fact, error) {
 	if err := current.allowed(ActionPatch, m.Now); err != nil {
 		return nil, err
 	}
-	draft, err := p.Draft(current.Content)
+	before, err := current.Content.unlocked(r.Open)
+	switch {
+	case errors.Is(err, domain.ErrErased):
+		return nil, erased()
+	case err != nil:
+		return nil, err
+	}
+	draft, err := p.Draft(before)
 	if err != nil {
 		return nil, err
 	}
-	content, err := draft.read(r, m.Now)
-	if err != nil || len(content.differences(current.Content)) == 0 {
+	content, err := draft.read(r, m.Now, func(id uuid.UUID) bool { return slices.Contains(before.Subjects, id.String()) || p.Known(id) })
+	if err != nil || len(content.differences(before)) == 0 {
 		return nil, err
 	}
+	if err := p.leavesNothingBehind(before, content); err != nil {
+		return nil, err
+	}
+	content = content.hidden()
 	if err := checkOpen(r, content.Lines); err != nil {
 		return nil, err
 	}
 	held := current.Held()
 	if held == nil {
-		return fact(r, p.ID, Updated{Content: content, By: byOf(m)}), nil
+		return content.fact(r, p.ID, Updated{Content: content, By: byOf(m)}), nil
 	}
 	if content.Date, err = openDate(r, content.Date, p.Move); err != nil {
 		return nil, err
 	}
 	payload := Updated{Content: content, Released: held, By: byOf(m)}
-	return funded(r, p.ID, payload, held, &content.Movement)
+	return content.funded(r, p.ID, payload, held, &content.Movement)
+}
+
+// leavesNothingBehind checks that what was about a subject goes where the subject goes: it
+// would not be lost any more when that is erased. Problem: invalid_transaction.
+func (p Patch) leavesNothingBehind(before, after Content) error {
+	gone := slices.ContainsFunc(before.Subjects, func(id string) bool { return !slices.Contains(after.Subjects, id) })
+	switch {
+	case gone && !before.Description.IsZero() && before.Description.Clear == after.Description.Clear:
+		return invalidPatch("body.description", "must be sent anew where one is taken out of subjects: it was about that one, too")
+	case gone && !before.Private.IsZero() && !after.Private.IsZero():
+		return invalidPatch("body.private", "must be null where one is taken out of subjects: it was about that one, too")
+	}
+	return nil
 }

@@ -47,7 +47,7 @@ func (p Posting) Decide(r domain.Reader, current Transaction, m domain.Meta) ([]
 	}
 	held := current.Held()
 	payload := Posted{Movement: posted, Released: held, By: byOf(m)}
-	return funded(r, p.ID, payload, held, &posted)
+	return current.Content.funded(r, p.ID, payload, held, &posted)
 }
 
 // part reads the lines of a partial post. Problems: unknown_account, invalid_amount,

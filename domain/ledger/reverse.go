@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"errors"
+
 	"github.com/google/uuid"
 
 	"github.com/reactdjango-hub/backend/domain"
@@ -25,12 +27,10 @@ func (v Reversal) Decide(r domain.Reader, current Transaction, m domain.Meta) ([
 	if err := current.allowed(ActionReverse, m.Now); err != nil {
 		return nil, err
 	}
-	content := Content{Movement: Movement{Date: current.Content.Date}, Description: current.Content.Description}
-	if v.Description != nil {
-		content.Description = *v.Description
-	}
-	if fault := textFault(content.Description, maxDescription); fault != "" {
-		return nil, invalidPatch("body.description", fault)
+	content := Content{Movement: Movement{Date: current.Content.Date}, Subjects: current.Content.Subjects}
+	var err error
+	if content.Description, err = v.description(r, current); err != nil {
+		return nil, err
 	}
 	if v.Date != nil {
 		date, ok := ParseDate(*v.Date)
@@ -48,16 +48,32 @@ func (v Reversal) Decide(r domain.Reader, current Transaction, m domain.Meta) ([
 	if err := checkOpen(r, content.Lines); err != nil {
 		return nil, err
 	}
-	var err error
 	if content.Date, err = openDate(r, content.Date, v.Move); err != nil {
 		return nil, err
 	}
+	content = content.hidden()
 	payload := Posted{Content: &content, Movement: content.Movement, Reverses: &v.ID, By: byOf(m)}
 	if err := checkFunds(r, payload, &content.Movement); err != nil {
 		return nil, err
 	}
 	return append(
-		fact(r, v.By, payload, &content.Movement),
-		domain.Fact{Stream: TransactionStream(v.ID), Payload: Reversed{ReversedBy: v.By, By: byOf(m)}},
+		content.fact(r, v.By, payload, &content.Movement),
+		current.Content.fact(r, v.ID, Reversed{ReversedBy: v.By, By: byOf(m)})...,
 	), nil
+}
+
+// description is that of the reversal: its own, or that of what is reversed; none where
+// that was erased.
+func (v Reversal) description(r domain.Reader, current Transaction) (Personal[string], error) {
+	if v.Description == nil {
+		text, err := current.Content.Description.unlocked(r.Open)
+		if errors.Is(err, domain.ErrErased) {
+			err = nil
+		}
+		return text, err
+	}
+	if fault := textFault(*v.Description, maxDescription); fault != "" {
+		return Personal[string]{}, invalidPatch("body.description", fault)
+	}
+	return Personal[string]{Clear: *v.Description}, nil
 }

@@ -100,12 +100,12 @@ func (t Transaction) Held() *Movement {
 func (t Transaction) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case Drafted:
-		return Transaction{Status: StatusDraft, Content: p.Content, Makers: p.By.persons()}
+		return Transaction{Status: StatusDraft, Content: p.Content.placed(f), Makers: p.By.persons()}
 	case Updated:
-		t.Content, t.Approvals, t.Makers = p.Content, nil, joined(t.Makers, p.By)
+		t.Content, t.Approvals, t.Makers = p.Content.placed(f), nil, joined(t.Makers, p.By)
 	case Submitted:
 		if p.Content != nil {
-			t = Transaction{Content: *p.Content}
+			t = Transaction{Content: p.Content.placed(f)}
 		}
 		t.Status, t.Makers = StatusSubmitted, joined(t.Makers, p.By)
 	case Approved:
@@ -117,7 +117,7 @@ func (t Transaction) Evolve(f domain.Fact) domain.State {
 		t.Status = StatusRejected
 	case Posted:
 		if p.Content != nil {
-			t = Transaction{Content: *p.Content, Makers: p.By.persons(), Reverses: p.Reverses}
+			t = Transaction{Content: p.Content.placed(f), Makers: p.By.persons(), Reverses: p.Reverses}
 		}
 		t.Status, t.Content.Movement = StatusPosted, p.Movement
 	case Voided:
@@ -147,7 +147,7 @@ func (t Transaction) Size() int {
 }
 
 func (c Content) size() int {
-	size := lineBytes*len(c.Lines) + len(c.Description) + len(c.ExternalRef)
+	size := lineBytes*len(c.Lines) + len(c.Description.Clear) + c.Description.size() + len(c.ExternalRef) + c.Private.size() + nameBytes*len(c.Subjects)
 	for name, value := range c.Metadata {
 		size += 2*nameBytes + len(name) + len(value)
 	}
@@ -262,14 +262,14 @@ type Ref struct {
 func (r Ref) Evolve(f domain.Fact) domain.State {
 	switch p := f.Payload.(type) {
 	case Drafted:
-		return Ref{f.Stream.Name(), p.Content, StatusDraft}
+		return Ref{f.Stream.Name(), p.Content.placed(f), StatusDraft}
 	case Submitted:
 		if p.Content != nil {
-			return Ref{f.Stream.Name(), *p.Content, StatusSubmitted}
+			return Ref{f.Stream.Name(), p.Content.placed(f), StatusSubmitted}
 		}
 	case Posted:
 		if p.Content != nil {
-			return Ref{f.Stream.Name(), *p.Content, StatusPosted}
+			return Ref{f.Stream.Name(), p.Content.placed(f), StatusPosted}
 		}
 	}
 	return r

@@ -17,6 +17,7 @@ type books struct {
 	*edge
 	t        *testing.T
 	accounts map[string]string
+	url      string
 	// position is that of the last write.
 	position int64
 }
@@ -26,7 +27,7 @@ func newBooks(t *testing.T) *books {
 	s := startSystem(t)
 	s.project(t)
 	e := newEdge(t, func(o *Options) { o.Loop, o.Reads = s.loop, s.reads })
-	return &books{edge: e, t: t, accounts: map[string]string{}}
+	return &books{edge: e, t: t, accounts: map[string]string{}, url: s.url}
 }
 
 // as makes somebody else the caller from now on.

@@ -97,7 +97,7 @@ func (e *exchange) items() ([]json.RawMessage, error) {
 	return items, nil
 }
 
-// transaction reads one item. Problems: those of strictjson, unsupported, invalid_amount.
+// transaction reads one item. Problems: those of strictjson, invalid_amount.
 func (e *exchange) transaction(item json.RawMessage, id uuid.UUID) (ledger.NewTransaction, error) {
 	var body NewTransaction
 	err := strictjson.Unmarshal(item, &body)
@@ -106,9 +106,6 @@ func (e *exchange) transaction(item json.RawMessage, id uuid.UUID) (ledger.NewTr
 	case err == nil && !slices.Contains([]string{"", "refuse", moveDate}, body.OnClosed):
 		return ledger.NewTransaction{}, problem.New(problem.Invalid, "invalid_request", "The request does not fit its description. See errors for what to change.").
 			With(problem.Field{Location: "body.on_closed_period", Message: "must be refuse or move"})
-	case p != nil && len(p.Fields) == 1 && p.Code == "unknown_field" && slices.Contains(e.route.Unsupported, strings.TrimPrefix(p.Fields[0].Location, "body.")):
-		return ledger.NewTransaction{}, problem.New(problem.Invalid, "unsupported", "The request uses fields that this version does not offer yet. Leave them out.").
-			With(problem.Field{Location: p.Fields[0].Location, Message: "is not supported yet"})
 	case p != nil && len(p.Fields) == 1 && p.Code == "wrong_type" && strings.HasSuffix(p.Fields[0].Location, "/amount"):
 		return ledger.NewTransaction{}, invalidAmounts(problem.Field{Location: p.Fields[0].Location, Message: wantsDecimal})
 	}

@@ -54,10 +54,10 @@ func TestBulkEachByItself(t *testing.T) {
 		return b.body("post", "2026-01-31", "debit 4000 "+amount+", credit 1000 "+amount, rest)
 	}
 	items := []string{
-		item("4.00", `,"external_ref":"a"`), item("1.001", ""), item("100", ""), `{"date":7}`, `nonsense`, item("2.00", ""), item("1.00", `,"private":{}`),
+		item("4.00", `,"external_ref":"a"`), item("1.001", ""), item("100", ""), `{"date":7}`, `nonsense`, item("2.00", ""), item("1.00", `,"private":{"a":1}`),
 		strings.Replace(item("1.00", ""), `"1.00"`, `1.00`, 1), item("1.00", `,"on_closed_period":"x"`), item("3.00", ""),
 	}
-	want := []string{"201", "invalid_amount", "insufficient_funds", "wrong_type", "invalid_json", "201", "unsupported", "invalid_amount", "invalid_request", "201"}
+	want := []string{"201", "invalid_amount", "insufficient_funds", "wrong_type", "invalid_json", "201", "invalid_transaction", "invalid_amount", "invalid_request", "201"}
 	lines := strings.Join(items, "\n") + "\n\r\n"
 	first, answer := b.bulk("", lines, "Content-Type", ndjsonMedia, "Idempotency-Key", "k")
 	require.Equal(t, want, first.codes(), "%s", answer.Body)

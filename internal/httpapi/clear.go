@@ -13,6 +13,7 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/access"
+	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -218,6 +219,27 @@ func (a *API) revealReasons(ctx context.Context, id uuid.UUID, items []readmodel
 func cannotRecord() *problem.Problem {
 	return problem.New(problem.Unavailable, "recorded_reads_unavailable",
 		"Entities of this type are shown only when that is recorded, which the log cannot do now. Ask again in a moment.").Retry(time.Second)
+}
+
+// revealPrivate puts what is private of a transaction in place of its mask, for who may see
+// it; the answer records that first. Problem: clear_reads_unavailable.
+func (a *API) revealPrivate(ctx context.Context, t *readmodels.Transaction, as shape) error {
+	e := exchangeOf(ctx)
+	if t.Sealed == nil || !e.seesClear() || !as.shows(ledger.PrivateName) {
+		return nil
+	}
+	var seen sight
+	seen.of(*t.Sealed)
+	seen.attributes[ledger.PrivateName] = true
+	a.shows(ctx, seen)
+	opened, err := a.clear.Open(ctx, e.caller.Org, []domain.Sealed{*t.Sealed})
+	if err != nil {
+		return cannotShow(err)
+	}
+	if t.Private = opened[0]; t.Private == nil {
+		t.Private = json.RawMessage("null")
+	}
+	return nil
 }
 
 // cannotShow keeps the cause for the log.

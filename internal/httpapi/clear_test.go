@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
@@ -72,4 +75,53 @@ func TestNothingIsShownThatIsNotRecorded(t *testing.T) {
 		}
 		away = nil
 	}
+}
+
+// What is private of a transaction is shown to privacy where it is read alone, and recorded
+// first; lists show the mask to everybody.
+func TestPrivateIsShownWhenThatIsRecorded(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	plain, id := b.post("2026-01-01", "debit 1000 1.00, credit 4000 1.00"), b.post("2026-01-31", "debit 1000 1.00, credit 4000 1.00")
+	path := "/api/v1/transactions/" + id
+	var told []string
+	var opened json.RawMessage
+	var away error
+	b.api.clear.Open = func(_ context.Context, _ string, values []domain.Sealed) ([]json.RawMessage, error) {
+		told = append(told, "opened "+values[0].Text)
+		return []json.RawMessage{opened}, nil
+	}
+	b.api.clear.Record = func(_ context.Context, org string, actor domain.Actor, _ string, seen []Seen) error {
+		told = append(told, fmt.Sprintf("recorded %s %s %v %v %s", org, actor.Sub, seen[0].Subjects, seen[0].Attributes, seen[0].Route))
+		return away
+	}
+	b.read(path, new(struct{}))
+	_, err := hubtest.Pool(t, b.url, "").Exec(t.Context(), `UPDATE ledger_v1.transactions
+		SET private = '{"$sealed":"text","subject":"s-1","within":["s-2"],"sensitive":true}' WHERE id = $1`, id)
+	require.NoError(t, err)
+	private := func(target string) string {
+		t.Helper()
+		var body struct {
+			Private json.RawMessage
+			Items   []struct{ Private json.RawMessage }
+		}
+		b.read(target, &body)
+		if len(body.Items) > 0 {
+			return string(body.Items[0].Private)
+		}
+		return string(body.Private)
+	}
+	require.Equal(t, `"***"`, private(path))
+	b.as("pia", "privacy")
+	opened = json.RawMessage(`{"case":"A-17"}`)
+	require.Equal(t, `"***"`, private("/api/v1/transactions"))
+	require.Empty(t, private(path+"?fields=id,description"))
+	require.Equal(t, `{}`, private("/api/v1/transactions/"+plain))
+	require.Empty(t, told)
+	require.JSONEq(t, `{"case":"A-17"}`, private(path))
+	require.Equal(t, []string{"opened text", "recorded acme pia [s-1 s-2] [private] GET /api/v1/transactions/{id}"}, told)
+	opened = nil
+	require.Equal(t, `null`, private(path+"?fields=private"), "it was erased")
+	away = errors.New("the log is away")
+	b.refused(503, "clear_reads_unavailable", "GET", path, "")
 }

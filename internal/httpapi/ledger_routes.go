@@ -97,7 +97,6 @@ func (a *API) ledgerRoutes() []*route {
 			Description: "Up to 5,000, as an array or as NDJSON, a transaction a line. Each by itself, with a result of its own in the order of the request; or with atomic=true all or none, and then a problem names the index of the first that is refused. An Idempotency-Key answers for each of them again.",
 			Media:       []string{"application/json", ndjsonMedia},
 			MaxBody:     bulkBytes,
-			Unsupported: []string{"subjects", "private"},
 			LinesOf:     reflect.TypeFor[NewTransaction](),
 			register:    handle(a.createTransactions),
 		},
@@ -107,7 +106,6 @@ func (a *API) ledgerRoutes() []*route {
 			Tag: "Transactions", Summary: "Make a transaction",
 			Description: "A draft, or one that is submitted or posted at once. Problems come in a fixed order: what the request says, then a taken external_ref, then the state of accounts, periods, policy and balances.",
 			MaxBody:     eventBytes,
-			Unsupported: []string{"subjects", "private"},
 			register:    handle(a.createTransaction),
 		},
 		{
@@ -122,7 +120,7 @@ func (a *API) ledgerRoutes() []*route {
 			Method: http.MethodGet, Path: transactionsPath + "/{id}", ID: "getTransaction",
 			Kind: query, Permission: commands.TransactionsRead, Status: http.StatusOK,
 			Tag: "Transactions", Summary: "Read a transaction",
-			Description: "As it is now. Once it is posted, its lines and its date are those that were.",
+			Description: "As it is now. Once it is posted, its lines and its date are those that were. Who holds privacy is shown what is private, here and not in lists, and that is recorded first.",
 			register:    handle(a.getTransaction),
 		},
 		{
@@ -139,7 +137,6 @@ func (a *API) ledgerRoutes() []*route {
 			Description: "A JSON merge patch (RFC 7396) of a draft, or of what is submitted. It ends all approvals.",
 			Media:       []string{"application/merge-patch+json", "application/json"},
 			MaxBody:     eventBytes,
-			Unsupported: []string{"subjects", "private"},
 			register:    handle(a.patchTransaction),
 		},
 		{

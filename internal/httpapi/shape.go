@@ -104,6 +104,12 @@ func (s selection) add(steps []string) {
 	}
 }
 
+// shows reports whether a member is wanted.
+func (s shape) shows(name string) bool {
+	_, wanted := s.fields[name]
+	return wanted || s.fields == nil
+}
+
 // whole reports whether the resource is wanted as it is.
 func (s shape) whole() bool { return s.fields == nil && len(s.expanded) == 0 }
 

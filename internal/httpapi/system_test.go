@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/projections"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
@@ -42,13 +44,20 @@ func startSystem(t testing.TB) *system {
 	maps.Copy(folds, entity.Folds())
 	maps.Copy(folds, ledger.Folds())
 	maps.Copy(folds, member.Folds())
+	keys := func(role eventstore.Role) *keyring.Keyring {
+		masters, err := keyring.NewMasters(bytes.Repeat([]byte{7}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keyring.New(keyring.Options{Pool: hubtest.Pool(t, url, string(role)), Masters: masters})
+	}
 	loop := commands.New(commands.Options{
-		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec, Folds: folds,
+		Store: eventstore.New(hubtest.Pool(t, url, string(eventstore.RoleCommand))), Codec: codec, Folds: folds, Keys: keys(eventstore.RoleCommand),
 		Appended: func(int64) {}, Log: slog.New(slog.DiscardHandler),
 	})
 	reads := readmodels.New(readmodels.Options{Pool: hubtest.Pool(t, url, string(eventstore.RoleQuery)), CursorKey: []byte("0123456789abcdef")})
 	pool := hubtest.Pool(t, url, string(eventstore.RoleProjector))
-	engine := projections.New(projections.Options{Pool: pool, Store: eventstore.New(pool), Codec: codec, Notify: reads.Notify})
+	engine := projections.New(projections.Options{Pool: pool, Store: eventstore.New(pool), Codec: codec, Notify: reads.Notify, Keys: keys(eventstore.RoleProjector)})
 	run(t, loop.Run)
 	run(t, func(ctx context.Context) { _ = reads.Run(ctx) })
 	return &system{url: url, loop: loop, reads: reads, engine: engine}

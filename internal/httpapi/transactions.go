@@ -19,11 +19,13 @@ const transactionsPath = basePath + "/transactions"
 // NewTransaction is the body that makes a transaction.
 type NewTransaction struct {
 	Date        string                     `json:"date" doc:"When it takes effect, from 1900-01-01 to 2199-12-31." example:"2026-01-31"`
-	Description string                     `json:"description,omitempty" doc:"What it is about; at most 1,000 characters. Nothing personal." example:"Office rent, January"`
+	Description string                     `json:"description,omitempty" doc:"What it is about; at most 1,000 characters. Nothing personal without subjects." example:"Office rent, January"`
 	Lines       []NewLine                  `json:"lines,omitempty" doc:"What is debited and what is credited: with those of splits at least 2 and at most 500, and equal in each currency."`
 	Splits      []Split                    `json:"splits,omitempty" doc:"Amounts that are shared out: a line for each account."`
 	ExternalRef string                     `json:"external_ref,omitempty" minLength:"1" doc:"Your own id of it, unique for ever; at most 200 characters. The same request again answers the same transaction." example:"invoice-4711"`
 	Metadata    map[string]json.RawMessage `json:"metadata,omitempty" doc:"Anything of your own, at most 50 members and 16 KiB. Nothing personal." example:"{\"order\":\"A-17\"}"`
+	Subjects    []string                   `json:"subjects,omitempty" doc:"Ids of the entities that it is about, at most 100: description, private and the reason are sealed for all of them, and lost when one is erased." example:"[\"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]"`
+	Private     map[string]json.RawMessage `json:"private,omitempty" doc:"What is for privacy alone, at most 50 members and 16 KiB. Only with subjects." example:"{\"case\":\"insolvency\"}"`
 	ExpiresAt   *time.Time                 `json:"expires_at,omitempty" doc:"When it expires unless it has been posted." example:"2026-12-01T00:00:00Z"`
 	Action      string                     `json:"action,omitempty" enum:"draft,submit,post" doc:"How far it goes at once: draft, also when absent, holds nothing; submit asks for approval and holds the money; post moves it."`
 	OnClosed    string                     `json:"on_closed_period,omitempty" enum:"refuse,move" doc:"Where the date is in a closed period: refuse, also when absent, or move it to the first open date."`
@@ -61,6 +63,7 @@ type Share struct {
 func (n NewTransaction) command(id uuid.UUID) ledger.NewTransaction {
 	draft := ledger.Draft{
 		Date: n.Date, Description: n.Description, Lines: draftLines(n.Lines), ExternalRef: n.ExternalRef, Metadata: n.Metadata, ExpiresAt: n.ExpiresAt,
+		Subjects: n.Subjects, Private: n.Private,
 	}
 	for _, split := range n.Splits {
 		shared := ledger.Split{Side: split.Side, Amount: split.Amount}
@@ -126,6 +129,8 @@ type TransactionPatch struct {
 	Lines       []NewLine                  `json:"lines,omitempty" doc:"The new lines, all of them."`
 	Metadata    map[string]json.RawMessage `json:"metadata,omitempty" nullable:"true" doc:"New values by name; null removes one, and null instead of the object all."`
 	ExpiresAt   *time.Time                 `json:"expires_at,omitempty" nullable:"true" doc:"A new time; null for never."`
+	Subjects    []string                   `json:"subjects,omitempty" nullable:"true" doc:"The new ones, all of them; null for none. Where one is taken out, description is sent anew and private is null."`
+	Private     map[string]json.RawMessage `json:"private,omitempty" nullable:"true" doc:"New values by name; null removes one, and null instead of the object all."`
 }
 
 type patchTransactionInput struct {
@@ -231,6 +236,9 @@ func (a *API) getTransaction(ctx context.Context, in *getTransactionInput) (*vie
 	found, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.Transaction, readmodels.Snapshot, error) {
 		return a.reads.Transaction(ctx, org, id)
 	})
+	if err == nil {
+		err = a.revealPrivate(ctx, &found, shape)
+	}
 	if err != nil {
 		return nil, err
 	}

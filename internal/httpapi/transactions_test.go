@@ -57,8 +57,11 @@ func TestRefusalsOfTheLedger(t *testing.T) {
 	for body, want := range map[string]string{
 		post("debit 1000 1, credit 4000 2", ""):                                              "unbalanced",
 		post("debit 1000 1, credit 1010 1", ""):                                              "currency_mismatch",
-		post("debit 1000 1, credit 4000 1", `,"subjects":["x"]`):                             "unsupported",
-		post("debit 1000 1, credit 4000 1", `,"private":{}`):                                 "unsupported",
+		post("debit 1000 1, credit 4000 1", `,"subjects":["x"]`):                             "invalid_transaction",
+		post("debit 1000 1, credit 4000 1", `,"subjects":["`+someID+`"]`):                    "unknown_entity",
+		post("debit 1000 1, credit 4000 1", `,"subjects":"x"`):                               "invalid_request",
+		post("debit 1000 1, credit 4000 1", `,"private":{"a":1}`):                            "invalid_transaction",
+		post("debit 1000 1, credit 4000 1", `,"private":"***"`):                              "invalid_request",
 		post("debit 1000 1, credit 4000 1", `,"unheard":1`):                                  "unknown_field",
 		b.body("pay", "2026-01-31", "debit 1000 1, credit 4000 1", ""):                       "invalid_request",
 		b.body("post", "2026-02-30", "debit 1000 1, credit 4000 1", ""):                      "invalid_transaction",
@@ -323,4 +326,54 @@ func TestListsOfTheBooks(t *testing.T) {
 	} {
 		b.call("GET", "/api/v1"+query, "").expect(422, code)
 	}
+}
+
+// Whom a transaction is about: what it says of them is sealed in the log, in clear or masked
+// where it is read, and the same for who has written it.
+func TestTransactionsAboutPersons(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	b.done("PUT", "/api/v1/entity-types/patient", `{"title":"Patient","data_subject":true}`)
+	person := b.done("POST", "/api/v1/entities", `{"type":"patient","attributes":{"name":"Ana"}}`).ID
+	hidden := b.done("POST", "/api/v1/entities", `{"type":"patient","attributes":{}}`).ID
+	b.done("PUT", "/api/v1/entities/"+hidden+"/acl", `{"entries":[{"principal":"user:eva","permissions":["read"]}]}`)
+	b.as("ana", "editor")
+	about := func(id string) string {
+		return b.body("draft", "2026-01-31", "debit 4000 1, credit 1000 1", `,"description":"Refund <Ana>","subjects":["`+id+`"],"private":{"case":"A-17"}`)
+	}
+	for _, stranger := range []string{hidden, someID} {
+		p := b.refused(422, "unknown_entity", "POST", "/api/v1/transactions", about(stranger))
+		require.Equal(t, "body.subjects/0", p.Errors[0].Location)
+	}
+	dry := b.call("POST", "/api/v1/transactions?dry_run=true", about(person)).receipt()
+	require.NotContains(t, string(dry.Events[0].Data), "Refund")
+	require.Contains(t, string(dry.Events[0].Data), `"description":{"$sealed":"`)
+
+	made := b.done("POST", "/api/v1/transactions", about(person), "Prefer", "return=representation")
+	path := "/api/v1/transactions/" + made.ID
+	for _, step := range []string{`{"private":{"more":1}}`, `{"description":"Refund for Ana & Co"}`, `{}`} {
+		shown := b.done("PATCH", path, step, "Prefer", "return=representation")
+		read := b.call("GET", path, "", after(b.position)...)
+		sameJSON(t, step, shown.Resource, read.Body)
+		require.Contains(t, string(read.Body), `"private":"***"`)
+		require.Contains(t, string(read.Body), `"subjects":["`+person+`"]`)
+	}
+	require.Contains(t, string(made.Resource), `"description":"Refund <Ana>"`)
+	var page struct{ Items []struct{ ID string } }
+	b.read("/api/v1/transactions?q=for%20ana", &page)
+	require.Len(t, page.Items, 1)
+	for _, q := range []string{"A-17", "case", "more"} {
+		b.read("/api/v1/transactions?q="+q, &page)
+		require.Empty(t, page.Items, "what is private is not found")
+	}
+	b.refused(422, "invalid_request", "PATCH", path, `{"private":"***"}`)
+	b.refused(422, "invalid_transaction", "PATCH", path, `{"subjects":null}`)
+
+	// The same request again, under a reference of the caller's and in a bulk.
+	item := strings.Replace(about(person), `{`, `{"external_ref":"r-1",`, 1)
+	first, _ := b.bulk("", "["+item+"]")
+	again, _ := b.bulk("?atomic=true", "["+item+"]")
+	require.Equal(t, 201, first.Results[0].Status)
+	require.Equal(t, 200, again.Results[0].Status)
+	require.Equal(t, first.Results[0].ID, again.Results[0].ID)
 }

@@ -857,7 +857,7 @@ export interface paths {
         };
         /**
          * Read a transaction
-         * @description As it is now. Once it is posted, its lines and its date are those that were.
+         * @description As it is now. Once it is posted, its lines and its date are those that were. Who holds privacy is shown what is private, here and not in lists, and that is recorded first.
          */
         get: operations["getTransaction"];
         put?: never;
@@ -2183,7 +2183,7 @@ export interface components {
              */
             date: string;
             /**
-             * @description What it is about; at most 1,000 characters. Nothing personal.
+             * @description What it is about; at most 1,000 characters. Nothing personal without subjects.
              * @example Office rent, January
              */
             description?: string;
@@ -2214,8 +2214,24 @@ export interface components {
              * @enum {string}
              */
             on_closed_period?: "refuse" | "move";
+            /**
+             * @description What is for privacy alone, at most 50 members and 16 KiB. Only with subjects.
+             * @example {
+             *       "case": "insolvency"
+             *     }
+             */
+            private?: {
+                [key: string]: unknown;
+            };
             /** @description Amounts that are shared out: a line for each account. */
             splits?: components["schemas"]["Split"][];
+            /**
+             * @description Ids of the entities that it is about, at most 100: description, private and the reason are sealed for all of them, and lost when one is erased.
+             * @example [
+             *       "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"
+             *     ]
+             */
+            subjects?: string[];
         };
         OperatedReaction: {
             /** @description The first 100 of them. */
@@ -2958,6 +2974,8 @@ export interface components {
             lines: components["schemas"]["TransactionLine"][];
             /** @description What the caller has added. */
             metadata: unknown;
+            /** @description What is kept for privacy alone: *** to others, {} when there is nothing, null when it was erased. */
+            private: unknown;
             /** @description The transaction that has taken this one back. */
             reversed_by: string | null;
             /** @description The transaction that this one takes back. */
@@ -2967,6 +2985,8 @@ export interface components {
              * @enum {string}
              */
             status: "draft" | "submitted" | "approved" | "posted" | "rejected" | "voided" | "expired" | "reversed";
+            /** @description The entities that it is about. */
+            subjects: string[];
             /**
              * Format: date-time
              * @description When it was last changed.
@@ -3038,6 +3058,12 @@ export interface components {
             metadata?: {
                 [key: string]: unknown;
             } | null;
+            /** @description New values by name; null removes one, and null instead of the object all. */
+            private?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description The new ones, all of them; null for none. Where one is taken out, description is sent anew and private is null. */
+            subjects?: string[] | null;
         };
         TrialBalance: {
             /** @description The accounts that have had entries, by code. */
