@@ -93,7 +93,6 @@ var catalogue = []entry{
 	{"unknown_field", problem.Invalid, "The body has fields that do not exist. Names are case-sensitive.", onBodies},
 	{"unknown_parameter", problem.Invalid, "The URL has parameters that do not exist here.", nil},
 	{"repeated_parameter", problem.Invalid, "A parameter is given more than once.", nil},
-	{"unsupported", problem.Invalid, "The request uses something that this version does not offer yet.", onCommands},
 	{"invalid_reason", problem.Invalid, "Hub-Reason is longer than 500 characters, not UTF-8, begins like a sealed value, or holds control characters or bidirectional overrides.", onCommands},
 	{"invalid_text", problem.Invalid, "A text holds control characters or bidirectional overrides.", onBodies},
 	{"wrong_type", problem.Invalid, "A field of the body has the wrong type.", onBodies},

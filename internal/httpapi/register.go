@@ -73,9 +73,6 @@ type route struct {
 	// Filters are the fields that a list can be filtered by, beside attributes; nil for
 	// a list that takes no filters.
 	Filters []string
-	// Unsupported are body fields of the contract that a later step brings. They
-	// are told apart from fields that nobody knows.
-	Unsupported []string
 	// LinesOf is what the body is many of, as an array or one a line (NDJSON); nil for
 	// other routes. The handler reads them, so that each can be refused by itself.
 	LinesOf reflect.Type

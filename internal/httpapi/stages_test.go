@@ -148,7 +148,6 @@ func TestBadInput(t *testing.T) {
 		{"body where none is", "POST", someEntity + "/archive", `{"reason":"x"}`, nil, 422, "unknown_field"},
 		{"junk where none is", "POST", someEntity + "/archive", `{`, nil, 400, "invalid_json"},
 		{"empty object", "POST", someEntity + "/archive", ` {} `, nil, 503, "shutting_down"},
-		{"not built yet", "POST", "/api/v1/transactions", `{"date":"2026-01-31","action":"draft","lines":[],"private":{}}`, nil, 422, "unsupported"},
 		{"never heard of", "PUT", "/api/v1/entity-types/t", `{"title":"T","sensitivity":1}`, nil, 422, "unknown_field"},
 		{"key with a space", "POST", "/api/v1/entities", entity, []string{"Idempotency-Key", "a b"}, 400, "invalid_idempotency_key"},
 		{"key too long", "POST", "/api/v1/entities", entity, []string{"Idempotency-Key", strings.Repeat("a", 256)}, 400, "invalid_idempotency_key"},
@@ -164,17 +163,6 @@ func TestBadInput(t *testing.T) {
 		p := answer.problem()
 		if answer.Status != test.status || p.Code != test.code {
 			t.Errorf("%s: %d %s, want %d %s: %.300s", test.name, answer.Status, p.Code, test.status, test.code, answer.Body)
-		}
-	}
-}
-
-func TestUnsupportedFieldsAreNamed(t *testing.T) {
-	t.Parallel()
-	e := newEdge(t, nil)
-	for _, field := range []string{"private"} {
-		p := e.call("POST", "/api/v1/transactions", `{"date":"2026-01-31","action":"draft","lines":[],"other":1,"`+field+`":null}`).expect(422, "unsupported")
-		if len(p.Errors) != 1 || p.Errors[0].Location != "body."+field {
-			t.Errorf("%s: %v", field, p.Errors)
 		}
 	}
 }

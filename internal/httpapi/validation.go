@@ -36,7 +36,7 @@ func ownErrors(ctx huma.Context, _ string, body any) (any, error) {
 func (e *exchange) problemOfHuma(model *huma.ErrorModel) *Problem {
 	switch model.Status {
 	case http.StatusUnprocessableEntity:
-		return e.problemFor(e.invalidRequest(model.Errors))
+		return e.problemFor(invalidRequest(model.Errors))
 	case http.StatusBadRequest:
 		return e.problemFor(problem.New(problem.Malformed, "invalid_json", "The body is not a JSON document that can be read."))
 	default:
@@ -50,24 +50,17 @@ func (e *exchange) problemOfHuma(model *huma.ErrorModel) *Problem {
 var pointers = strings.NewReplacer("].", "/", "[", "/", "]", "")
 
 // invalidRequest is the problem for faults found by schema, the most telling code
-// first: a field of the contract that is not built yet, a field that nobody knows,
-// an amount that is no string, anything else.
-func (e *exchange) invalidRequest(details []*huma.ErrorDetail) *problem.Problem {
-	var unsupported, unknown, other []problem.Field
+// first: a field that nobody knows, an amount that is no string, anything else.
+func invalidRequest(details []*huma.ErrorDetail) *problem.Problem {
+	var unknown, other []problem.Field
 	for _, detail := range details {
-		name, inBody := strings.CutPrefix(detail.Location, "body.")
-		switch {
-		case detail.Message != validation.MsgUnexpectedProperty:
+		if detail.Message != validation.MsgUnexpectedProperty {
 			other = append(other, problem.Field{Location: clip(pointers.Replace(detail.Location)), Message: detail.Message})
-		case inBody && e.route != nil && slices.Contains(e.route.Unsupported, name):
-			unsupported = append(unsupported, problem.Field{Location: clip(detail.Location), Message: "is not supported yet"})
-		default:
+		} else {
 			unknown = append(unknown, problem.Field{Location: clip(pointers.Replace(detail.Location)), Message: "is not a field of this request"})
 		}
 	}
 	switch {
-	case len(unsupported) > 0:
-		return problem.New(problem.Invalid, "unsupported", "The request uses fields that this version does not offer yet. Leave them out.").With(sorted(unsupported)...)
 	case len(unknown) > 0:
 		return problem.New(problem.Invalid, "unknown_field", "The request has fields that do not exist. Remove them or check their spelling.").With(sorted(append(unknown, other...))...)
 	case slices.ContainsFunc(other, isAmount):
