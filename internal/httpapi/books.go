@@ -46,9 +46,10 @@ func (a *API) setPolicy(ctx context.Context, in *setPolicyInput) (*receiptOutput
 	return submit(ctx, a, transactions.SetPolicy{NewPolicy: policy}, policyResource)
 }
 
-// Policies is the policy of the currency that was asked for, or all policies.
+// Policies is the policy of the currency that was asked for, or all policies. Who has one
+// alone finds it where it was put, without asking for its currency.
 type Policies struct {
-	Currency        *string             `json:"currency,omitempty" doc:"The currency that was asked for; absent without one." example:"EUR"`
+	Currency        *string             `json:"currency,omitempty" doc:"That of the policy that was asked for, or of the only one; absent when there are several." example:"EUR"`
 	ApprovalAbove   *string             `json:"approval_above,omitempty" doc:"The greatest amount that needs no approval; absent when nothing does." example:"1000.00"`
 	ApprovalsNeeded *int                `json:"approvals_needed,omitempty" doc:"How many persons must approve what is above." example:"1"`
 	Version         *int64              `json:"version,omitempty" doc:"Counts the changes of that policy." example:"1"`
@@ -70,13 +71,16 @@ func (a *API) getPolicy(ctx context.Context, in *getPolicyInput) (*view[Policies
 	if err != nil {
 		return nil, err
 	}
+	if in.Currency != "" && len(page.Items) == 0 {
+		return nil, problem.New(problem.NotFound, "not_found", "There is no policy for this currency: nothing in it needs approval.")
+	}
 	shown := Policies{Items: page.Items}
-	if in.Currency != "" {
-		if len(page.Items) == 0 {
-			return nil, problem.New(problem.NotFound, "not_found", "There is no policy for this currency: nothing in it needs approval.")
-		}
+	if len(page.Items) == 1 {
 		p := page.Items[0]
 		shown.Currency, shown.ApprovalAbove, shown.ApprovalsNeeded, shown.Version = &p.Currency, p.ApprovalAbove, &p.ApprovalsNeeded, &p.Version
+	}
+	if in.Currency != "" {
+		return answerOne(ctx, shown, at, *shown.Version, shape{}, nil)
 	}
 	return answerList(ctx, shown, shown.Items, at, shape{}, nil)
 }

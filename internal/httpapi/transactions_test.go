@@ -219,6 +219,11 @@ func TestTheRepresentationOfTransactions(t *testing.T) {
 	require.JSONEq(t, `{"currency":"JPY","approval_above":"7","approvals_needed":2,"version":1}`, string(policy.receipt().Resource))
 	seen := b.call("GET", "/api/v1/transactions/policy?currency=JPY", "", after(*policy.receipt().Position)...)
 	require.JSONEq(t, `{"currency":"JPY","approval_above":"7","approvals_needed":2,"version":1,"items":[{"currency":"JPY","approval_above":"7","approvals_needed":2,"version":1}]}`, string(seen.Body))
+	require.Equal(t, `"1"`, seen.Header.Get("ETag"))
+	b.done("PUT", "/api/v1/transactions/policy", `{"currency":"JPY","approval_above":"9"}`, "If-Match", seen.Header.Get("ETag"))
+	require.Contains(t, string(b.call("GET", "/api/v1/transactions/policy", "", after(b.position)...).Body), `{"currency":"JPY","approval_above":"9",`, "the only one is where it was put")
+	b.done("PUT", "/api/v1/transactions/policy", `{"currency":"USD","approval_above":"9"}`)
+	require.Regexp(t, `^{"items":\[{"currency":"JPY".*{"currency":"USD"`, string(b.call("GET", "/api/v1/transactions/policy", "", after(b.position)...).Body))
 	// Nothing of a dry run is there.
 	would := b.call("POST", "/api/v1/transactions?dry_run=true", b.body("post", "2026-01-31", "debit 1000 1, credit 4000 1", "")).receipt()
 	require.True(t, would.DryRun)

@@ -2459,7 +2459,7 @@ export interface components {
              */
             approvals_needed?: number;
             /**
-             * @description The currency that was asked for; absent without one.
+             * @description That of the policy that was asked for, or of the only one; absent when there are several.
              * @example EUR
              */
             currency?: string;
