@@ -153,7 +153,7 @@ func newFailing(t *testing.T, heard *overheard, canary, traces string) *failing 
 	for _, roles := range [][]string{{"query-api"}, {"command-api", "relay", "projector", "reactor"}} {
 		ops := fmt.Sprintf("127.0.0.1:%d", hubtest.FreePort(t))
 		f.query, f.hub = f.hub, newServeHub(heard, append(shared, "HUB_OPS_ADDR="+ops), roles...)
-		f.hub.launch()
+		f.launch()
 		f.operators = append(f.operators, &hub{t: t, base: "http://" + ops})
 	}
 	return f
