@@ -7,29 +7,47 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5"
 )
+
+// querier is what a pool and a connection have in common.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
 
 // Check returns an error that says what to do unless the database has exactly the
 // schema of this program: an older one lacks what it uses, and what a newer one means
 // it cannot know. Any role may ask.
-func (s Set) Check(ctx context.Context, pool *pgxpool.Pool) error {
-	var text string
-	err := pool.QueryRow(ctx, `SELECT coalesce(obj_description(to_regclass('public.' || $1), 'pg_class'), '0')`, s.table).Scan(&text)
+func (s Set) Check(ctx context.Context, db querier) error {
+	there, err := s.version(ctx, db)
 	if err != nil {
-		return fmt.Errorf("reading the version of the %s schema: %w", s.dir, err)
+		return err
+	}
+	if want := s.latest(); there < want {
+		return fmt.Errorf("the database has version %d of the %s schema, and this hub needs %d: run `hub migrate up` with this version of hub, then start it again", there, s.dir, want)
+	}
+	return s.refuseNewer(there)
+}
+
+func (s Set) refuseNewer(there int) error {
+	if want := s.latest(); there > want {
+		return fmt.Errorf("the database has version %d of the %s schema, and this hub knows %d at most: use the version of hub that migrated it, or a later one", there, s.dir, want)
+	}
+	return nil
+}
+
+// version is the one that was committed last, 0 before the first.
+func (s Set) version(ctx context.Context, db querier) (int, error) {
+	var text string
+	err := db.QueryRow(ctx, `SELECT coalesce(obj_description(to_regclass('public.' || $1), 'pg_class'), '0')`, s.table).Scan(&text)
+	if err != nil {
+		return 0, fmt.Errorf("reading the version of the %s schema: %w", s.dir, err)
 	}
 	there, err := strconv.Atoi(text)
 	if err != nil {
-		return fmt.Errorf("the comment on the table %s is not a version: restore it, or run `hub migrate up`", s.table)
+		return 0, fmt.Errorf("the comment on the table %s is not a version: restore it, or run `hub migrate up`", s.table)
 	}
-	switch want := s.latest(); {
-	case there < want:
-		return fmt.Errorf("the database has version %d of the %s schema, and this hub needs %d: run `hub migrate up` with this version of hub, then start it again", there, s.dir, want)
-	case there > want:
-		return fmt.Errorf("the database has version %d of the %s schema, and this hub knows %d at most: start the version of hub that migrated it, or a later one", there, s.dir, want)
-	}
-	return nil
+	return there, nil
 }
 
 // latest is the version that Up leads to.

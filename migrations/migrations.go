@@ -93,6 +93,9 @@ func (s Set) change(ctx context.Context, databaseURL string, do func(*migrate.Mi
 	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended('hub.' || $1, 0))`, s.table); err != nil {
 		return fmt.Errorf("waiting for other %s migrations: %w", s.dir, err)
 	}
+	if err := s.refuseUnknown(ctx, conn); err != nil {
+		return err
+	}
 	err = s.run(ctx, databaseURL, do)
 	if dirty := (migrate.ErrDirty{}); !errors.As(err, &dirty) {
 		return err
@@ -108,6 +111,16 @@ func (s Set) change(ctx context.Context, databaseURL string, do func(*migrate.Mi
 		}
 		return do(m)
 	})
+}
+
+// refuseUnknown leaves a schema alone that only a later program knows. A comment that is no
+// version is none either: then what golang-migrate has noted counts.
+func (s Set) refuseUnknown(ctx context.Context, conn *pgx.Conn) error {
+	there, err := s.version(ctx, conn)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	return s.refuseNewer(there)
 }
 
 func (s Set) run(ctx context.Context, databaseURL string, do func(*migrate.Migrate) error) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore/archive"
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/local"
+	"github.com/reactdjango-hub/backend/migrations"
 )
 
 func newBackup() *cobra.Command {
@@ -217,6 +218,9 @@ func withLogOwner(ctx context.Context, do func(*pgx.Conn) error) error {
 		return fmt.Errorf("connecting to the log: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if err := migrations.Log.Check(ctx, conn); err != nil {
+		return err
+	}
 	return do(conn)
 }
 

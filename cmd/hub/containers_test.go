@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,7 @@ type service struct {
 	Ports       []string
 	Profiles    []string
 	ReadOnly    bool     `yaml:"read_only"`
+	Stops       string   `yaml:"stop_grace_period"`
 	CapDrop     []string `yaml:"cap_drop"`
 	Restart     string
 	DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
@@ -109,6 +111,11 @@ func TestTheImageHoldsTheProgramAlone(t *testing.T) {
 	assert.Contains(t, health[0], `CMD ["/hub", "healthcheck"]`)
 	assert.Empty(t, all(final, "RUN"), "there is nothing to run anything with")
 	assert.Equal(t, ":8000", imageEnvironment(t)["HUB_HTTP_ADDR"])
+	var exposed []string
+	for _, name := range []string{"HUB_HTTP_ADDR", "HUB_QUERY_ADDR", "HUB_OPS_ADDR"} {
+		exposed = append(exposed, strings.TrimPrefix(imageEnvironment(t)[name], ":"))
+	}
+	assert.Equal(t, []string{strings.Join(exposed, " ")}, all(final, "EXPOSE"))
 
 	// What the builder is not sent cannot be in the program.
 	ignored, err := os.ReadFile("../../.dockerignore")
@@ -192,6 +199,12 @@ func TestTheComposedEnvironmentsAreValid(t *testing.T) {
 			continue
 		}
 		assert.True(t, s.ReadOnly && slices.Contains(s.CapDrop, "ALL"), "%s may write or do what it need not", name)
+		grace, err := time.ParseDuration(s.Stops)
+		require.NoError(t, err, name)
+		assert.Greater(t, grace, drainTimeout+10*time.Second, "%s is killed before it has stopped", name)
+		if !s.Healthcheck.Disable {
+			assert.Equal(t, []string{"CMD", "/hub", "healthcheck"}, s.Healthcheck.Test[:3], "%s: there is no shell in the image", name)
+		}
 		command, rest, err := newRoot().Find(s.Command)
 		require.NoError(t, err, name)
 		require.NoError(t, command.ValidateArgs(rest), name)

@@ -14,6 +14,7 @@ import (
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/config"
+	"github.com/reactdjango-hub/backend/migrations"
 )
 
 // addFilter offers what replay and tail can be restricted to.
@@ -136,6 +137,9 @@ func withLog(ctx context.Context, filter subscription.Filter, do func(config.Con
 		return err
 	}
 	defer pool.Close()
+	if err := migrations.Log.Check(ctx, pool); err != nil {
+		return err
+	}
 	return do(cfg, eventstore.New(pool))
 }
 

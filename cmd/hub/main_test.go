@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -222,5 +223,36 @@ func TestCommandLine(t *testing.T) {
 		cmd.Env = []string{"HUB_DEV_IDENTITY_ADDR=127.0.0.1:1"}
 		output, _ := cmd.CombinedOutput() // the exit code is looked at below
 		assert.Equal(t, c.exit, cmd.ProcessState.ExitCode(), "hub %v\n%s", c.args, output)
+	}
+}
+
+// Every command explains itself, and lists as JSON what it lists.
+func TestEveryCommandExplainsItself(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	var explain func(command *cobra.Command)
+	explain = func(command *cobra.Command) {
+		path := strings.TrimPrefix(command.CommandPath(), "hub")
+		seen[strings.TrimSpace(path)] = true
+		assert.NotEmpty(t, command.Short, path)
+		root, out := newRoot(), new(bytes.Buffer)
+		root.SetOut(out)
+		root.SetArgs(append(strings.Fields(path), "--help"))
+		assert.NoError(t, root.ExecuteContext(t.Context()), path)
+		assert.Contains(t, out.String(), "Usage:", path)
+		for _, sub := range command.Commands() {
+			explain(sub)
+		}
+		if command.Name() == "list" {
+			assert.NotNil(t, command.Flags().Lookup("output"), path)
+		}
+	}
+	explain(newRoot())
+	for _, path := range []string{
+		"dev", "serve", "migrate up", "migrate down", "migrate status", "config check", "healthcheck", "token", "events tail", "events replay",
+		"projections list", "projections rebuild", "projections verify", "projections parked", "projections retry", "reactions list", "reactions retry",
+		"reactions drop", "keys rotate", "keys list", "backup", "restore", "openapi", "version",
+	} {
+		assert.True(t, seen[path], "hub %s", path)
 	}
 }

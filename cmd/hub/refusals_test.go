@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	neturl "net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
@@ -31,7 +36,7 @@ func TestServeRefusesASchemaThatIsNotItsOwn(t *testing.T) {
 	t.Parallel()
 	roles := map[string][]string{"log_migrations": {"command-api", "relay", "projector"}, "projection_migrations": {"query-api", "projector"}}
 	for table, of := range roles {
-		for version, advice := range map[string]string{"0": "run `hub migrate up` with this version of hub", "99": "start the version of hub that migrated it, or a later one"} {
+		for version, advice := range map[string]string{"0": "run `hub migrate up` with this version of hub", "99": "use the version of hub that migrated it, or a later one"} {
 			url := hubtest.Database(t, hubtest.LogAndViews())
 			_, err := hubtest.Pool(t, url, "").Exec(t.Context(), fmt.Sprintf("COMMENT ON TABLE %s IS '%s'", table, version))
 			require.NoError(t, err)
@@ -86,4 +91,73 @@ func TestServeNamesEveryFaultOfTheEnvironmentAtOnce(t *testing.T) {
 		assert.Contains(t, said, "\n  "+name+" ")
 	}
 	assert.NotContains(t, said, "canary", "a secret is shown")
+}
+
+// What a newer program has made is left alone by every command, and what an older one has
+// made by all but the migration: each says what to run.
+func TestCommandsRefuseASchemaThatIsNotTheirOwn(t *testing.T) {
+	t.Parallel()
+	const newer, older = "use the version of hub that migrated it, or a later one", "run `hub migrate up` with this version of hub"
+	file := filepath.Join(t.TempDir(), "file")
+	onLog := [][]string{
+		{"backup", file}, {"restore", file}, {"keys", "list"}, {"keys", "rotate"}, {"keys", "backup", file}, {"events", "replay"}, {"events", "tail"},
+		{"projections", "verify"}, {"ledger", "verify"},
+	}
+	onViews := [][]string{{"projections", "list"}, {"projections", "rebuild", "entities"}, {"projections", "verify"}, {"reactions", "list"}}
+	migrating := [][]string{{"migrate", "up"}, {"migrate", "down"}, {"dev"}}
+	for _, c := range []struct {
+		table, version, advice string
+		commands               [][]string
+	}{
+		{"log_migrations", "99", newer, slices.Concat(onLog, migrating)},
+		{"projection_migrations", "99", newer, slices.Concat(onViews, migrating)},
+		{"log_migrations", "0", older, onLog},
+		{"projection_migrations", "0", older, onViews},
+	} {
+		url := hubtest.Database(t, hubtest.LogAndViews())
+		require.NoError(t, os.WriteFile(file, nil, 0o600)) // to be opened before it is read
+		_, err := hubtest.Pool(t, url, "").Exec(t.Context(), fmt.Sprintf("COMMENT ON TABLE %s IS '%s'", c.table, c.version))
+		require.NoError(t, err)
+		for _, args := range c.commands {
+			cmd := exec.CommandContext(t.Context(), hubtest.Binary(t), args...)
+			cmd.Env = hubtest.HubEnvironment([]string{
+				"DATABASE_URL=" + url, "NATS_URL=nats://127.0.0.1:1", "IDENTITY_SERVICE_URL=http://127.0.0.1:1",
+				"SECRET_KEY=of-a-test-and-long-enough-for-anyone", "HUB_DATA_DIR=" + hubtest.TempDir(t),
+			})
+			output, _ := cmd.CombinedOutput() // the exit code is looked at below
+			assert.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), "hub %v: %s", args, output)
+			assert.Contains(t, string(output), c.advice, "hub %v with %s at %s", args, c.table, c.version)
+		}
+	}
+}
+
+// The environment is looked at before anything is started: what is in force, or what is
+// wrong, and no secret.
+func TestConfigCheck(t *testing.T) {
+	t.Parallel()
+	check := func(exit int, env []string, args ...string) string {
+		cmd := exec.CommandContext(t.Context(), hubtest.Binary(t), append([]string{"config", "check"}, args...)...)
+		cmd.Env = env
+		output, _ := cmd.CombinedOutput() // the exit code is looked at below
+		require.Equal(t, exit, cmd.ProcessState.ExitCode(), "%v: %s", args, output)
+		assert.NotContains(t, string(output), "canary")
+		return string(output)
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("canary-and-long-enough-for-anyone-4711\n"), 0o600))
+	good := []string{"DATABASE_URL=postgres://hub:canary@db/hub", "NATS_URL=nats://nats:4222", "IDENTITY_SERVICE_URL=https://identity.example", "SECRET_KEY_FILE=" + secret}
+	var settings []config.Setting
+	require.NoError(t, json.Unmarshal([]byte(check(0, good, "command-api", "relay", "--output", "json")), &settings))
+	found := map[string]config.Setting{}
+	for _, s := range settings {
+		assert.NotEmpty(t, s.Meaning, s.Name)
+		found[s.Name] = s
+	}
+	assert.Equal(t, []string{"file", "environment", "default"}, []string{found["SECRET_KEY"].Source, found["DATABASE_URL"].Source, found["HUB_HTTP_ADDR"].Source})
+	assert.Contains(t, check(0, nil), "HUB_DATA_DIR", "without a role it is of hub dev")
+	said := check(exitFailed, []string{"DATABASE_URL=canary", "HUB_HTP_ADDR=:1"}, "all")
+	for _, name := range []string{"DATABASE_URL", "NATS_URL", "IDENTITY_SERVICE_URL", "SECRET_KEY", "HUB_HTP_ADDR"} {
+		assert.Contains(t, said, "\n  "+name+" ")
+	}
+	check(exitMisuse, nil, "nonsense")
 }
