@@ -23,10 +23,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
@@ -72,9 +72,9 @@ type Options struct {
 	// Pool writes the views, as eventstore.RoleProjector; a rebuild needs two
 	// connections at a time.
 	Pool *pgxpool.Pool
-	// NATS brings events as they happen. Without it, nil or down, they are read
-	// from the store.
-	NATS jetstream.JetStream
+	// Feed brings events as they happen. Without it, nil or with NATS down, they are
+	// read from the store.
+	Feed *subscription.Feed
 	// Store reads the log, as eventstore.RoleProjector.
 	Store *eventstore.Store
 	Codec *eventstore.Codec

@@ -15,6 +15,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
@@ -50,7 +51,7 @@ func TestViewFollowsJetStream(t *testing.T) {
 	h, broker := newHub(t), hubtest.NATS(t)
 	h.append(t, newEntities(10)...)
 	h.stream(t, broker.JetStream, 1)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.run(t, New(h.options))
 	h.reaches(t, 10)
 	for range 20 {
@@ -69,7 +70,7 @@ func TestHoleInTheStreamHealsFromTheStore(t *testing.T) {
 	for _, gone := range []uint64{1, 7, 8, 9, 20, 30} {
 		require.NoError(t, stream.DeleteMsg(t.Context(), gone))
 	}
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.run(t, New(h.options))
 	h.reaches(t, 30)
 	h.checkAgainstRebuild(t)
@@ -80,7 +81,7 @@ func TestStreamThatStartsLaterIsPrecededByTheStore(t *testing.T) {
 	h, broker := newHub(t), hubtest.NATS(t)
 	h.append(t, newEntities(30)...)
 	h.stream(t, broker.JetStream, 20)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.run(t, New(h.options))
 	h.reaches(t, 30)
 	h.publish(t, broker.JetStream, h.append(t, newEntities(1)...)-1)
@@ -98,7 +99,7 @@ func TestStreamOfAnotherLogIsNotBelieved(t *testing.T) {
 	former.append(t, newEntities(40)...)
 	former.stream(t, broker.JetStream, 1)
 	h.append(t, newEntities(10)...)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.run(t, New(h.options))
 	h.reaches(t, 10)
 	require.EqualValues(t, 10, h.view(t).Position)
@@ -110,7 +111,7 @@ func TestViewGoesOnWithoutAndWithJetStreamAgain(t *testing.T) {
 	h, broker := newHub(t), hubtest.NATS(t)
 	h.append(t, newEntities(5)...)
 	h.stream(t, broker.JetStream, 1)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.run(t, New(h.options))
 	h.reaches(t, 5)
 
@@ -131,7 +132,7 @@ func TestViewGoesOnWithoutAndWithJetStreamAgain(t *testing.T) {
 func TestEveryEventCountsOnceWhateverBreaks(t *testing.T) {
 	t.Parallel()
 	h, broker := newHub(t), hubtest.NATS(t)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.stream(t, broker.JetStream, 1)
 	stream := entity.Stream(uuid.New())
 	last := h.append(t, happening{"acme", stream, entity.Created{Type: "thing"}})
@@ -170,7 +171,7 @@ func streamEnd(t *testing.T, js jetstream.JetStream) int64 {
 func TestTwoProjectorsOnOneViewDoNoHarm(t *testing.T) {
 	t.Parallel()
 	h, broker := newHub(t), hubtest.NATS(t)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.stream(t, broker.JetStream, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup

@@ -15,6 +15,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/migrations"
 )
@@ -22,7 +23,7 @@ import (
 func TestRebuildUnderWritesEqualsTheLiveView(t *testing.T) {
 	t.Parallel()
 	h, broker := newHub(t), hubtest.NATS(t)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.stream(t, broker.JetStream, 1)
 	h.run(t, New(h.options))
 	h.reaches(t, h.append(t, newEntities(500)...))

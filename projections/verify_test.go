@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
@@ -70,7 +71,7 @@ func TestVerifyNamesABoundedNumberOfRowsAndCountsAll(t *testing.T) {
 func TestVerifyUnderWritesFindsNothing(t *testing.T) {
 	t.Parallel()
 	h, broker := newHub(t), hubtest.NATS(t)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.stream(t, broker.JetStream, 1)
 	h.run(t, New(h.options))
 	stream := entity.Stream(uuid.New())

@@ -233,7 +233,7 @@ func (w *worker) apply(ctx context.Context, schema string) (moved bool, err erro
 		return false, err
 	}
 	w.at(ctx, writer)
-	log := subscription.New(subscription.Options{Store: w.options.Store, NATS: w.options.NATS, Log: w.options.Log})
+	log := subscription.New(subscription.Options{Store: w.options.Store, Feed: w.options.Feed, Log: w.options.Log})
 	defer log.Close()
 	for {
 		batch, err := log.Next(ctx, writer.at.place())

@@ -32,11 +32,11 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
 )
 
@@ -71,9 +71,9 @@ type Options struct {
 	// Store reads the log, as eventstore.RoleProjector.
 	Store *eventstore.Store
 	Codec *eventstore.Codec
-	// NATS brings events as they happen. Without it, nil or down, they are read from
-	// the store.
-	NATS jetstream.JetStream
+	// Feed brings events as they happen. Without it, nil or with NATS down, they are read
+	// from the store.
+	Feed *subscription.Feed
 	// Conn brings what observers tell, sealed with SeenKey; nil brings nothing.
 	Conn    *nats.Conn
 	SeenKey []byte

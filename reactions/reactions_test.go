@@ -13,6 +13,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
@@ -270,7 +271,7 @@ func TestReactionFollowsJetStreamAndGoesOnWithoutIt(t *testing.T) {
 	t.Parallel()
 	h, broker := newHub(t), hubtest.NATS(t)
 	h.begin(t)
-	h.options.NATS = broker.JetStream
+	h.options.Feed = subscription.NewFeed(broker.JetStream)
 	h.note(t, "a", "1", "2")
 	published := h.publish(t, broker.JetStream, 0)
 	h.run(t, h.options)

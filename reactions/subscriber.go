@@ -102,7 +102,7 @@ func (s *subscriber) follow(ctx context.Context, out chan<- *message.Message) er
 	}
 	s.at(at)
 	events := subscription.New(subscription.Options{
-		Store: s.options.Store, NATS: s.options.NATS, Filter: subscription.Filter{Types: s.reaction.Types}, Log: s.options.Log,
+		Store: s.options.Store, Feed: s.options.Feed, Filter: subscription.Filter{Types: s.reaction.Types}, Log: s.options.Log,
 	})
 	defer events.Close()
 	noted, notedAt := at, time.Now() // what the database knows

@@ -93,9 +93,11 @@ func newEventsTail() *cobra.Command {
 					return err
 				}
 				defer conn.Close()
-				if options.NATS, err = jetstream.New(conn); err != nil {
+				js, err := jetstream.New(conn)
+				if err != nil {
 					return fmt.Errorf("preparing JetStream: %w", err)
 				}
+				options.Feed = subscription.NewFeed(js)
 			}
 			return tail(cmd.Context(), options, at, newEventPrinter(cmd.OutOrStdout(), *output == "json", false))
 		})

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/eventstore"
@@ -32,13 +31,13 @@ func (s *system) startReactor(ctx, background context.Context, submit reactions.
 	if err != nil {
 		return err
 	}
-	stream, err := jetstream.New(s.nats)
+	feed, err := s.events()
 	if err != nil {
-		return fmt.Errorf("preparing JetStream for the reactor: %w", err)
+		return err
 	}
 	s.store = eventstore.New(log)
 	s.reactor = reactions.New(reactions.Options{
-		Pool: places, Store: s.store, Codec: codec(), NATS: stream, Conn: s.nats, SeenKey: s.seenKey(), Submit: submit, Log: s.log, Metrics: s.metrics, Tracer: s.tracer,
+		Pool: places, Store: s.store, Codec: codec(), Feed: feed, Conn: s.nats, SeenKey: s.seenKey(), Submit: submit, Log: s.log, Metrics: s.metrics, Tracer: s.tracer,
 	})
 	s.work(background, "reactor", s.reactor.Run)
 	select { // before this process takes requests, whose tokens it is to be told of

@@ -21,12 +21,12 @@ func (s *system) startEvents(ctx, background context.Context) (*httpapi.Events, 
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(s.nats)
+	feed, err := s.events()
 	if err != nil {
-		return nil, fmt.Errorf("preparing JetStream for event streams: %w", err)
+		return nil, err
 	}
 	store := eventstore.New(pool)
-	tail := subscription.NewTail(subscription.Options{Store: store, NATS: js, Log: s.log, Metrics: s.metrics})
+	tail := subscription.NewTail(subscription.Options{Store: store, Feed: feed, Log: s.log, Metrics: s.metrics})
 	s.work(background, "event tail", tail.Run)
 	return &httpapi.Events{Tail: tail, Types: codec().Types(), UseTicket: store.UseTicket}, nil
 }
@@ -40,4 +40,16 @@ func (s *system) endWaits() {
 	if s.api != nil {
 		s.api.EndStreams()
 	}
+}
+
+// events is the feed of all who follow the log in this process.
+func (s *system) events() (*subscription.Feed, error) {
+	if s.feed == nil {
+		js, err := jetstream.New(s.nats)
+		if err != nil {
+			return nil, fmt.Errorf("preparing JetStream: %w", err)
+		}
+		s.feed = subscription.NewFeed(js)
+	}
+	return s.feed, nil
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
@@ -27,6 +26,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain/organization"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
+	"github.com/reactdjango-hub/backend/eventstore/subscription"
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
@@ -70,6 +70,7 @@ type system struct {
 	// masters are the master keys that follow from the secret.
 	masters *keyring.Masters
 	nats    *nats.Conn
+	feed    *subscription.Feed
 	log     *slog.Logger
 	// level is that of log; operators change it while the process runs.
 	level   *slog.LevelVar
@@ -330,8 +331,8 @@ func (s *system) startProjector(ctx, background context.Context, viewed func()) 
 	if err != nil {
 		return err
 	}
-	if options.NATS, err = jetstream.New(s.nats); err != nil {
-		return fmt.Errorf("preparing JetStream for the projector: %w", err)
+	if options.Feed, err = s.events(); err != nil {
+		return err
 	}
 	options.Notify = viewed
 	if !s.runs(config.QueryAPI) {

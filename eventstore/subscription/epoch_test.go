@@ -35,7 +35,7 @@ func TestAPlaceThatWasLostIsToldAndGoesBack(t *testing.T) {
 	org := l.options
 	org.Store, org.Filter.Org = l.query, "acme"
 	live := l.options
-	live.NATS = broker.JetStream
+	live.Feed = NewFeed(broker.JetStream)
 	for name, options := range map[string]Options{"from the store": l.options, "from JetStream": live, "one organisation": org} {
 		for _, c := range []struct {
 			at   Place

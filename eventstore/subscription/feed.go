@@ -2,31 +2,71 @@ package subscription
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore/relay"
 )
 
 const (
-	// feedBytes bounds what waits between NATS and the subscriber: two batches, so that
-	// one can be decoded while the other is worked on.
+	// feedBytes bounds what is kept of what JetStream has brought: two batches, so that
+	// whoever writes one finds the next there. Who is further back reads the log.
 	feedBytes = 2 * MaxBytes
 	// headerBytes is about what the headers of a message take.
 	headerBytes = 2 << 10
 	// feedDeliveries bounds the same for small events.
 	feedDeliveries = 2 * MaxEvents
-	// openTimeout bounds each question to NATS.
+	// openTimeout bounds the questions to NATS.
 	openTimeout = 5 * time.Second
+	// confirmedTime is for how long the log's word is good that it has an event.
+	confirmedTime = pollInterval
 )
 
+// Feed brings what is published, as it is published, to all subscriptions of a process:
+// a message is received and read once, however many follow the log. Only the end of the
+// stream is followed, and only while there are subscriptions; nil brings nothing.
+type Feed struct {
+	js jetstream.JetStream
+	// joining is held by whoever reads or changes current.
+	joining chan struct{}
+	current *broadcast
+}
+
+// NewFeed makes a feed, for all subscriptions of a process.
+func NewFeed(js jetstream.JetStream) *Feed {
+	return &Feed{js: js, joining: make(chan struct{}, 1)}
+}
+
+// join follows what is broadcast, and has it begin if it has not.
+func (f *Feed) join(ctx context.Context) (*cursor, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	select {
+	case f.joining <- struct{}{}:
+		defer func() { <-f.joining }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if f.current != nil {
+		if c := f.current.join(); c != nil {
+			return c, nil
+		}
+	}
+	b, err := beginBroadcast(ctx, f.js)
+	if err != nil {
+		return nil, err
+	}
+	f.current = b
+	return b.join(), nil
+}
+
 // delivery is a message of the stream. Its position is the stream's sequence, which
-// holds even where the message cannot be read.
+// holds even where the message cannot be read. Nobody changes it: all have the same.
 type delivery struct {
 	position int64
 	event    domain.Event
@@ -34,83 +74,172 @@ type delivery struct {
 	size     int
 }
 
-// feed consumes the stream in order, ahead of the subscriber by a bounded amount.
-type feed struct {
-	deliveries chan delivery
-	budget     *semaphore.Weighted
-	consuming  jetstream.ConsumeContext
-	stop       context.CancelFunc
+// broadcast is one consumer of the stream and the latest that it has brought.
+type broadcast struct {
+	consuming jetstream.ConsumeContext
+	ended     chan struct{}
+
+	mu   sync.Mutex
+	over bool
+	// recent is in the order in which it came, after passed others.
+	recent       []*delivery
+	passed, size int
+	// reached is the position of the latest, or the one after which it begins.
+	reached int64
+	cursors []*cursor
+	// confirmed is an event that the log had at a time.
+	confirmed   domain.Event
+	confirmedAt time.Time
 }
 
-// errNotInStream means that the stream does not reach to the position, on either
-// side.
-var errNotInStream = errors.New("the stream does not hold the next position")
-
-// openFeed consumes from the position after the one given. It fails when the stream
-// has dropped that already, or has not come to it yet.
-func openFeed(ctx context.Context, js jetstream.JetStream, after int64, headersOnly bool) (*feed, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
+// beginBroadcast consumes from the end of the stream on.
+func beginBroadcast(ctx context.Context, js jetstream.JetStream) (*broadcast, error) {
 	stream, err := js.Stream(ctx, relay.StreamName)
 	if err != nil {
 		return nil, fmt.Errorf("finding the stream: %w", err)
 	}
-	next := uint64(after) + 1 //nolint:gosec // a position is at least 0
-	if state := stream.CachedInfo().State; next < state.FirstSeq || next > state.LastSeq+1 {
-		return nil, errNotInStream
-	}
+	last := stream.CachedInfo().State.LastSeq
 	consumer, err := js.OrderedConsumer(ctx, relay.StreamName, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: next, HeadersOnly: headersOnly,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: last + 1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("creating a consumer: %w", err)
 	}
-	running, stop := context.WithCancel(context.Background())
-	f := &feed{deliveries: make(chan delivery, feedDeliveries), budget: semaphore.NewWeighted(feedBytes), stop: stop}
-	f.consuming, err = consumer.Consume(func(msg jetstream.Msg) { f.deliver(running, msg) },
-		jetstream.PullMaxMessagesWithBytesLimit(MaxEvents, MaxBytes))
+	b := newBroadcast(int64(last)) //nolint:gosec // positions are int64
+	b.consuming, err = consumer.Consume(b.receive, jetstream.PullMaxMessagesWithBytesLimit(MaxEvents, MaxBytes))
 	if err != nil {
-		stop()
 		return nil, fmt.Errorf("consuming: %w", err)
 	}
-	return f, nil
+	return b, nil
 }
 
-// deliver reads a message on NATS's goroutine, while the subscriber works on the one before.
-func (f *feed) deliver(ctx context.Context, msg jetstream.Msg) {
+func newBroadcast(reached int64) *broadcast {
+	return &broadcast{ended: make(chan struct{}), reached: reached}
+}
+
+// receive reads a message on NATS's goroutine, while the subscribers work on those before.
+func (b *broadcast) receive(msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return // not a message of a stream
 	}
-	d := delivery{position: int64(meta.Sequence.Stream), size: min(len(msg.Data())+headerBytes, feedBytes)} //nolint:gosec // positions are int64
+	d := &delivery{position: int64(meta.Sequence.Stream), size: min(len(msg.Data())+headerBytes, feedBytes)} //nolint:gosec // positions are int64
 	d.event, err = relay.DecodeEvent(msg.Headers(), msg.Data())
 	d.readable = err == nil && d.event.Position == d.position
-	if f.budget.Acquire(ctx, int64(d.size)) != nil {
-		return
+	b.deliver(d)
+}
+
+// deliver lets the oldest go to make room, whether all have taken them or not: nobody
+// waits for a subscriber.
+func (b *broadcast) deliver(d *delivery) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recent, b.size, b.reached = append(b.recent, d), b.size+d.size, d.position
+	for len(b.recent) > feedDeliveries || b.size > feedBytes {
+		b.size -= b.recent[0].size
+		b.recent[0] = nil
+		b.recent = b.recent[1:]
+		b.passed++
 	}
-	select {
-	case f.deliveries <- d:
-	case <-ctx.Done():
+	for _, c := range b.cursors {
+		select {
+		case c.news <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// take is the next delivery, nil when there is none now.
-func (f *feed) take() *delivery {
-	select {
-	case d := <-f.deliveries:
-		f.release(d)
-		return &d
-	default:
+// join adds a cursor before the oldest delivery that is kept; nil when it is over.
+func (b *broadcast) join() *cursor {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
 		return nil
 	}
+	c := &cursor{broadcast: b, next: b.passed, news: make(chan struct{}, 1)}
+	if len(b.recent) > 0 {
+		c.news <- struct{}{}
+	}
+	b.cursors = append(b.cursors, c)
+	return c
 }
 
-// release makes room for what comes after a delivery that was taken.
-func (f *feed) release(d delivery) { f.budget.Release(int64(d.size)) }
+// end is for all: what JetStream brings is not to be believed, or it brings nothing. It
+// does not wait: an ordered consumer that is trying to reach NATS takes up to its own
+// time-outs to stop.
+func (b *broadcast) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.endLocked()
+}
 
-// close does not wait: an ordered consumer that is trying to reach NATS takes up to
-// its own time-outs to stop.
-func (f *feed) close() {
-	f.stop()
-	go f.consuming.Stop()
+func (b *broadcast) endLocked() {
+	if b.over {
+		return
+	}
+	b.over = true
+	close(b.ended)
+	if b.consuming != nil {
+		go b.consuming.Stop()
+	}
+}
+
+// confirms reports whether the log had the event a moment ago, or a later one of the same
+// epoch, before which it has all; otherwise it says which one to ask for.
+func (b *broadcast) confirms(e domain.Event) (ask domain.Event, known bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.confirmed.Epoch == e.Epoch && b.confirmed.Position >= e.Position && time.Since(b.confirmedAt) < confirmedTime {
+		return e, true
+	}
+	if n := len(b.recent); n > 0 && b.recent[n-1].readable && b.recent[n-1].event.Epoch == e.Epoch {
+		return b.recent[n-1].event, false
+	}
+	return e, false
+}
+
+func (b *broadcast) confirm(e domain.Event, asked time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.confirmed, b.confirmedAt = e, asked
+}
+
+// cursor is how far one subscription is in a broadcast.
+type cursor struct {
+	broadcast *broadcast
+	// next is the number of the delivery to take, by the order in which they came.
+	next int
+	// news has an element when there may be something to take.
+	news chan struct{}
+}
+
+// take is the next delivery that is still there, nil when there is none now.
+func (c *cursor) take() *delivery {
+	b := c.broadcast
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.next = max(c.next, b.passed)
+	if c.next-b.passed == len(b.recent) {
+		return nil
+	}
+	c.next++
+	return b.recent[c.next-1-b.passed]
+}
+
+// reached is the latest position that JetStream has brought.
+func (c *cursor) reached() int64 {
+	c.broadcast.mu.Lock()
+	defer c.broadcast.mu.Unlock()
+	return c.broadcast.reached
+}
+
+// leave ends the broadcast when nobody else follows it.
+func (c *cursor) leave() {
+	b := c.broadcast
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cursors = slices.DeleteFunc(b.cursors, func(other *cursor) bool { return other == c })
+	if len(b.cursors) == 0 {
+		b.endLocked()
+	}
 }

@@ -52,12 +52,8 @@ func (r *Reader) Read(ctx context.Context, after Place, through int64) (Batch, e
 
 // holds reports whether the log has an event that was delivered. If it has the last of
 // some, it has those before. PostgreSQL may have lost what JetStream still delivers, and
-// have taken other events since: a view must not show what no longer happened. The zero
-// event, of whom nobody may see, counts as held.
+// have taken other events since: a view must not show what no longer happened.
 func (r *Reader) holds(ctx context.Context, e domain.Event) (bool, error) {
-	if e.Position == 0 {
-		return true, nil
-	}
 	one := NewReader(r.store, Filter{Org: r.filter.Org})
 	batch, err := one.Read(ctx, Place{Position: e.Position - 1}, e.Position)
 	if err != nil {

@@ -1,17 +1,18 @@
 // Package subscription follows the log: it gives the events after any position, in
 // order and each once, and goes on as they happen.
 //
-//	HUB_EVENTS ──▶ feed ──┐ next position, or…
+//	HUB_EVENTS ──▶ Feed ──┐ next position, or…
 //	                      ├──▶ Subscription ──▶ filter ──▶ Batch (events, place reached)
 //	log (Reader) ─────────┘ …what the feed lacks
 //
 // It is the only way in which the program follows the log: projections, reactions,
 // the feed and the event streams all use it. JetStream is the fast way and the store
 // the sure one. A position that JetStream lacks is noticed at the message after it and
-// read from the store; with JetStream away everything is. Of each batch that JetStream
-// brings, the store is asked whether it has the last event, so that nobody follows what
-// PostgreSQL has lost. So catching up and being
-// live are one thing, without a seam between them.
+// read from the store; with JetStream away everything is, and so is what came before the
+// latest that all subscriptions of a process share. Of each batch that JetStream brings,
+// the store is asked whether it has the last event, unless it has just said so, so that
+// nobody follows what PostgreSQL has lost. So catching up and being live are one thing,
+// without a seam between them.
 //
 // The caller keeps the place, because it is the caller who knows what has been done.
 // The place also moves over events that the filter leaves out.
@@ -25,7 +26,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/eventstore"
@@ -89,14 +89,14 @@ func (f Filter) Wants(e domain.Event) bool {
 // Options are what a subscription works on.
 type Options struct {
 	Store *eventstore.Store
-	// NATS brings events as they happen. Without it, nil or down, they are read from
-	// the store.
-	NATS   jetstream.JetStream
+	// Feed brings events as they happen. Without it, nil or with NATS down, they are read
+	// from the store.
+	Feed   *Feed
 	Filter Filter
 	// HeadsOnly is for whoever only wants to know that there is something, and reads it
 	// elsewhere: the store is asked for no more than its head, which RoleQuery may see too.
-	// Events that JetStream brings then come without their data, and may be of an end that
-	// PostgreSQL has lost; those that it does not bring are passed over unseen.
+	// Events that JetStream brings may then be of an end that PostgreSQL has lost; those
+	// that it does not bring are passed over unseen.
 	HeadsOnly bool
 	// Metrics gets what a Tail counts; nil counts nowhere.
 	Metrics *telemetry.Registry
@@ -121,8 +121,8 @@ type Subscription struct {
 	reader  *Reader
 	options Options
 
-	feed     *feed
-	opened   chan *feed // the result of an attempt under way; nil when there is none
+	feed     *cursor
+	opened   chan *cursor // the result of an attempt under way; nil when there is none
 	nextOpen time.Time
 	// pending was taken from the feed and is ahead of what is needed next.
 	pending *delivery
@@ -146,12 +146,9 @@ func New(options Options) *Subscription {
 // after which it must ask for another place.
 func (s *Subscription) Next(ctx context.Context, after Place) (Batch, error) {
 	for {
-		s.open(ctx, after.Position)
+		s.open(ctx)
 		if batch, last := s.fromFeed(after); batch.At != after {
-			held, err := s.options.HeadsOnly, error(nil)
-			if !held {
-				held, err = s.reader.holds(ctx, last)
-			}
+			held, err := s.holds(ctx, last)
 			if err != nil {
 				return Batch{}, err
 			}
@@ -173,6 +170,28 @@ func (s *Subscription) Next(ctx context.Context, after Place) (Batch, error) {
 			return Batch{}, err
 		}
 	}
+}
+
+// holds reports whether the log has an event that was delivered, and so those before. The
+// latest delivery is asked for in its place, so that others need not ask again at once.
+// The zero event, of whom nobody may see, counts as held.
+func (s *Subscription) holds(ctx context.Context, last domain.Event) (bool, error) {
+	if s.options.HeadsOnly || last.Position == 0 {
+		return true, nil
+	}
+	ask, known := s.feed.broadcast.confirms(last)
+	if known {
+		return true, nil
+	}
+	if s.options.Filter.Org != "" {
+		ask = last // others' are not shown to us
+	}
+	asked := time.Now()
+	held, err := s.reader.holds(ctx, ask)
+	if held {
+		s.feed.broadcast.confirm(ask, asked)
+	}
+	return held, err
 }
 
 // fromFeed takes what is there, without waiting, and says which event the store is to be
@@ -245,14 +264,17 @@ func (s *Subscription) fromStore(ctx context.Context, after Place) (Batch, error
 		return Batch{}, ErrLogBehind
 	}
 	if batch.At != after && s.feed != nil {
-		s.suspectFeed()
+		s.suspectFeed(batch.At.Position)
 	}
 	return batch, nil
 }
 
-// suspectFeed replaces a feed that has not delivered for too long what the log has.
-func (s *Subscription) suspectFeed() {
+// suspectFeed replaces a feed that has not delivered for too long what the log has. Where
+// the feed is further than the store was read, it is we who are behind.
+func (s *Subscription) suspectFeed(position int64) {
 	switch now := time.Now(); {
+	case position <= s.feed.reached():
+		s.stalledSince = time.Time{}
 	case s.stalledSince.IsZero():
 		s.stalledSince = now
 	case now.Sub(s.stalledSince) > stalledTime:
@@ -263,61 +285,77 @@ func (s *Subscription) suspectFeed() {
 // wait returns when there may be something to read: the feed delivers, an attempt
 // to open one has ended, or it is time to ask the store.
 func (s *Subscription) wait(ctx context.Context) error {
-	var deliveries <-chan delivery
+	var news, ended <-chan struct{}
 	if s.feed != nil {
-		deliveries = s.feed.deliveries
+		news, ended = s.feed.news, s.feed.broadcast.ended
 	}
 	timer := time.NewTimer(pollInterval)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case d := <-deliveries:
-		s.feed.release(d)
-		s.pending = &d
-	case f := <-s.opened:
-		s.opened, s.feed = nil, f
-		s.behind = s.behind || f == nil
+	case <-news:
+	case <-ended:
+		s.leave()
+		s.behind = true
+	case c := <-s.opened:
+		s.joined(c)
 	case <-timer.C:
 		s.behind = true
 	}
 	return nil
 }
 
-// open starts to consume in the background, because a NATS that does not answer must
-// not delay what the store has.
-func (s *Subscription) open(ctx context.Context, after int64) {
-	if s.options.NATS == nil || s.feed != nil || s.opened != nil || time.Now().Before(s.nextOpen) {
+// open joins the feed in the background, because a NATS that does not answer must not
+// delay what the store has; nor must the store, while the log grows, keep us from the feed.
+func (s *Subscription) open(ctx context.Context) {
+	select {
+	case c := <-s.opened:
+		s.joined(c)
+	default:
+	}
+	if s.options.Feed == nil || s.feed != nil || s.opened != nil || time.Now().Before(s.nextOpen) {
 		return
 	}
 	s.nextOpen = time.Now().Add(openInterval)
-	opened := make(chan *feed, 1)
+	opened := make(chan *cursor, 1)
 	s.opened = opened
 	go func() {
-		f, err := openFeed(ctx, s.options.NATS, after, s.options.HeadsOnly)
+		c, err := s.options.Feed.join(ctx)
 		if err != nil {
 			s.options.Log.Debug("subscription: reading from the log instead of JetStream", "reason", err)
 		}
-		opened <- f
+		opened <- c
 	}()
 }
 
-// drop gives up the feed; a new one starts at the place asked for.
+// joined ends an attempt to join; nil when it failed.
+func (s *Subscription) joined(c *cursor) {
+	s.opened, s.feed = nil, c
+	s.behind = s.behind || c == nil
+}
+
+// drop gives up what is broadcast, for all: the next to join begins anew.
 func (s *Subscription) drop() {
-	s.feed.close()
+	s.feed.broadcast.end()
+	s.leave()
+}
+
+func (s *Subscription) leave() {
+	s.feed.leave()
 	s.feed, s.pending, s.stalledSince = nil, nil, time.Time{}
 }
 
-// Close ends the feed, also one that is still being opened.
+// Close leaves the feed, also one that is still being joined.
 func (s *Subscription) Close() {
 	if s.feed != nil {
-		s.drop()
+		s.leave()
 	}
 	if opened := s.opened; opened != nil {
 		s.opened = nil
 		go func() {
-			if f := <-opened; f != nil {
-				f.close()
+			if c := <-opened; c != nil {
+				c.leave()
 			}
 		}()
 	}

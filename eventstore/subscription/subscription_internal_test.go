@@ -4,37 +4,25 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/reactdjango-hub/backend/domain"
 )
 
-// fed is a subscription whose feed holds the given messages.
-func fed(t *testing.T, deliveries ...delivery) *Subscription {
+// fed is a subscription whose feed has brought the given messages.
+func fed(t *testing.T, deliveries ...*delivery) *Subscription {
 	t.Helper()
-	f := &feed{
-		deliveries: make(chan delivery, len(deliveries)), budget: semaphore.NewWeighted(feedBytes),
-		consuming: unconsumed{}, stop: func() {},
-	}
+	b := newBroadcast(0)
 	for _, d := range deliveries {
-		require.True(t, f.budget.TryAcquire(int64(d.size)))
-		f.deliveries <- d
+		b.deliver(d)
 	}
-	return &Subscription{feed: f}
+	return &Subscription{feed: b.join()}
 }
-
-// unconsumed is the consumer of a feed that is filled by hand.
-type unconsumed struct{ jetstream.ConsumeContext }
-
-// Stop has nothing to stop.
-func (unconsumed) Stop() {}
 
 var thisLog = uuid.MustParse("00000000-0000-4000-8000-000000000001")
 
-func message(position int64) delivery {
-	return delivery{position: position, readable: true, size: 1, event: domain.Event{Position: position, Epoch: thisLog}}
+func message(position int64) *delivery {
+	return &delivery{position: position, readable: true, size: 1, event: domain.Event{Position: position, Epoch: thisLog}}
 }
 
 func positions(events []domain.Event) []int64 {
@@ -77,14 +65,14 @@ func TestFeedOfAnotherLogAsksTheStore(t *testing.T) {
 
 func TestUnreadableMessageAsksTheStore(t *testing.T) {
 	t.Parallel()
-	s := fed(t, delivery{position: 1, size: 1}, message(2))
+	s := fed(t, &delivery{position: 1, size: 1}, message(2))
 	require.Empty(t, taken(s, Place{0, thisLog}))
 	require.True(t, s.behind)
 }
 
 func TestBatchIsBoundedInEventsAndBytes(t *testing.T) {
 	t.Parallel()
-	var many []delivery
+	var many []*delivery
 	for i := range int64(MaxEvents + 5) {
 		many = append(many, message(i+1))
 	}
@@ -92,9 +80,58 @@ func TestBatchIsBoundedInEventsAndBytes(t *testing.T) {
 	require.Len(t, taken(s, Place{0, thisLog}), MaxEvents)
 	require.Len(t, taken(s, Place{MaxEvents, thisLog}), 5)
 
-	large := []delivery{message(1), message(2), message(3)}
+	large := []*delivery{message(1), message(2), message(3)}
 	for i := range large {
 		large[i].size = MaxBytes / 2
 	}
 	require.Len(t, taken(fed(t, large...), Place{0, thisLog}), 2)
+}
+
+// Nobody waits for who is behind: the oldest let go of, and what was missed is a hole.
+func TestTheFeedKeepsABoundedAmount(t *testing.T) {
+	t.Parallel()
+	s := fed(t, message(1))
+	b := s.feed.broadcast
+	for i := range int64(2 * feedDeliveries) {
+		b.deliver(message(i + 2))
+		require.LessOrEqual(t, len(b.recent), feedDeliveries)
+	}
+	require.Empty(t, taken(s, Place{0, thisLog}))
+	require.True(t, s.behind)
+	require.EqualValues(t, feedDeliveries+2, s.pending.position)
+
+	for i := range 10 {
+		large := message(int64(2*feedDeliveries + 2 + i))
+		large.size = feedBytes / 3
+		b.deliver(large)
+		require.LessOrEqual(t, b.size, feedBytes)
+	}
+	require.Len(t, b.recent, 3)
+	require.EqualValues(t, 2*feedDeliveries+11, s.feed.reached())
+}
+
+// Whoever follows first leaves last: the broadcast ends when nobody follows it, and for
+// all when one finds that it is not to be believed.
+func TestTheFeedEndsWithTheLastWhoFollows(t *testing.T) {
+	t.Parallel()
+	b := newBroadcast(0)
+	first, second := b.join(), b.join()
+	first.leave()
+	select {
+	case <-b.ended:
+		require.Fail(t, "the broadcast ended while somebody followed")
+	default:
+	}
+	second.leave()
+	<-b.ended
+	require.Nil(t, b.join())
+
+	s, other := fed(t, message(1)), &Subscription{}
+	other.feed = s.feed.broadcast.join()
+	s.drop()
+	require.NoError(t, other.wait(t.Context()))
+	for other.feed != nil { // news came first
+		require.NoError(t, other.wait(t.Context()))
+	}
+	require.True(t, other.behind)
 }

@@ -3,9 +3,11 @@ package subscription
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -29,7 +31,7 @@ func TestLogIsFollowedWithoutNATS(t *testing.T) {
 func TestCatchingUpBecomesLiveWithoutASeam(t *testing.T) {
 	t.Parallel()
 	l, broker := newLog(t), hubtest.NATS(t)
-	l.options.NATS = broker.JetStream
+	l.options.Feed = NewFeed(broker.JetStream)
 	const last = 1500
 	l.appendSome(t, 100)
 	l.stream(t, broker.JetStream, 50)
@@ -48,7 +50,7 @@ func TestCatchingUpBecomesLiveWithoutASeam(t *testing.T) {
 func TestHoleIsReadFromTheStore(t *testing.T) {
 	t.Parallel()
 	l, broker := newLog(t), hubtest.NATS(t)
-	l.options.NATS = broker.JetStream
+	l.options.Feed = NewFeed(broker.JetStream)
 	l.appendSome(t, 30)
 	stream := l.stream(t, broker.JetStream, 1)
 	for _, gone := range []uint64{1, 7, 8, 9, 20, 30} {
@@ -60,7 +62,7 @@ func TestHoleIsReadFromTheStore(t *testing.T) {
 func TestNATSGoesAndTheStoreGoesOn(t *testing.T) {
 	t.Parallel()
 	l, broker := newLog(t), hubtest.NATS(t)
-	l.options.NATS = broker.JetStream
+	l.options.Feed = NewFeed(broker.JetStream)
 	l.appendSome(t, 5)
 	l.stream(t, broker.JetStream, 1)
 	r := l.subscribe(t, l.options, Place{})
@@ -80,7 +82,7 @@ func TestNATSGoesAndTheStoreGoesOn(t *testing.T) {
 func TestAnyPositionMayBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	l, broker := newLog(t), hubtest.NATS(t)
-	l.options.NATS = broker.JetStream
+	l.options.Feed = NewFeed(broker.JetStream)
 	l.appendSome(t, 20)
 	l.stream(t, broker.JetStream, 1)
 	r := l.subscribe(t, l.options, Place{})
@@ -132,7 +134,7 @@ func TestFiltersLeaveOutEventsButNotPositions(t *testing.T) {
 				options.Store = l.query
 			}
 			if withNATS {
-				options.NATS = broker.JetStream
+				options.Feed = NewFeed(broker.JetStream)
 			}
 			require.Len(t, wanted(f.Filter), f.count)
 			readers = append(readers, l.subscribe(t, options, Place{}))
@@ -180,28 +182,54 @@ func sizeOf(events []domain.Event) int {
 	return size
 }
 
-// Nobody takes what the feed brings: it stops bringing when its bound is reached.
-func TestFeedHoldsABoundedAmount(t *testing.T) {
+// However many follow, the stream is read once.
+func TestAllWhoFollowShareOneConsumer(t *testing.T) {
 	t.Parallel()
 	l, broker := newLog(t), hubtest.NATS(t)
-	const count = 120 // of 100 KiB, which is more than feedBytes
-	large := happened{org: "acme", kind: "thing.happened", data: `{"x":"` + strings.Repeat("x", 100<<10) + `"}`}
-	for range count {
-		l.append(t, large)
+	l.options.Feed = NewFeed(broker.JetStream)
+	l.appendSome(t, 3)
+	stream := l.stream(t, broker.JetStream, 1)
+	readers := []*reader{}
+	for range 4 {
+		readers = append(readers, l.subscribe(t, l.options, Place{}))
 	}
-	l.stream(t, broker.JetStream, 1)
-	f, err := openFeed(t.Context(), broker.JetStream, 0, false)
+	for slices.ContainsFunc(readers, func(r *reader) bool { return r.from.feed == nil }) {
+		head := l.publish(t, broker.JetStream, l.appendSome(t, 1)-1)
+		for _, r := range readers {
+			require.Equal(t, upTo(0, head), r.through(head))
+		}
+	}
+	info, err := stream.Info(t.Context())
 	require.NoError(t, err)
-	defer f.close()
-	held := 0
-	for position := range count {
-		d := hubtest.Wait(t, patience, "the next event", f.deliveries)
-		require.EqualValues(t, position+1, d.position)
-		held = max(held, (len(f.deliveries)+1)*d.size)
-		f.release(d)
+	require.Equal(t, 1, info.State.Consumers)
+}
+
+// A subscriber that falls further behind than the feed keeps reads the log, and does not
+// take the feed for broken, however long that takes.
+func TestWhoeverFallsBehindReadsTheLogAndLeavesTheFeedAlone(t *testing.T) {
+	t.Parallel()
+	l, broker := newLog(t), hubtest.NATS(t)
+	l.options.Feed = NewFeed(broker.JetStream)
+	head := l.appendSome(t, 1)
+	l.stream(t, broker.JetStream, 1)
+	r := l.subscribe(t, l.options, Place{})
+	for r.from.feed == nil {
+		head = l.publish(t, broker.JetStream, l.appendSome(t, 1)-1)
+		r.through(head)
 	}
-	require.LessOrEqual(t, held, feedBytes)
-	require.True(t, f.budget.TryAcquire(feedBytes), "all that was taken made room again")
+	feed := r.from.feed
+	for range 2*feedDeliveries/500 + 1 {
+		head = l.publish(t, broker.JetStream, l.appendSome(t, 500)-500)
+	}
+	for feed.reached() < head {
+		hubtest.Wait(t, patience, "what was published", feed.news)
+	}
+	for r.at.Position < head {
+		r.from.stalledSince = time.Now().Add(-2 * stalledTime)
+		r.next()
+	}
+	require.Equal(t, upTo(0, head), positions(r.got))
+	require.Same(t, feed, r.from.feed)
 }
 
 func TestLogThatIsAwayIsSaidAndComesBack(t *testing.T) {
@@ -227,7 +255,7 @@ func TestStreamAheadOfTheLogIsNotBelieved(t *testing.T) {
 	former.appendSome(t, 40)
 	former.stream(t, broker.JetStream, 1)
 	l.appendSome(t, 10)
-	l.options.NATS = broker.JetStream
+	l.options.Feed = NewFeed(broker.JetStream)
 	r := l.subscribe(t, l.options, Place{})
 	r.through(10)
 	for _, e := range r.got {
@@ -244,7 +272,7 @@ func TestWhatTheLogHasLostIsNotBelieved(t *testing.T) {
 	l.appendSome(t, 3)
 	entries, err := l.relay.ReadLog(t.Context(), 0, 3)
 	require.NoError(t, err)
-	lost := make([]delivery, 5)
+	lost := make([]*delivery, 5)
 	for i := range lost {
 		lost[i] = message(int64(i + 1))
 		lost[i].event.ID, lost[i].event.Epoch = uuid.New(), entries[0].Epoch
@@ -282,14 +310,14 @@ func TestFeedIsOpenedAgainAfterTheStreamWasGone(t *testing.T) {
 	t.Parallel()
 	l, broker := newLog(t), hubtest.NATS(t)
 	l.appendSome(t, 3)
-	l.options.NATS = broker.JetStream
+	l.options.Feed = NewFeed(broker.JetStream)
 	r := l.subscribe(t, l.options, Place{})
 	require.Equal(t, []int64{1, 2, 3}, r.through(3), "from the store")
 	l.stream(t, broker.JetStream, 2)
 	s := r.from
 	for s.feed == nil {
 		s.nextOpen = s.nextOpen.Add(-openInterval)
-		s.open(t.Context(), r.at.Position)
+		s.open(t.Context())
 		require.NoError(t, s.wait(t.Context()))
 	}
 	s.behind = false

@@ -14,10 +14,10 @@ import (
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
-// tail runs one on the log, with JetStream if that is not nil.
-func (l *logOfTest) tail(t *testing.T, js jetstream.JetStream) *Tail {
+// tail runs one on the log, with a feed if that is not nil.
+func (l *logOfTest) tail(t *testing.T, feed *Feed) *Tail {
 	t.Helper()
-	tail := NewTail(Options{Store: l.query, NATS: js, Log: l.options.Log})
+	tail := NewTail(Options{Store: l.query, Feed: feed, Log: l.options.Log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = tail.Run(ctx) })
@@ -69,11 +69,13 @@ func TestFollowersGetTheirEventsOnceAndInOrder(t *testing.T) {
 			t.Parallel()
 			l := newLog(t)
 			var js jetstream.JetStream
+			var feed *Feed
 			if name == "with JetStream" {
 				js = hubtest.NATS(t).JetStream
+				feed = NewFeed(js)
 				l.stream(t, js, 1)
 			}
-			tail := l.tail(t, js)
+			tail := l.tail(t, feed)
 			kinds := []string{"thing.happened", "thing.ended", "other.began"}
 			var truth []happened
 			head := int64(0)
