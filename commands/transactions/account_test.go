@@ -78,6 +78,25 @@ func (r recording) Decide(domain.Reader, domain.Meta) (domain.Decision, error) {
 	return domain.Decision{Stream: r.fact.Stream, Facts: []domain.Fact{r.fact}}, nil
 }
 
+// An account can be closed with money on it and transactions that wait. They end, or wait
+// until it is open again.
+func TestClosingAnAccountThatIsInUse(t *testing.T) {
+	t.Parallel()
+	b := newBook(t)
+	b.did(post(other, day, "debit cash 5, credit sales 5"))
+	for i := range 3 {
+		b.did(create(id(200+i), "submit", draft(day, "debit cash 1, credit sales 1")))
+	}
+	b.did(transactions.CloseAccount{ID: cash})
+	b.refused("account_closed", postIt(id(200)))
+	b.refused("account_closed", reverse(other, id(300), ""))
+	b.did(transactions.VoidTransaction{ID: id(201)})
+	b.did(transactions.RejectTransaction{ID: id(202)})
+	b.did(transactions.ReopenAccount{ID: cash})
+	b.did(postIt(id(200)))
+	b.did(reverse(other, id(300), ""))
+}
+
 func TestCloseAndReopen(t *testing.T) {
 	t.Parallel()
 	b := newBook(t)

@@ -77,6 +77,9 @@ func (b *book) as(sub string) {
 	b.With(func(m *domain.Meta) { m.Actor, m.OnBehalfOf = domain.Actor{Sub: sub, Person: sub}, nil })
 }
 
+// may makes these the caller's roles from now on.
+func (b *book) may(roles ...string) { b.With(func(m *domain.Meta) { m.Roles = roles }) }
+
 // at is the time from now on.
 func (b *book) at(now time.Time) { b.With(func(m *domain.Meta) { m.Now = now }) }
 

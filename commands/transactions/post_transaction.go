@@ -11,7 +11,7 @@ import (
 
 // PostTransaction moves the money of a transaction, or a part of it.
 //
-// Permission: transactions.post. Reads: the transaction, then its accounts, closed
+// Permission: transactions.post; above the limit of the policy transactions.approve. Reads: the transaction, then its accounts, closed
 // periods, policies, balances that are guarded, and what the directory says of those who
 // approved.
 type PostTransaction struct{ ledger.Posting }
@@ -32,6 +32,7 @@ func (c PostTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decision
 		return domain.Decision{}, err
 	}
 	c.Counts = func(approval ledger.Approval) bool { return stillMay(r, approval) }
+	c.AboveLimit = commands.Allowed(commands.TransactionsApprove, m.Roles)
 	facts, err := c.Posting.Decide(r, current, m)
 	return decision(c.ID, facts), err
 }

@@ -57,7 +57,7 @@ func newRacers(t *testing.T) *racers {
 // submit gives a command as somebody to one of the loops.
 func (r *racers) submit(loop int, sub string, d domain.Decider) error {
 	_, err := r.loops[loop%len(r.loops)].Submit(context.Background(), commands.Submission{Decider: d, Meta: domain.Meta{
-		Org: "acme", Actor: domain.Actor{Sub: sub, Person: sub},
+		Org: "acme", Actor: domain.Actor{Sub: sub, Person: sub}, Roles: []string{"admin"},
 	}})
 	return err
 }

@@ -20,10 +20,12 @@ type Posting struct {
 	Move bool
 	// Counts says whether an approval still counts: whether its giver may still approve.
 	Counts func(Approval) bool
+	// AboveLimit says that the caller may post what needed approval, too.
+	AboveLimit bool
 }
 
 // Decide posts. Problems, in this order: invalid_state, those of reading lines and
-// exceeds_transaction, account_closed, period_closed, approval_required,
+// exceeds_transaction, account_closed, period_closed, approval_required, forbidden,
 // insufficient_funds.
 func (p Posting) Decide(r domain.Reader, current Transaction, m domain.Meta) ([]domain.Fact, error) {
 	if err := current.allowed(ActionPost, m.Now); err != nil {
@@ -44,6 +46,9 @@ func (p Posting) Decide(r domain.Reader, current Transaction, m domain.Meta) ([]
 	}
 	if err := checkApproved(r, current, p.Counts); err != nil {
 		return nil, err
+	}
+	if !p.AboveLimit && needed(r, current.Content.Lines) > 0 {
+		return nil, problem.New(problem.Forbidden, "forbidden", "The amount is above the limit of the policy, up to which an editor posts. It has its approvals: let an approver post it.")
 	}
 	held := current.Held()
 	payload := Posted{Movement: posted, Released: held, By: byOf(m)}

@@ -38,7 +38,7 @@ func (a *API) ledgerRoutes() []*route {
 			Method: http.MethodPost, Path: accountsPath + "/{id}/close", ID: "closeAccount",
 			Kind: command, Permission: commands.AccountsWrite, Status: http.StatusOK,
 			Tag: "Accounts", Summary: "Close an account",
-			Description: "It takes no entries any more; what is on it stays. Doing so twice changes nothing.",
+			Description: "It takes no entries any more; what is on it stays, and what waits for approval can be posted once it is open again. Doing so twice changes nothing.",
 			register:    handle(a.closeAccount),
 		},
 		{
@@ -164,7 +164,7 @@ func (a *API) ledgerRoutes() []*route {
 			Method: http.MethodPost, Path: transactionsPath + "/{id}/post", ID: "postTransaction",
 			Kind: command, Permission: commands.TransactionsPost, Status: http.StatusOK,
 			Tag: "Transactions", Summary: "Post a transaction",
-			Description: "The money moves. What is above the limit of the policy needs its approvals, which count only while their givers may still approve. Some of the lines post a part, and release the rest.",
+			Description: "The money moves. What is above the limit of the policy is posted by an approver, and needs its approvals, which count only while their givers may still approve. Some of the lines post a part, and release the rest.",
 			MaxBody:     eventBytes,
 			register:    handle(a.postTransaction),
 		},

@@ -59,7 +59,7 @@ export interface paths {
         put?: never;
         /**
          * Close an account
-         * @description It takes no entries any more; what is on it stays. Doing so twice changes nothing.
+         * @description It takes no entries any more; what is on it stays, and what waits for approval can be posted once it is open again. Doing so twice changes nothing.
          */
         post: operations["closeAccount"];
         delete?: never;
@@ -923,7 +923,7 @@ export interface paths {
         put?: never;
         /**
          * Post a transaction
-         * @description The money moves. What is above the limit of the policy needs its approvals, which count only while their givers may still approve. Some of the lines post a part, and release the rest.
+         * @description The money moves. What is above the limit of the policy is posted by an approver, and needs its approvals, which count only while their givers may still approve. Some of the lines post a part, and release the rest.
          */
         post: operations["postTransaction"];
         delete?: never;
