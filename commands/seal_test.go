@@ -274,6 +274,22 @@ func TestMovedCiphertextFailsClosed(t *testing.T) {
 	_, err = l.Submit(t.Context(), submission(entities.PatchEntity{ID: forged, Patch: json.RawMessage(`{"attributes":{"age":8}}`)}))
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), planted)
+
+	// And as it is, in another organisation.
+	_, err = hubtest.Pool(t, s.url, "").Exec(t.Context(), `
+		WITH forged AS (
+		  INSERT INTO events
+		  SELECT head + 1, 1, e.epoch, id, 'other', stream, 1, type, schema_version, tags,
+		         subjects, data, actor, NULL, NULL, NULL, NULL, NULL, gen_random_uuid(), now(), now(), sha256('')
+		    FROM log_head(), events e WHERE e.id = $1 RETURNING position)
+		INSERT INTO event_tags SELECT 'other', $2, position FROM forged`, events[0].ID, string(entity.Stream(id)))
+	require.NoError(t, err)
+	elsewhere := submission(entities.PatchEntity{ID: id, Patch: json.RawMessage(`{"attributes":{"age":8}}`)})
+	elsewhere.Meta.Org, elsewhere.Represent = "other", entity.StreamKind
+	_, err = l.Submit(t.Context(), elsewhere)
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), planted)
+	require.Equal(t, 1, s.count(t, "hub_keys.subject_keys"), "no key was made for it there")
 }
 
 // Why something was done is sealed for all whom that is about, for each event by itself,

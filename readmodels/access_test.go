@@ -3,6 +3,7 @@ package readmodels_test
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -102,6 +103,44 @@ func TestWhatIsHiddenLeavesNoTrace(t *testing.T) {
 				} else {
 					requireProblem(t, problem.NotFound, "not_found", err)
 				}
+			}
+		}
+	}
+}
+
+// In whatever order, what somebody sees is what an admin sees without the rest: nothing is
+// shifted, and no offset lands elsewhere, for what is between.
+func TestWhatIsHiddenDoesNotShowInTheOrder(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	open := map[uuid.UUID]bool{}
+	var made []uuid.UUID
+	for n := range 12 {
+		id := h.create(t, "thing", string(rune('a'+(n*5)%12)), `{"n":`+strconv.Itoa(n%3)+`}`)
+		made = append(made, id)
+		if open[id] = n%3 != 1; !open[id] {
+			h.share(t, id, "user:bob")
+		}
+	}
+	for n := range made { // in another order than they were made in
+		h.append(t, "acme", entity.Stream(made[(n*7)%12]), entity.Updated{Tags: []string{"x"}})
+	}
+	h.project(t)
+	now := time.Now().Add(time.Hour)
+	admin, ana := readmodels.Reader{Org: "acme", Principals: []string{"role:admin"}}, readmodels.Reader{Org: "acme", Principals: []string{"user:ana"}}
+	for _, sort := range []string{"created_at", "-created_at", "updated_at", "-updated_at", "key", "-key"} {
+		for _, asOf := range []*time.Time{nil, &now} {
+			q := readmodels.EntityQuery{Sort: sort, AsOf: asOf, Count: true}
+			all, _, err := h.reads.Entities(t.Context(), admin, q)
+			require.NoError(t, err)
+			want := slices.DeleteFunc(ids(all), func(id uuid.UUID) bool { return !open[id] })
+			require.Len(t, want, 8)
+			for offset := range len(want) + 2 {
+				q.Offset = offset
+				page, _, err := h.reads.Entities(t.Context(), ana, q)
+				require.NoError(t, err)
+				require.Equal(t, want[min(offset, len(want)):], ids(page), "%s from %d", sort, offset)
+				require.EqualValues(t, len(want), *page.Count)
 			}
 		}
 	}

@@ -353,3 +353,60 @@ func unpacked(t *testing.T, path string) string {
 	require.NoError(t, err)
 	return string(text)
 }
+
+// A sensitive value that somebody moves within the read tables, to another attribute, person
+// or organisation, or whose place he rewrites, is shown to nobody: the read fails, or finds
+// nothing there.
+func TestMovedCiphertextIsNotShown(t *testing.T) {
+	t.Parallel()
+	database := hubtest.Database(t, hubtest.LogAndViews())
+	h := newWhole(t, newIssuer(t), database).start()
+	token, privacy := h.as("ana", "admin"), h.as("pia", "privacy")
+	h.answers(201, http.MethodPut, "/api/v1/entity-types/patient", token, nil, map[string]any{"title": "P", "data_subject": true, "sensitive": []string{"iban", "diagnosis"}})
+	made := func(iban string) (id string, position int64) {
+		created := h.answers(201, http.MethodPost, "/api/v1/entities", token, nil, map[string]any{"type": "patient", "attributes": map[string]any{"iban": iban, "diagnosis": "none"}})
+		return created["id"].(string), int64(created["position"].(float64))
+	}
+	victim, _ := made(plantedSensitive)
+	other, position := made("DE2")
+	read := func(id, token string, header map[string]string) (status int, text string) {
+		t.Helper()
+		response, body, err := h.do(t.Context(), http.MethodGet, "/api/v1/entities/"+id, token, header, nil)
+		require.NoError(t, err)
+		return response.StatusCode, string(body)
+	}
+	status, text := read(victim, privacy, after(position))
+	require.Equal(t, 200, status)
+	require.Contains(t, text, plantedSensitive)
+
+	admin := hubtest.Pool(t, database, "")
+	var original string
+	require.NoError(t, admin.QueryRow(t.Context(), `SELECT sealed::text FROM entities_v1.entities WHERE id = $1`, victim).Scan(&original))
+	for name, moved := range map[string]struct{ id, sealed string }{
+		"to another attribute":          {victim, `jsonb_build_object('diagnosis', $2::jsonb->'iban', 'iban', $2::jsonb->'diagnosis')`},
+		"with its place rewritten":      {victim, `jsonb_build_object('diagnosis', jsonb_set($2::jsonb->'iban', '{pointer}', '"/attributes/diagnosis"'))`},
+		"to another person":             {other, `$2::jsonb`},
+		"with its person rewritten":     {other, `jsonb_build_object('iban', jsonb_set($2::jsonb->'iban', '{subject}', to_jsonb($1::uuid::text)))`},
+		"of another event":              {victim, `jsonb_build_object('iban', jsonb_set($2::jsonb->'iban', '{event}', to_jsonb(gen_random_uuid()::text)))`},
+		"about more persons than it is": {victim, `jsonb_build_object('iban', jsonb_set($2::jsonb->'iban', '{within}', jsonb_build_array('` + other + `')))`},
+	} {
+		_, err := admin.Exec(t.Context(), `UPDATE entities_v1.entities SET sealed = `+moved.sealed+` WHERE id = $1`, moved.id, original)
+		require.NoError(t, err, name)
+		status, text := read(moved.id, privacy, nil)
+		assert.Equal(t, http.StatusServiceUnavailable, status, "%s: %s", name, text)
+		assert.Contains(t, text, "clear_reads_unavailable", name)
+		assert.NotContains(t, text, plantedSensitive, name)
+		_, err = admin.Exec(t.Context(), `UPDATE entities_v1.entities SET sealed = $2::jsonb WHERE id = $1`, victim, original)
+		require.NoError(t, err)
+	}
+	// Its whole row in another organisation has nobody's key there.
+	_, err := admin.Exec(t.Context(), `UPDATE entities_v1.entities SET org = 'elsewhere' WHERE id = $1`, victim)
+	require.NoError(t, err)
+	stranger, err := identity.RequestToken(t.Context(), h.issuer, identity.TokenRequest{Sub: "eve", Org: "elsewhere", Roles: []string{"privacy"}})
+	require.NoError(t, err)
+	status, text = read(victim, stranger, nil)
+	assert.Equal(t, 200, status, text)
+	assert.NotContains(t, text, plantedSensitive)
+	status, _ = read(victim, privacy, nil)
+	assert.Equal(t, 404, status)
+}

@@ -29,7 +29,8 @@ const (
 	keyPointer = "/sealed_key"
 )
 
-func attributePointer(name string) string { return "/attributes/" + escapePointer(name) }
+// AttributePointer is where the events of an entity have an attribute.
+func AttributePointer(name string) string { return "/attributes/" + escapePointer(name) }
 
 // Seals reports whether anything of the type's entities is sealed.
 func (t Type) Seals() bool { return t.DataSubject || len(t.Sensitive) > 0 }
@@ -143,7 +144,7 @@ func sealAll(attributes map[string]json.RawMessage, secrets map[string]domain.Se
 	sealed := make(map[string]json.RawMessage, len(attributes)+len(secrets))
 	maps.Copy(sealed, attributes)
 	for name, secret := range secrets {
-		value, err := seal(attributePointer(name), secret)
+		value, err := seal(AttributePointer(name), secret)
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +184,7 @@ func sealedAmong(attributes map[string]json.RawMessage, event uuid.UUID) map[str
 		if !ok {
 			continue
 		}
-		if value.Pointer = attributePointer(name); found == nil {
+		if value.Pointer = AttributePointer(name); found == nil {
 			found = make(map[string]domain.Sealed)
 		}
 		found[name] = value

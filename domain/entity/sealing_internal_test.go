@@ -80,7 +80,7 @@ func TestSealing(t *testing.T) {
 	require.Nil(t, created.Secrets)
 	values := created.SealedValues(someFact)
 	require.Equal(t, keyPointer, values[""].Pointer)
-	require.Equal(t, attributePointer("name"), values["name"].Pointer)
+	require.Equal(t, AttributePointer("name"), values["name"].Pointer)
 	require.Len(t, values, 2)
 	require.Len(t, Created{SealedKey: created.SealedKey}.SealedValues(someFact), 1)
 	require.Empty(t, Created{Attributes: map[string]json.RawMessage{"a": json.RawMessage(`{"b":1}`)}}.SealedValues(someFact))

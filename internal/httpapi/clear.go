@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/access"
+	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/readmodels"
@@ -135,8 +137,12 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 			if !as.attributesShown(name) {
 				continue
 			}
-			places, values = append(places, place{i, name}), append(values, item.Sealed[name])
-			seen.of(item.Sealed[name])
+			value := item.Sealed[name]
+			if !belongs(value, item.ID.String(), entity.AttributePointer(name)) {
+				return cannotShow(errMisplaced)
+			}
+			places, values = append(places, place{i, name}), append(values, value)
+			seen.of(value)
 			seen.attributes[name] = true
 		}
 	}
@@ -161,6 +167,15 @@ func (a *API) reveal(ctx context.Context, items []readmodels.Entity, as shape) e
 		}
 	}
 	return nil
+}
+
+// errMisplaced is a value that somebody has moved within a read table: a row says itself
+// where its values were sealed, and they would open there.
+var errMisplaced = errors.New("a sealed value is not where it belongs")
+
+// belongs reports whether a value was sealed for this subject and place alone.
+func belongs(value domain.Sealed, subject, pointer string) bool {
+	return value.Subject == subject && len(value.Within) == 0 && value.Pointer == pointer
 }
 
 // replace gives an entity other attributes of some names; nil ones were erased.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/member"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
@@ -54,6 +55,9 @@ func (a *API) revealMembers(ctx context.Context, items []readmodels.Member, as s
 			value, known := items[i].Sealed[name]
 			if _, selected := as.fields[name]; !known || as.fields != nil && !selected {
 				continue
+			}
+			if !belongs(value, member.Subject(items[i].Sub), "/"+name) {
+				return cannotShow(errMisplaced)
 			}
 			places, values = append(places, shown), append(values, value)
 			seen.of(value)
