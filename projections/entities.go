@@ -21,9 +21,13 @@ func Entities() Projection {
 			entity.Archived{}.EventType(), entity.Restored{}.EventType(), entity.AccessChanged{}.EventType(),
 			entity.RelationshipAdded{}.EventType(), entity.RelationshipRemoved{}.EventType(),
 		},
-		Tables:  []string{"entities", "entity_types", "relationships", accessTable, "entity_search", "search_backlog"},
-		DDL:     func(schema string) string { return entitiesDDL(schema) + entitySearchDDL(schema) },
-		Indexes: func(schema string) string { return entitiesIndexes(schema) + entitySearchIndexes(schema) },
+		Tables: []string{"entities", "entity_types", "relationships", accessTable, "entity_search", "search_backlog"},
+		DDL: func(schema string) string {
+			return entitiesDDL(schema) + entityTermsDDL(schema) + entitySearchDDL(schema)
+		},
+		Indexes: func(schema string) string {
+			return entitiesIndexes(schema) + entityTermsIndexes(schema) + entitySearchIndexes(schema)
+		},
 		Apply:   applyEntities,
 		Settle:  settleEntitySearch,
 		Backlog: "search_backlog",
@@ -51,6 +55,7 @@ func entitiesDDL(schema string) string {
 			event_id   uuid             NOT NULL,
 			type_version bigint         NOT NULL, -- the one that the attributes were last held against
 			sealed     jsonb            NOT NULL DEFAULT '{}', -- the sensitive attributes, of which attributes has masks
+			terms      integer[]        NOT NULL DEFAULT '{}', -- by which filters find it: entity_terms.go
 			PRIMARY KEY (org, id)
 		);
 		CREATE TABLE ` + schema + `.entity_types (
@@ -128,25 +133,32 @@ func applyEntities(batch *pgx.Batch, schema string, events []Event) error {
 func insertEntities(schema string) string {
 	return `
 		INSERT INTO ` + schema + `.entities (org, id, type, type_version, key, status, attributes, tags, version,
-		                                     created_at, created_by, updated_at, updated_by, position, event_id, sealed)
-		SELECT u.org, u.id, u.type, u.type_version, u.key, u.status, u.attributes::jsonb, u.tags::text[], u.version,
-		       u.created_at, u.created_by, u.updated_at, u.updated_by, u.position, u.event_id, u.sealed::jsonb
+		                                     created_at, created_by, updated_at, updated_by, position, event_id, sealed, terms)
+		SELECT u.org, u.id, u.type, u.type_version, u.key, u.status, j.attributes, j.tags, u.version,
+		       u.created_at, u.created_by, u.updated_at, u.updated_by, u.position, u.event_id, j.sealed,
+		       ` + terms(schema, "u.org", "u.type", "j.attributes", "j.tags", "j.sealed") + `
 		  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
 		              $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[], $15::bigint[], $16::text[])
 		       AS u(org, id, type, key, status, attributes, tags, version,
-		            created_at, created_by, updated_at, updated_by, position, event_id, type_version, sealed)`
+		            created_at, created_by, updated_at, updated_by, position, event_id, type_version, sealed)
+		 CROSS JOIN LATERAL (SELECT u.attributes::jsonb AS attributes, u.tags::text[] AS tags, u.sealed::jsonb AS sealed OFFSET 0) j`
 }
 
 // updateEntities leaves alone what is null in the arrays, and a type_version that is 0.
 func updateEntities(schema string) string {
+	const (
+		attributes = `CASE WHEN u.attributes IS NULL THEN e.attributes ELSE (e.attributes || u.attributes::jsonb) - u.removed::text[] END`
+		sealed     = `CASE WHEN u.attributes IS NULL THEN e.sealed ELSE (e.sealed - u.touched::text[]) || u.sealed::jsonb END`
+		tags       = `coalesce(u.tags::text[], e.tags)`
+	)
 	return `
 		UPDATE ` + schema + `.entities e
 		   SET status     = coalesce(u.status, e.status),
-		       attributes = CASE WHEN u.attributes IS NULL THEN e.attributes
-		                         ELSE (e.attributes || u.attributes::jsonb) - u.removed::text[] END,
-		       sealed     = CASE WHEN u.attributes IS NULL THEN e.sealed
-		                         ELSE (e.sealed - u.touched::text[]) || u.sealed::jsonb END,
-		       tags       = coalesce(u.tags::text[], e.tags),
+		       attributes = ` + attributes + `,
+		       sealed     = ` + sealed + `,
+		       tags       = ` + tags + `,
+		       terms      = CASE WHEN u.attributes IS NULL AND u.tags IS NULL THEN e.terms
+		                         ELSE ` + terms(schema, "e.org", "e.type", attributes, tags, sealed) + ` END,
 		       version    = u.version,
 		       updated_at = u.updated_at,
 		       updated_by = u.updated_by,

@@ -176,7 +176,20 @@ func TestRowsDoNotDependOnBatchesAndEqualTheFold(t *testing.T) {
 		require.NoError(r, h.admin.QueryRow(t.Context(), `SELECT array_agg(source || kind || target) FROM `+quoted(cut.at.schema)+`.relationships WHERE org = $1`,
 			history.org).Scan(&related))
 		require.ElementsMatch(r, slices.Collect(maps.Keys(history.related)), related)
+		requireTerms(t, r, h, cut.at.schema, history.org)
 	})
+}
+
+// requireTerms holds that the terms of all rows are those that the function makes, which
+// knows no short cut.
+func requireTerms(t *testing.T, r require.TestingT, h *hub, schema, org string) {
+	t.Helper()
+	var wrong []string
+	require.NoError(r, h.admin.QueryRow(t.Context(), `SELECT array_agg(e.attributes::text || e.tags::text) FROM `+quoted(schema)+`.entities e
+		CROSS JOIN LATERAL `+quoted(schema)+`.terms(e.org, e.type, e.attributes, e.tags, e.sealed) AS t(terms)
+		WHERE e.org = $1 AND NOT (e.terms <@ t.terms AND t.terms <@ e.terms AND (e.terms <> '{}' OR e.tags = '{}' AND NOT e.attributes @? '$.* ? (@.type() != "object" && @.type() != "array")'))`,
+		org).Scan(&wrong))
+	require.Empty(r, wrong)
 }
 
 func (h *hub) checkRow(t *testing.T, r *rapid.T, schema string, stream domain.Tag, want entity.Entity, version int64) {

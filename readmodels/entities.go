@@ -124,7 +124,7 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 		page, types, unread = EntityPage{Items: make([]Entity, 0, plan.limit+1)}, map[string]*EntityType{}, false
 		sql, args := plan.sql(schema)
 		row := newEntityRow(slices.Concat([]any{&page.Count}, plan.searchColumns(&hits), plan.sealedColumns(&seals)), q.ExpandTypes)
-		return statement{sql: sql, args: args, cut: &cut, row: func(scan func(...any) error) error {
+		return statement{sql: sql, args: args, cut: &cut, planned: plan.planned(), row: func(scan func(...any) error) error {
 			var e Entity
 			found, err := row.scan(scan, &e)
 			if err == nil {

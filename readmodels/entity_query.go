@@ -229,20 +229,30 @@ func (p *entityPlan) cursorAt(last Entity, at Snapshot) cursor {
 // than asked for to know whether there is a next. $1 is the view's name.
 func (p *entityPlan) sql(schema string) (string, []any) {
 	args := arguments{p.view()}
-	counted, from := p.sources(schema, &args)
-	count := "NULL::bigint"
-	if p.query.Count {
-		count = "(SELECT count(*) FROM " + counted.rows + " WHERE " + p.where(schema, counted, &args) + ")"
+	var with, searched, count, rows string
+	if wanted := p.wanted(); len(wanted) > 0 {
+		with, count, rows = p.holding(schema, wanted, &args)
+	} else {
+		with, searched = p.searching(schema, &args)
+		count, rows = p.walking(schema, &args)
 	}
 	types, definition := "", ""
 	if p.query.ExpandTypes {
 		definition = ", " + entityTypeColumns
 		types = " LEFT JOIN " + schema + ".entity_types t ON t.org = " + args.add(p.by.Org) + " AND t.name = e.type AND e.nth = 1"
 	}
-	with, searched := p.searching(schema, &args)
-	searched += p.sealing(schema, &args)
-	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + `, ` + p.fittingColumns(&args) + audited(schema, args.add(p.by.Org), "e.type") + definition + `
-		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.measured(p.skipping(p.rows(schema, from, &args), &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
+	return with + `SELECT ` + p.heads(schema, &args) + `, ` + count + searched + p.sealing(schema, &args) + `, ` + p.fittingColumns(&args) + audited(schema, args.add(p.by.Org), "e.type") + definition + `
+		FROM ` + pointed + ` LEFT JOIN LATERAL (` + p.measured(p.skipping(rows, &args)) + `) e ON true` + types + ` ORDER BY ` + p.orderBy(), args
+}
+
+// walking are the count and the rows when all that the filters select from is gone through.
+func (p *entityPlan) walking(schema string, args *arguments) (count, rows string) {
+	counted, from := p.sources(schema, args)
+	count = "NULL::bigint"
+	if p.query.Count {
+		count = "(SELECT count(*) FROM " + counted.rows + " WHERE " + p.where(schema, counted, args) + ")"
+	}
+	return count, p.rows(from, p.where(schema, from, args), args)
 }
 
 // source is what entities are read from: rows of the alias e, whole; of the alias fixed
@@ -273,7 +283,7 @@ func (p *entityPlan) skipping(rows string, args *arguments) string {
 
 // rows select the page's rows and those before it that the offset skips. What may be null is asked for in two parts, each of
 // which can be read off an index: the values in their order, then the nulls by id.
-func (p *entityPlan) rows(schema string, from source, args *arguments) string {
+func (p *entityPlan) rows(from source, where string, args *arguments) string {
 	alias := "e"
 	switch {
 	case p.order.ranked:
@@ -282,26 +292,43 @@ func (p *entityPlan) rows(schema string, from source, args *arguments) string {
 		alias = from.fixed
 	}
 	column, id := alias+"."+p.order.column, alias+".id"
-	limit := " LIMIT " + args.add(p.limit+1+p.query.Offset)
+	limit := " LIMIT " + p.most(args)
 	part := func(where, sorted string) string {
-		columns := entityColumns + from.columns
-		if p.showsClear() {
-			columns += ", " + sealedColumn
-		}
-		return "(SELECT " + columns + " FROM " + from.rows + " WHERE " + where +
+		return "(SELECT " + p.shown() + from.columns + " FROM " + from.rows + " WHERE " + where +
 			" ORDER BY " + sorted + limit + ")"
 	}
-	where := p.where(schema, from, args)
-	byValue, byID := column+p.direction()+", "+id+p.direction(), id+p.direction()
+	byValue := p.sorted(alias)
 	if !p.order.nullable {
 		return part(where+p.beyond(alias, args), byValue)
 	}
 	nulls := where + " AND " + column + " IS NULL"
 	if p.after != nil && p.after.Value == nil {
-		return part(nulls+" AND "+id+p.operator()+args.add(p.after.ID), byID)
+		return part(nulls+" AND "+id+p.operator()+args.add(p.after.ID), byValue)
 	}
 	return "SELECT * FROM (" + part(where+" AND "+column+" IS NOT NULL"+p.beyond(alias, args), byValue) +
-		" UNION ALL " + part(nulls, byID) + ") e ORDER BY " + p.orderBy() + limit
+		" UNION ALL " + part(nulls, byValue) + ") e ORDER BY " + p.orderBy() + limit
+}
+
+// shown are the columns of a row of the alias e.
+func (p *entityPlan) shown() string {
+	if p.showsClear() {
+		return entityColumns + ", " + sealedColumn
+	}
+	return entityColumns
+}
+
+// sorted is the order of an index, of rows of an alias.
+func (p *entityPlan) sorted(alias string) string {
+	return alias + "." + p.order.column + p.direction() + ", " + alias + ".id" + p.direction()
+}
+
+// most are the rows that are read: those to skip, those of the page, and one more. Written
+// out, so that a plan which is made once is made for it; but no plan is kept for each offset.
+func (p *entityPlan) most(args *arguments) string {
+	if p.query.Offset > 0 {
+		return args.add(p.limit + 1 + p.query.Offset)
+	}
+	return strconv.Itoa(p.limit + 1)
 }
 
 // arguments are a statement's parameters; add gives the name of one more.
@@ -313,17 +340,27 @@ func (a *arguments) add(value any) string {
 }
 
 // where selects the rows of a source. All that restricts what a list shows, counts or
-// finds is said here and nowhere else.
+// finds is said here and in what it is made of, and nowhere else.
 func (p *entityPlan) where(schema string, from source, args *arguments) string {
+	return p.within(from, args) + from.where + " AND " + p.by.sees(schema, from.fixed+".org", from.fixed+".id", args) + " AND " + p.matching(from, args)
+}
+
+// within selects by what indexes begin with.
+func (p *entityPlan) within(from source, args *arguments) string {
 	// Row-level security asks the same again; said here it also serves the planner.
-	where := []string{from.fixed + ".org = " + args.add(p.by.Org) + from.where}
-	where = append(where, p.by.sees(schema, from.fixed+".org", from.fixed+".id", args))
+	where := from.fixed + ".org = " + args.add(p.by.Org)
+	if p.query.Type != "" {
+		where += " AND " + from.fixed + ".type = " + args.add(p.query.Type)
+	}
+	return where
+}
+
+// matching selects by what a row says of itself.
+func (p *entityPlan) matching(from source, args *arguments) string {
+	where := []string{"true"}
 	q := p.query
 	if q.Status != "all" {
 		where = append(where, "e.status = "+args.add(q.Status))
-	}
-	if q.Type != "" {
-		where = append(where, from.fixed+".type = "+args.add(q.Type))
 	}
 	if q.Key != "" {
 		where = append(where, from.fixed+".key = "+args.add(q.Key))

@@ -252,7 +252,7 @@ func TestASearchStaysInItsOrganisation(t *testing.T) {
 	}
 	// The role that owns it may read what is searched, and do nothing else.
 	for _, statement := range []string{
-		`SELECT FROM ` + schema + `.entities`, `INSERT INTO ` + schema + `.entity_search SELECT * FROM ` + schema + `.entity_search`,
+		`SELECT attributes FROM ` + schema + `.entities`, `INSERT INTO ` + schema + `.entity_search SELECT * FROM ` + schema + `.entity_search`,
 		`DELETE FROM ` + schema + `.entity_search`, `CREATE TABLE ` + schema + `.t ()`, `SELECT FROM events`, `SELECT FROM view_pointers`,
 	} {
 		_, err := searcher.Exec(t.Context(), statement)

@@ -105,10 +105,19 @@ func (p *entityPlan) outcome(r sealedRow) error {
 
 // orHashed adds, for who may ask so, that the sealed attribute is equal.
 func (p *entityPlan) orHashed(f checkedFilter, plain string, args *arguments) string {
-	if !p.showsClear() || f.column != nil || !f.byHash() {
+	hashes := p.hashes(f)
+	if len(hashes) == 0 {
 		return plain
 	}
-	var hashes []string
+	path := args.add([]string{f.path[0], "hash"})
+	return strings.Join([]string{"(", plain, " OR ", sealedColumn, " #>> ", path, "::text[] = ANY (", args.add(hashes), "::text[]))"}, "")
+}
+
+// hashes are those of what a sealed attribute may be, for who may ask so.
+func (p *entityPlan) hashes(f checkedFilter) (hashes []string) {
+	if !p.showsClear() || f.column != nil || !f.byHash() {
+		return nil
+	}
 	for _, value := range f.values {
 		for _, candidate := range candidates(value) {
 			if text := domain.EqualityText(json.RawMessage(candidate)); text != "" {
@@ -118,9 +127,5 @@ func (p *entityPlan) orHashed(f checkedFilter, plain string, args *arguments) st
 			}
 		}
 	}
-	if len(hashes) == 0 {
-		return plain
-	}
-	path := args.add([]string{f.path[0], "hash"})
-	return strings.Join([]string{"(", plain, " OR ", sealedColumn, " #>> ", path, "::text[] = ANY (", args.add(hashes), "::text[]))"}, "")
+	return hashes
 }
