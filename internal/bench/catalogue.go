@@ -56,6 +56,7 @@ type catalogue struct {
 	lists   []string
 	reads   []string
 	search  []string
+	related []string
 	// asOf is a time by which all was recorded.
 	asOf string
 	// later is where the page laterPage begins, by cursor.
@@ -134,6 +135,30 @@ const prefillCatalogue = `
 	          ($4::text[])[1 + (n * 7919) % cardinality($4::text[])] || ',"tags":["bench"]}'
 	    WHERE n > cardinality($3::text[])) i`
 
+const (
+	// relatedEntities refer to relatedEach others each, so that from each of the first of them
+	// three steps lead to more than a page.
+	relatedEntities = 20_000
+	relatedEach     = 4
+)
+
+// prefillRelationships is what comes after prefillCatalogue's $1 events: of the entities $2
+// to $3 each refers to the $4 whose numbers are multiples of its own, as in a tree.
+const prefillRelationships = `
+	INSERT INTO events
+	SELECT $1 + k, $1 + k, (SELECT epoch FROM log_epochs), r.id, 'bench', r.stream, r.version, 'relationship.added', 1, ARRAY[r.stream], '{}',
+	       convert_to('{"kind":"near","target_id":"' || r.target || '","source_type":"airport","target_type":"airport"}', 'UTF8'),
+	       '{"sub":"ana","person":"ana"}', NULL, NULL, 'related-' || k, 'related-' || k, NULL, r.id, r.at, r.at, sha256(int8send($1 + k))
+	  FROM generate_series(1, ($3::bigint - $2 + 1) * $4) AS k
+	 CROSS JOIN LATERAL (
+	   SELECT $2 + (k - 1) / $4 AS source, 1 + (k - 1) % $4 AS nth) s
+	 CROSS JOIN LATERAL (
+	   SELECT 'entity:' || (lpad(to_hex(source), 12, '0') || '7000' || substr(md5(source::text), 1, 16))::uuid AS stream, 1 + nth AS version,
+	          (lpad(to_hex(other), 12, '0') || '7000' || substr(md5(other::text), 1, 16))::uuid AS target,
+	          (lpad(to_hex($1 + k), 12, '0') || '7000' || substr(md5(($1 + k)::text), 1, 16))::uuid AS id,
+	          now() + k * interval '1 microsecond' AS at
+	     FROM (SELECT $2 + ((source - $2) * $4 + nth) % ($3 - $2 + 1) AS other) o) r`
+
 func fillCatalogue(ctx context.Context, address string, entities int, airports [][]byte) error {
 	texts := make([]string, len(airports))
 	for i, airport := range airports {
@@ -151,6 +176,10 @@ func fillCatalogue(ctx context.Context, address string, entities int, airports [
 		if _, err := conn.Exec(ctx, prefillCatalogue, from, min(from+prefilledAtOnce-1, entities), catalogueTypes, texts); err != nil {
 			return err
 		}
+	}
+	first, last := len(catalogueTypes)+1, min(len(catalogueTypes)+relatedEntities, entities)
+	if _, err := conn.Exec(ctx, prefillRelationships, entities, first, last, relatedEach); err != nil {
+		return err
 	}
 	_, err = conn.Exec(ctx, `VACUUM ANALYZE`)
 	return err
@@ -183,7 +212,15 @@ func (c *catalogue) ask(ctx context.Context, address string, airports [][]byte) 
 	if err != nil {
 		return err
 	}
-	c.reads, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	if c.reads, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return err
+	}
+	rows, err = conn.Query(ctx, `SELECT DISTINCT '/api/v1/' || 'entities/' || substr(stream, 8) || '/relationships?depth=3' FROM events
+		WHERE type = 'relationship.added' LIMIT $1`, maxKeptPaths)
+	if err != nil {
+		return err
+	}
+	c.related, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return err
 }
 
@@ -289,6 +326,8 @@ func catalogueScenarios() []scenario {
 		{name: "page-1", about: "a page by key, the first", needsHub: true, run: on(0, func(*catalogue) []string { return []string{pagedList} })},
 		{name: "page-1000", about: "the thousandth, or of fewer the last, by cursor", against: "page-1", cpuWithin: maxPageCPU, needsHub: true,
 			run: on(0, func(c *catalogue) []string { return []string{c.later} })},
+		{name: "relations", about: "a page of what three relationships lead to", needsHub: true, verdict: slowest(maxListP99),
+			run: on(0, func(c *catalogue) []string { return c.related })},
 		{name: "search", about: "words of names, every fifth mistyped, at 50 a second", needsHub: true, verdict: slowest(maxSearchP99),
 			run: on(searchRate, func(c *catalogue) []string { return c.search })},
 	}

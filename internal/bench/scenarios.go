@@ -103,7 +103,7 @@ func scenarios() []scenario {
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.rawRows(ctx) }},
 		{name: "turns", about: "appends of 100 commands, one at a time", against: "rows", atLeast: 0.5,
 			run: func(ctx context.Context, b *bench) (sample, error) { return b.onLog(ctx, "turns", 1) }},
-	}, append(catalogueScenarios(), ledgerScenarios()...)...)
+	}, slices.Concat(catalogueScenarios(), ledgerScenarios(), sealedScenarios())...)
 }
 
 func runCommands(ctx context.Context, b *bench) (sample, error) {

@@ -33,7 +33,7 @@ func row(s scenario, runs map[string][]sample) []string {
 	}
 	if s.cpuWithin > 0 {
 		value := ratioTo(own, runs[s.against], sample.cpu)
-		goals = append(goals, fmt.Sprintf("CPU at most %.1f × %s (was %.2f)", s.cpuWithin, s.against, value))
+		goals = append(goals, fmt.Sprintf("CPU at most %v × %s (was %.2f)", s.cpuWithin, s.against, value))
 		met = met && value <= s.cpuWithin
 	}
 	if s.verdict != nil {
