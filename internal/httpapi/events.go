@@ -293,7 +293,7 @@ func epochChanged(forked *subscription.ForkedError) *problem.Problem {
 	return p
 }
 
-// placeOf is a position as of an epoch. Problem: invalid_epoch.
+// placeOf is a position as of an epoch. Problem: invalid_request.
 func placeOf(position int64, epoch string) (subscription.Place, error) {
 	at := subscription.Place{Position: position}
 	if epoch == "" {

@@ -15,14 +15,17 @@ import (
 )
 
 // filterName takes apart the name of a query parameter that filters: "attr.age[gte]"
-// compares attr.age by gte, "attr.age" for being equal. A name that itself ends in
-// brackets is written with [eq] behind it.
+// compares attr.age by gte, "attr.age" for being equal. A name that itself has brackets
+// is written with [eq] behind it: what is meant by half a bracket, nobody knows.
 func filterName(parameter string) (field, operator string) {
 	if inner, found := strings.CutSuffix(parameter, "]"); found {
 		if at := strings.LastIndexByte(inner, '['); at > 0 {
 			// attr.a[] of other conventions compares by what does not exist here.
 			return inner[:at], cmp.Or(inner[at+1:], "[]")
 		}
+	}
+	if at := strings.IndexByte(parameter, '['); at > 0 {
+		return parameter[:at], parameter[at:]
 	}
 	return parameter, ""
 }

@@ -33,6 +33,8 @@ func newQueryProxy(target *url.URL, tracer *telemetry.Tracer, stopping <-chan st
 			p.SetURL(target)
 			p.SetXForwarded()
 			p.Out.Host = p.In.Host
+			// What cannot be read is refused there, and not left out here.
+			p.Out.URL.RawQuery = p.In.URL.RawQuery
 			// That of a read says nothing; that of an operation was read within its bound.
 			e := exchangeOf(p.In.Context())
 			p.Out.Body, p.Out.ContentLength = http.NoBody, 0

@@ -38,6 +38,11 @@ func TestReadsAreForwardedAsTheyCame(t *testing.T) {
 	if answer.Header.Get("Cache-Control") != "private, no-cache" {
 		t.Errorf("Cache-Control %q", answer.Header.Get("Cache-Control"))
 	}
+	for _, query := range []string{"type=person;key=x", "%zz=1", "a=%ff&limit=3", "limit=1&limit=2"} { // to be refused there
+		if e.call("GET", "/api/v1/entities?"+query, ""); seen.URL.RawQuery != query {
+			t.Errorf("%q is forwarded as %q", query, seen.URL.RawQuery)
+		}
+	}
 	// Commands stay here.
 	e.call("POST", "/api/v1/entities", `{"type":"t","attributes":{}}`).expect(503, "shutting_down")
 }
