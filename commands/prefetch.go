@@ -18,9 +18,13 @@ func (t *turn) prefetch(ctx context.Context) error {
 	for _, c := range t.calls {
 		rounds = max(rounds, c.rounds())
 	}
+	// open are the calls that may name more once they see what they have named.
+	open := t.calls
+	subjects, fresh := []keyring.Ref(nil), make(map[keyring.Ref]bool)
 	for range rounds {
-		missing, subjects, fresh := make(map[eventstore.Boundary]bool), []keyring.Ref(nil), make(map[keyring.Ref]bool)
-		for _, c := range t.calls {
+		missing, calls := make(map[eventstore.Boundary]bool), open
+		open = nil
+		for _, c := range calls {
 			named, err := t.named(c)
 			if err != nil {
 				continue // decide meets the same fault and answers the call with it
@@ -28,11 +32,14 @@ func (t *turn) prefetch(ctx context.Context) error {
 			for _, boundary := range named {
 				missing[boundary] = true
 			}
+			if len(named) > 0 || len(t.vault.wanted) > 0 {
+				open = append(open, c)
+				continue
+			}
 			subjects = append(subjects, c.needs.subjects...)
 			c.invented(fresh)
 		}
-		wanted := len(t.vault.wanted) > 0
-		if len(missing) == 0 && !wanted {
+		if len(open) == 0 {
 			return t.unlock(ctx, subjects, fresh)
 		}
 		if err := t.lookUpTokens(ctx); err != nil {

@@ -88,8 +88,29 @@ func plain(text string) bool {
 	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
+// plainLine reads what MarshalJSON writes by hand, several times faster than encoding/json.
+// It reports false for what it leaves to the latter.
+func plainLine(text string) (Line, bool) {
+	rest, opened := strings.CutPrefix(text, `{"account_id":"`)
+	account, rest, _ := strings.Cut(rest, `","side":"`)
+	side, rest, _ := strings.Cut(rest, `","amount":"`)
+	amount, rest, _ := strings.Cut(rest, `","currency":"`)
+	currency, closed := strings.CutSuffix(rest, `"}`)
+	id, valid := accountID(account)
+	minor, err := readMinor(amount)
+	if !opened || !closed || !valid || err != nil || !plain(side) || !plain(currency) {
+		return Line{}, false
+	}
+	// Copies, so that a state does not keep the whole text.
+	return Line{AccountID: id, Side: Side(strings.Clone(side)), Amount: Money{minor, strings.Clone(currency)}}, true
+}
+
 // UnmarshalJSON reads what MarshalJSON wrote.
 func (l *Line) UnmarshalJSON(data []byte) error {
+	if line, ok := plainLine(string(data)); ok {
+		*l = line
+		return nil
+	}
 	var read lineJSON
 	if err := json.Unmarshal(data, &read); err != nil {
 		return err
