@@ -144,7 +144,6 @@ func ledgerDDL(schema string) string {
 func ledgerIndexes(schema string) string {
 	return `
 		CREATE INDEX accounts_code ON ` + schema + `.accounts (org, code, id);
-		CREATE INDEX entries_transaction ON ` + schema + `.entries (org, transaction_id);
 		CREATE INDEX transactions_date ON ` + schema + `.transactions (org, date, id);
 		CREATE INDEX transactions_status_date ON ` + schema + `.transactions (org, status, date, id);
 		CREATE INDEX transactions_updated ON ` + schema + `.transactions (org, updated_at, id);

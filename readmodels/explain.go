@@ -40,8 +40,8 @@ type ExplainedEntry struct {
 	Currency  string    `json:"currency" doc:"Its currency." example:"EUR"`
 }
 
-// Explain gives the events behind the numbers of a transaction. Problem: NotFound
-// not_found.
+// Explain gives the events behind the numbers of a transaction. Its entries are looked for
+// on the accounts that it names, by their key. Problem: NotFound not_found.
 func (s *Store) Explain(ctx context.Context, org string, id uuid.UUID) (Explanation, Snapshot, error) {
 	var found Explanation
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
@@ -52,7 +52,11 @@ func (s *Store) Explain(ctx context.Context, org string, id uuid.UUID) (Explanat
 				LEFT JOIN LATERAL (
 					SELECT * FROM ` + schema + `.transaction_events v WHERE v.org = $2 AND v.transaction_id = $3 ORDER BY v.version LIMIT $4
 				) v ON true
-				LEFT JOIN ` + schema + `.entries e ON e.org = $2 AND e.transaction_id = $3 AND e.position = v.position
+				LEFT JOIN LATERAL (
+					SELECT e.* FROM ` + schema + `.transaction_accounts n
+					  JOIN ` + schema + `.entries e ON e.org = n.org AND e.account_id = n.account_id AND e.date = n.date AND e.position = v.position
+					 WHERE n.org = $2 AND n.transaction_id = $3 OFFSET 0 -- so that it stays a look-up for each event
+				) e ON true
 				LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = e.account_id
 				ORDER BY v.version, e.line`,
 			args: []any{ledgerView, org, id, maxExplained},
