@@ -101,16 +101,16 @@ func (p Point) parameters() (date, known *time.Time) {
 	return date, p.KnownAt
 }
 
-// sumsAt selects the sums of the entries of accounts up to a point: account_id, debit and
-// credit of buckets that are within it, and of the entries of those that it cuts. which is
+// sumsAt selects the sums of the entries of accounts up to a point: account_id, date, debit
+// and credit of buckets that are within it, and of the entries of those that it cuts. which is
 // a condition on the alias s; date and known name the point's parameters.
 func sumsAt(schema, which, date, known string) string {
 	within := which + ` AND (` + date + `::date IS NULL OR s.date <= ` + date + `)`
 	return `
-		SELECT s.org, s.account_id, s.debit, s.credit FROM ` + schema + `.entry_sums s
+		SELECT s.org, s.account_id, s.date, s.debit, s.credit FROM ` + schema + `.entry_sums s
 		 WHERE ` + within + ` AND (` + known + `::timestamptz IS NULL OR s.last_at <= ` + known + `)
 		UNION ALL
-		SELECT s.org, s.account_id, CASE e.side WHEN 'debit' THEN e.amount ELSE 0 END, CASE e.side WHEN 'credit' THEN e.amount ELSE 0 END
+		SELECT s.org, s.account_id, s.date, CASE e.side WHEN 'debit' THEN e.amount ELSE 0 END, CASE e.side WHEN 'credit' THEN e.amount ELSE 0 END
 		  FROM ` + schema + `.entry_sums s
 		  JOIN ` + schema + `.entries e ON e.org = s.org AND e.account_id = s.account_id AND e.date = s.date
 		   AND e.position >= s.bucket << ` + bucketBits + ` AND e.position < (s.bucket + 1) << ` + bucketBits + ` AND e.recorded_at <= ` + known + `

@@ -33,6 +33,12 @@ func ParseDate(text string) (Date, bool) {
 // Time is the first moment of the date in UTC.
 func (d Date) Time() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC() }
 
+// MonthEnd is the last day of the date's month.
+func (d Date) MonthEnd() Date {
+	at := d.Time()
+	return dateOf(time.Date(at.Year(), at.Month()+1, 0, 0, 0, 0, 0, time.UTC))
+}
+
 // String is the date as "2026-01-31".
 func (d Date) String() string { return d.Time().Format(time.DateOnly) }
 

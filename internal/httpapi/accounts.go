@@ -263,6 +263,63 @@ func (a *API) listEntries(ctx context.Context, in *listEntriesInput) (*view[read
 	return answerList(ctx, page, page.Items, at, shape, nil)
 }
 
+type getBalancesInput struct {
+	AccountPath
+	From        string `query:"from" required:"true" doc:"The first date." example:"2026-01-01"`
+	To          string `query:"to" required:"true" doc:"The last date." example:"2026-01-31"`
+	Granularity string `query:"granularity" enum:"day,month" default:"day" doc:"A balance for each day, or for each month at its end; the last month ends with to."`
+	KnownAt     string `query:"known_at" doc:"Count entries that had been recorded by this time." example:"2026-02-03T09:30:00Z"`
+}
+
+func (a *API) getBalances(ctx context.Context, in *getBalancesInput) (*view[readmodels.BalanceHistory], error) {
+	id, err := idOf("account", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	dates, err := in.dates()
+	if err != nil {
+		return nil, err
+	}
+	point, err := PointInTime{KnownAt: in.KnownAt}.point()
+	if err != nil {
+		return nil, err
+	}
+	org := exchangeOf(ctx).caller.Org
+	history, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.BalanceHistory, readmodels.Snapshot, error) {
+		return a.reads.Balances(ctx, org, id, dates, point.KnownAt)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answerList(ctx, history, history.Items, at, shape{}, nil)
+}
+
+// dates are the ends of the days or months. Problem: invalid_filter.
+func (in *getBalancesInput) dates() ([]ledger.Date, error) {
+	from, err := dateParameter("from", in.From)
+	if err != nil {
+		return nil, err
+	}
+	to, err := dateParameter("to", in.To)
+	if err != nil {
+		return nil, err
+	}
+	if *to < *from { // both are there: the route requires them
+		return nil, invalidParameter("to", "must not be before from")
+	}
+	var dates []ledger.Date
+	for next := *from; next <= *to; next = dates[len(dates)-1] + 1 {
+		if len(dates) == readmodels.MaxBalances {
+			return nil, invalidParameter("to", "must be nearer: there are at most "+strconv.Itoa(readmodels.MaxBalances)+" balances at a time")
+		}
+		if in.Granularity == "month" {
+			next = min(next.MonthEnd(), *to)
+		}
+		dates = append(dates, next)
+	}
+	return dates, nil
+}
+
 // idOf reads an id in a path. What is no id names nothing.
 func idOf(what, text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)

@@ -254,3 +254,52 @@ func (b *books) now(t *testing.T) string {
 	b.read("/api/v1/accounts/"+b.accounts["1000"]+"/entries?sort=-date&limit=1", &page)
 	return page.Items[0].RecordedAt
 }
+
+// The history of a balance is what the account reads at each of its dates, on both axes.
+func TestBalancesOverATime(t *testing.T) {
+	t.Parallel()
+	b := newBooks(t)
+	b.open("1000", "asset", "EUR", "")
+	b.open("4000", "income", "EUR", "")
+	b.post("2025-12-31", "debit 1000 1.00, credit 4000 1.00")
+	b.post("2026-01-15", "debit 1000 2.00, credit 4000 2.00")
+	b.post("2026-01-31", "debit 4000 0.50, credit 1000 0.50")
+	var before struct {
+		UpdatedAt string `json:"updated_at"`
+	}
+	b.read("/api/v1/transactions/"+b.post("2026-03-01", "debit 1000 4.00, credit 4000 4.00"), &before)
+	b.post("2026-01-15", "debit 1000 8.00, credit 4000 8.00")
+	b.post("2026-04-01", "debit 1000 9.00, credit 4000 9.00")
+	type history struct {
+		Currency string
+		Items    []struct{ Date, Balance string }
+	}
+	path := "/api/v1/accounts/" + b.accounts["1000"]
+	of := func(query string) string {
+		t.Helper()
+		var found history
+		b.read(path+"/balances?"+query, &found)
+		return fmt.Sprint(found)
+	}
+	const months = "from=2026-01-10&to=2026-03-15&granularity=month"
+	require.Equal(t, "{EUR [{2026-01-31 10.50} {2026-02-28 10.50} {2026-03-15 14.50}]}", of(months))
+	require.Equal(t, "{EUR [{2026-01-31 2.50} {2026-02-28 2.50} {2026-03-15 6.50}]}", of(months+"&known_at="+before.UpdatedAt))
+	require.Equal(t, "{EUR [{2026-01-14 1.00} {2026-01-15 11.00} {2026-01-16 11.00}]}", of("from=2026-01-14&to=2026-01-16"))
+	require.Equal(t, "{EUR [{1900-01-01 0.00}]}", of("from=1900-01-01&to=1900-01-01"))
+	require.Equal(t, "{EUR [{2199-12-31 23.50}]}", of("from=2199-12-31&to=2199-12-31&granularity=month"))
+	var all history
+	b.read("/api/v1/accounts/"+b.accounts["4000"]+"/balances?from=2025-01-01&to=2026-05-15", &all)
+	require.Len(t, all.Items, 500)
+	for _, item := range all.Items[360:] {
+		var account accountView
+		b.read("/api/v1/accounts/"+b.accounts["4000"]+"?as_of="+item.Date, &account)
+		require.Equal(t, account.Balance, item.Balance, item.Date)
+	}
+	for _, query := range []string{"from=x&to=2026-01-31", "from=2026-01-31&to=x", "from=2026-01-31&to=2026-01-30", "from=2025-01-01&to=2026-05-16", "from=1900-01-01&to=2199-12-31&granularity=month", "from=2026-01-01&to=2026-01-02&known_at=x"} {
+		b.refused(422, "invalid_filter", "GET", path+"/balances?"+query, "")
+	}
+	b.refused(422, "invalid_request", "GET", path+"/balances?from=2026-01-31", "")
+	b.refused(422, "invalid_request", "GET", path+"/balances?from=&to=2026-01-31", "")
+	b.refused(422, "invalid_request", "GET", path+"/balances?from=2026-01-01&to=2026-01-31&granularity=year", "")
+	b.refused(404, "not_found", "GET", "/api/v1/accounts/"+someID+"/balances?from=2026-01-01&to=2026-01-31", "")
+}

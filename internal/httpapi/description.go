@@ -141,6 +141,7 @@ var answerExamples = map[string]string{
 	"getTransaction":     exampleTransaction,
 	"listTransactions":   `{"items":[` + exampleTransaction + `],"next_cursor":null}`,
 	"explainTransaction": `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","status":"posted","events":[{"position":4714,"type":"transaction.posted","at":"2026-02-01T09:30:00.123456Z","by":"ana","entries":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","code":"6000","date":"2026-01-31","side":"debit","amount":"850.00","currency":"EUR"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","code":"1000","date":"2026-01-31","side":"credit","amount":"850.00","currency":"EUR"}]}],"truncated":false,"version":1}`,
+	"getBalances":        `{"currency":"EUR","items":[{"date":"2026-01-31","balance":"1250.00"},{"date":"2026-02-28","balance":"400.00"}]}`,
 	"getTrialBalance":    `{"items":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","code":"1000","name":"Bank","kind":"asset","currency":"EUR","debit":"1250.00","credit":"0.00"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c14","code":"3000","name":"Capital","kind":"equity","currency":"EUR","debit":"0.00","credit":"1250.00"}],"totals":[{"currency":"EUR","debit":"1250.00","credit":"1250.00"}],"truncated":false}`,
 	"getPolicy":          `{"currency":"EUR","approval_above":"1000.00","approvals_needed":1,"version":1,"items":[{"currency":"EUR","approval_above":"1000.00","approvals_needed":1,"version":1}]}`,
 	"getPeriods":         `{"closed_through":"2026-01-31","version":1}`,

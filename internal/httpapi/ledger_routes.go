@@ -56,6 +56,13 @@ func (a *API) ledgerRoutes() []*route {
 			register:    handle(a.listEntries),
 		},
 		{
+			Method: http.MethodGet, Path: accountsPath + "/{id}/balances", ID: "getBalances",
+			Kind: query, Permission: commands.AccountsRead, Status: http.StatusOK,
+			Tag: "Accounts", Summary: "The balances of an account over a time",
+			Description: "One at the end of each day or month of a range, up to 500 of them, with known_at as far as it was recorded then. What comes after is the next range.",
+			register:    handle(a.getBalances),
+		},
+		{
 			Method: http.MethodGet, Path: transactionsPath + "/trial-balance", ID: "getTrialBalance",
 			Kind: query, Permission: commands.AccountsRead, Status: http.StatusOK,
 			Tag: "Transactions", Summary: "Trial balance",
