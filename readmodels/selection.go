@@ -2,6 +2,7 @@ package readmodels
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,7 +119,7 @@ func (p *listPlan[T]) sortBy(text string) error {
 
 // filterTexts name all that decides what is listed.
 func (p *listPlan[T]) filterTexts(more []string) []string {
-	texts := append(more, strconv.Itoa(len(p.asked.IDs)))
+	texts := slices.Concat(more, []string{strconv.Itoa(len(p.asked.IDs))})
 	for _, id := range p.asked.IDs {
 		texts = append(texts, id.String())
 	}
