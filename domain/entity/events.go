@@ -127,6 +127,13 @@ func Kinds() []domain.EventKind {
 		domain.Kind[RelationshipAdded](),
 		domain.Kind[RelationshipRemoved](),
 		domain.Kind[AccessChanged](),
+		domain.Kind[BulkUpdateStarted](),
+		domain.Kind[BulkUpdateSelected](),
+		domain.Kind[BulkUpdateProgressed](),
+		domain.Kind[BulkUpdateCompleted](),
+		domain.Kind[BulkUpdateCancelled](),
+		domain.Kind[BulkUpdateFailed](),
+		domain.Kind[BulkUpdateCleared](),
 	}
 }
 
@@ -138,6 +145,9 @@ func Folds() domain.Folds {
 		keyKind:        Key{},
 		outgoingKind:   Outgoing{},
 		incomingKind:   Incoming{},
+		BulkUpdateKind: BulkUpdate{},
+
+		domain.OpenJobsKind: domain.OpenJobs{},
 	}
 }
 

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/domaintest"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
 var events = domaintest.Events{
@@ -64,7 +67,26 @@ var samples = map[string][]domain.Payload{
 		}},
 		entity.AccessChanged{Entries: []entity.ACLEntry{}},
 	},
-	"entity.restored": {entity.Restored{}, entity.Restored{TypeVersion: 4}},
+	"bulk_update.started": {entity.BulkUpdateStarted{
+		By: domain.JobOwner{Actor: domain.Actor{Sub: "ana", Person: "p-7"}, Roles: []string{"editor"}, Groups: []string{"sales"}}, Day: "2026-03-01", Total: 2,
+		Filter: entity.BulkFilter{Type: "customer", Tag: "vip", Status: "active", Others: []string{"attr.city[eq]", "q"}}, SelectedAt: 4711,
+		Names: []string{"segment"}, Attributes: json.RawMessage(`{"$sealed":"AQ8","subject":"0190aaaa-0000-7000-8000-0000000000aa","sensitive":true}`),
+		Tags: []string{"gold"}, Merge: true,
+	}, entity.BulkUpdateStarted{
+		By: domain.JobOwner{Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{}, Groups: []string{}}, Day: "2026-03-01", Tags: []string{},
+	}},
+	"bulk_update.selected": {entity.BulkUpdateSelected{IDs: []uuid.UUID{other}, Versions: []int64{3}}},
+	"bulk_update.progressed": {
+		entity.BulkUpdateProgressed{Through: 3, Updated: 1, Unchanged: 1, Failed: []domain.JobFailure{
+			{Item: other.String(), Code: "invalid_attributes", Fields: []problem.Field{{Location: "body.attributes/name", Message: "is required"}}},
+		}},
+		entity.BulkUpdateProgressed{Through: 100, Updated: 100},
+	},
+	"bulk_update.completed": {entity.BulkUpdateCompleted{}},
+	"bulk_update.cancelled": {entity.BulkUpdateCancelled{}},
+	"bulk_update.failed":    {entity.BulkUpdateFailed{Code: "job_data_lost"}},
+	"bulk_update.cleared":   {entity.BulkUpdateCleared{}},
+	"entity.restored":       {entity.Restored{}, entity.Restored{TypeVersion: 4}},
 }
 
 func TestGoldenEvents(t *testing.T) { events.Golden(t) }

@@ -1,0 +1,57 @@
+package entities
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/domain/entity"
+)
+
+// StartBulkUpdate starts a job that changes the entities that were selected.
+//
+// Permission: entities.change; of each entity, write when its turn comes. Reads: the jobs
+// that are under way.
+type StartBulkUpdate struct {
+	// Update has a new random id, and the day (domain.JobDays) that is written with it. Who
+	// it works for is the caller.
+	Update entity.NewBulkUpdate
+	// Days are those whose jobs count.
+	Days [2]string
+}
+
+// Boundaries names the job's own stream, still empty, and the jobs under way, and
+// that the patch is sealed by a key of the job.
+func (c StartBulkUpdate) Boundaries(domain.Reader) []domain.Tag {
+	tags := []domain.Tag{entity.BulkUpdateStream(c.Update.ID), domain.OpenJobsTag(c.Days[0]), domain.OpenJobsTag(c.Days[1])}
+	if c.Update.Seals() {
+		tags = append(tags, domain.SubjectTag(c.Update.ID.String()))
+	}
+	return tags
+}
+
+// Fresh says that the id is new.
+func (c StartBulkUpdate) Fresh() []domain.Tag {
+	return []domain.Tag{entity.BulkUpdateStream(c.Update.ID)}
+}
+
+// Decide starts the job.
+func (c StartBulkUpdate) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	err := domain.RoomForJob(m.Actor.Sub,
+		domain.Read[domain.OpenJobs](r, domain.OpenJobsTag(c.Days[0])), domain.Read[domain.OpenJobs](r, domain.OpenJobsTag(c.Days[1])))
+	if err != nil {
+		return domain.Decision{}, err
+	}
+	update := c.Update
+	update.By, update.Day = domain.OwnerOf(m), c.Days[0]
+	facts, err := update.Decide()
+	decided := aboutJob(update.ID, facts)
+	decided.Created = true
+	return decided, err
+}
+
+// aboutJob is a decision about a bulk update.
+func aboutJob(id uuid.UUID, facts []domain.Fact) domain.Decision {
+	return domain.Decision{ResourceID: id.String(), Stream: entity.BulkUpdateStream(id), Facts: facts}
+}
+
+var _ domain.Fresher = StartBulkUpdate{}
