@@ -8,6 +8,7 @@ func All() []Projection {
 		Ledger(),
 		Members(),
 		Organizations(),
+		WorkJobs(),
 	}
 	if kinds := TimerKinds(); len(kinds) > 0 { // without any it would be a view of nothing
 		all = append(all, Timers(kinds))

@@ -337,6 +337,14 @@ func TestEveryQueryIsOneRoundTrip(t *testing.T) {
 			_, _, err := h.reads.Relationships(t.Context(), anybody("acme"), readmodels.RelationshipQuery{ID: id, Depth: 5, Expand: true})
 			return err
 		},
+		"selection": func() error {
+			_, _, err := h.reads.SelectEntities(t.Context(), anybody("acme"), readmodels.EntityQuery{Type: "customer", Filters: attr("city", "Paris")}, 10)
+			return err
+		},
+		"jobs": func() error {
+			_, _, err := h.reads.Jobs(t.Context(), readmodels.JobReader{Org: "acme", Kind: "bulk_update", All: true}, readmodels.Page{})
+			return err
+		},
 		"account": func() error {
 			_, _, err := h.reads.Account(t.Context(), "acme", account, readmodels.Point{})
 			return err
