@@ -116,3 +116,17 @@ func (m *timerMetrics) fired(d DueTimer, outcome string, now time.Time) {
 	m.done.With(d.Kind, outcome).Inc()
 	m.late.With(d.Kind).Observe(now.Sub(d.Due).Seconds())
 }
+
+// jobMetrics say how jobs are.
+type jobMetrics struct {
+	steps *telemetry.Counters
+	open  *telemetry.Gauge
+}
+
+func newJobMetrics(registry *telemetry.Registry, kinds []string) *jobMetrics {
+	return &jobMetrics{
+		steps: registry.Counters("hub_jobs_steps_total", "Steps of jobs that were done or tried in vain.",
+			telemetry.Label{Name: "job", Values: kinds}, telemetry.Label{Name: "outcome", Values: []string{"done", "waiting", "failed"}}),
+		open: registry.Gauge("hub_jobs_open", "Jobs that this process goes through, those that are only to be cleared included, 100 at most."),
+	}
+}

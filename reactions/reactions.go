@@ -20,6 +20,9 @@
 // Timers come in, too: what the view "timers" has as due is handed to the same router, and
 // one command goes out for each, once (timers.go).
 //
+// Jobs are gone through, too: what the view "jobs" has as open is done step by step, each a
+// command (jobs.go).
+//
 // Tokens come in, too. Every API tells, over core NATS, whom the tokens it verifies speak
 // for (Observer), and the reaction "members" takes what is new into the directory. That is
 // no event yet, so it has no place: what gets lost is told again within minutes.
@@ -28,6 +31,7 @@ package reactions
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -78,6 +82,8 @@ type Options struct {
 	Conn    *nats.Conn
 	SeenKey []byte
 	Submit  Submit
+	// Erase destroys the key of a subject, for jobs that have ended.
+	Erase func(ctx context.Context, org, subject string) error
 	// Now is the clock of timers; nil is time.Now.
 	Now func() time.Time
 	// LeaseTTL is lease.Options.TTL.
@@ -106,12 +112,17 @@ type Engine struct {
 	options     Options
 	subscribers []*subscriber
 	timers      *timers // nil without any
+	jobs        *jobs   // as timers
 	metrics     *metrics
 	started     chan struct{}
 }
 
-// New makes an engine for all reactions (All) and timers (Timers).
-func New(options Options) *Engine { return newEngine(options, All(), Timers()...) }
+// New makes an engine for all reactions (All), timers (Timers) and jobs (JobKinds).
+func New(options Options) *Engine {
+	e := newEngine(options, All(), Timers()...)
+	e.jobs = newJobs(e.options, JobKinds(options.Erase))
+	return e
+}
 
 func newEngine(options Options, reactions []Reaction, kinds ...Timer) *Engine {
 	if options.Log == nil {
@@ -147,6 +158,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	if e.jobs != nil {
+		beside.Go(func() { e.jobs.run(ctx) })
+	}
 	return router.Run(ctx)
 }
 
@@ -155,12 +171,15 @@ func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // Status is safe to call from anywhere.
 func (e *Engine) Status() []Status {
-	statuses := make([]Status, 0, len(e.subscribers)+1)
+	statuses := make([]Status, 0, len(e.subscribers)+2)
 	for _, s := range e.subscribers {
 		statuses = append(statuses, s.currentStatus())
 	}
 	if e.timers != nil {
 		statuses = append(statuses, e.timers.currentStatus())
+	}
+	if e.jobs != nil {
+		statuses = append(statuses, e.jobs.currentStatus())
 	}
 	return statuses
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/config"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/identity"
+	"github.com/reactdjango-hub/backend/internal/keyring"
 	"github.com/reactdjango-hub/backend/migrations"
 	"github.com/reactdjango-hub/backend/projections"
 	"github.com/reactdjango-hub/backend/reactions"
@@ -22,7 +23,7 @@ import (
 // many again for reading the log.
 const reactorConnections = 3
 
-func (s *system) startReactor(ctx, background context.Context, submit reactions.Submit) error {
+func (s *system) startReactor(ctx, background context.Context, submit reactions.Submit, keys *keyring.Keyring) error {
 	places, err := s.placesPool(ctx)
 	if err != nil {
 		return err
@@ -38,6 +39,9 @@ func (s *system) startReactor(ctx, background context.Context, submit reactions.
 	s.store = eventstore.New(log)
 	s.reactor = reactions.New(reactions.Options{
 		Pool: places, Store: s.store, Codec: codec(), Feed: feed, Conn: s.nats, SeenKey: s.seenKey(), Submit: submit, Log: s.log, Metrics: s.metrics, Tracer: s.tracer,
+		Erase: func(ctx context.Context, org, subject string) error {
+			return keys.Erase(ctx, keyring.Ref{Org: org, Subject: subject}, nil)
+		},
 	})
 	s.work(background, "reactor", s.reactor.Run)
 	select { // before this process takes requests, whose tokens it is to be told of

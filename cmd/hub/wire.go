@@ -170,7 +170,7 @@ func (s *system) start(ctx context.Context) (err error) {
 		}
 	}
 	if s.runs(config.CommandAPI) && options.Reads == nil {
-		views, err := s.openReports(ctx)
+		views, err := s.openReports(ctx, background)
 		if err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func (s *system) start(ctx context.Context) (err error) {
 		}
 	}
 	if s.needsLoop() {
-		loop, err := s.startLoop(ctx, background, appended)
+		loop, keys, err := s.startLoop(ctx, background, appended)
 		if err != nil {
 			return err
 		}
@@ -195,7 +195,7 @@ func (s *system) start(ctx context.Context) (err error) {
 			options.Loop = loop
 		}
 		if s.runs(config.Reactor) {
-			if err := s.startReactor(ctx, background, loop.Submit); err != nil {
+			if err := s.startReactor(ctx, background, loop.Submit, keys); err != nil {
 				return err
 			}
 		}
@@ -253,19 +253,19 @@ func (s *system) fail(err error) {
 	}
 }
 
-func (s *system) startLoop(ctx, background context.Context, appended *eventstore.Signal) (*commands.Loop, error) {
+func (s *system) startLoop(ctx, background context.Context, appended *eventstore.Signal) (*commands.Loop, *keyring.Keyring, error) {
 	pool, err := s.pool(ctx, "commands", migrations.Log, s.cfg.DatabaseURL, eventstore.RoleCommand, commandConnections)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	store := eventstore.New(pool)
 	s.store = store
 	if err := store.EnsurePartitions(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	keys, err := s.keys(ctx, pool, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.work(background, "receipts", eventstore.NewPurge(store, s.log, s.metrics).Run)
 	s.work(background, "partitions", func(ctx context.Context) error { return s.keepPartitions(ctx, store) })
@@ -277,7 +277,7 @@ func (s *system) startLoop(ctx, background context.Context, appended *eventstore
 		loop.Run(ctx)
 		return nil
 	})
-	return loop, nil
+	return loop, keys, nil
 }
 
 // announce tells the relay that the log has grown, here or in its own process. A
