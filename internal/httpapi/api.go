@@ -93,6 +93,8 @@ type API struct {
 	queries chan struct{}
 	// examining is held by who examines entities.
 	examining chan struct{}
+	// selections has room for those that are under way.
+	selections chan struct{}
 	// held is how many bytes of bodies all requests hold; OpsHandler shares it.
 	held           *atomic.Int64
 	health         *healthCache
@@ -134,7 +136,7 @@ func New(o Options) (*API, error) {
 		return nil, errors.New("httpapi: taking commands or operations needs a key for request hashes")
 	}
 	a := &API{
-		reads: o.Reads, views: cmp.Or(o.Views, o.Reads), examining: make(chan struct{}, 1), verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,
+		reads: o.Reads, views: cmp.Or(o.Views, o.Reads), examining: make(chan struct{}, 1), selections: make(chan struct{}, maxSelections), verifier: o.Verifier, limiter: o.Limiter, queries: make(chan struct{}, maxQueries), ready: o.Ready, requestHashKey: o.RequestHashKey,
 		hosts: o.AllowedHosts, origins: o.CORSAllowedOrigins, version: o.Version, log: o.Log, probes: o.Probes,
 		showMetrics: o.ShowMetrics, accessLevel: o.AccessLevel, level: o.LogLevel, registry: o.Metrics, tracer: o.Tracer,
 		held: new(atomic.Int64), health: &healthCache{probe: o.Health}, operations: o.Operations,

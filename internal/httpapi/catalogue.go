@@ -16,10 +16,12 @@ var (
 	onQueries  = map[kind]bool{query: true}
 	onWrites   = map[kind]bool{command: true, operations: true}
 	onJobs     = map[kind]bool{operations: true}
-	onReads    = map[kind]bool{query: true, operations: true}
+	onReads    = map[kind]bool{query: true, operations: true, command: true}
 	onFeeds    = map[kind]bool{feed: true}
 	onLog      = map[kind]bool{command: true, feed: true}
 	onViews    = map[kind]bool{query: true, feed: true}
+	onLists    = map[kind]bool{query: true, command: true}             // and what selects as they do
+	onFilters  = map[kind]bool{query: true, feed: true, command: true} // those of streams, too
 	onBodies   = map[kind]bool{command: true, operations: true, operator: true}
 	onSized    = map[kind]bool{command: true, operations: true, operator: true, personal: true} // with a body, or an empty one
 	onProbes   = map[kind]bool{probe: true}
@@ -42,7 +44,7 @@ var catalogue = []entry{
 	{"invalid_if_match", problem.Malformed, "If-Match is not one entity tag and not *.", onCommands},
 	{"invalid_if_none_match", problem.Malformed, "If-None-Match of a write is not *.", onCommands},
 	{"invalid_idempotency_key", problem.Malformed, "Idempotency-Key is not 1 to 255 visible ASCII characters.", onWrites},
-	{"invalid_min_position", problem.Malformed, "Hub-Min-Position is not a position.", onQueries},
+	{"invalid_min_position", problem.Malformed, "Hub-Min-Position is not a position.", onLists},
 	{"invalid_cursor", problem.Malformed, "The cursor is not one of this list.", onQueries},
 	{"invalid_last_event_id", problem.Malformed, "Last-Event-ID is not a position.", onFeeds},
 	{"two_credentials", problem.Malformed, "The request has an access token and a ticket.", onFeeds},
@@ -71,7 +73,7 @@ var catalogue = []entry{
 	{"relationship_restricted", problem.Conflict, "A relationship keeps this from being done: what is archived is referred to by entities in use, or what is restored refers to archived ones. relationships counts them by kind.", onCommands},
 	{"relationship_cycle", problem.Conflict, "The target leads back to the entity, by a kind that must not go in a circle.", onCommands},
 	{"too_many_relationships", problem.Conflict, "An entity has 500 relationships at most, 10,000 lead to one at most, and archiving removes 500 at once at most.", onCommands},
-	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onViews},
+	{"epoch_changed", problem.Conflict, "The log was restored to an earlier state since you saw that position. Forget what you hold and read again.", onFilters},
 	{"job_running", problem.Conflict, "Another job is under way for this view. Wait for it, or cancel it.", onJobs},
 	{"version_conflict", problem.Stale, "The resource has changed since you read it. Read it again and repeat your change.", onCommands},
 	{"body_too_large", problem.TooLarge, "The body is larger than this request may have.", onSized},
@@ -82,12 +84,13 @@ var catalogue = []entry{
 	{"invalid_request", problem.Invalid, "The request does not fit its description; errors says where.", nil},
 	{"invalid_limit", problem.Invalid, "A page has 1 to 500 items.", onQueries},
 	{"invalid_sort", problem.Invalid, "The list cannot be sorted like this.", onQueries},
-	{"invalid_filter", problem.Invalid, "A filter cannot be used; errors says which.", onViews},
+	{"invalid_filter", problem.Invalid, "A filter cannot be used; errors says which.", onFilters},
 	{"invalid_offset", problem.Invalid, "The offset is out of range, or comes together with a cursor.", onQueries},
 	{"invalid_as_of", problem.Invalid, "The time of as_of cannot be used: it is no time, it is in the future, or it comes with at_version.", onQueries},
 	{"invalid_depth", problem.Invalid, "The depth is from 1 to 5, and 1 with a cursor or count.", onQueries},
-	{"invalid_search", problem.Invalid, "q cannot be searched for: it is too long, holds no letter or digit, or comes with as_of.", onQueries},
-	{"not_searchable", problem.Invalid, "No type of the entities that are searched names attributes in search.", onQueries},
+	{"too_many_entities", problem.Invalid, "The filter finds more entities than one job may have. Narrow it, and do the rest after that.", onCommands},
+	{"invalid_search", problem.Invalid, "q cannot be searched for: it is too long, holds no letter or digit, or comes with as_of.", onLists},
+	{"not_searchable", problem.Invalid, "No type of the entities that are searched names attributes in search.", onLists},
 	{"invalid_fields", problem.Invalid, "fields names members that the resource does not have.", onQueries},
 	{"invalid_expand", problem.Invalid, "expand names what cannot be expanded.", onQueries},
 	{"unknown_field", problem.Invalid, "The body has fields that do not exist. Names are case-sensitive.", onBodies},
@@ -98,7 +101,7 @@ var catalogue = []entry{
 	{"wrong_type", problem.Invalid, "A field of the body has the wrong type.", onBodies},
 	{"number_out_of_range", problem.Invalid, "A number is beyond the range of a double.", onBodies},
 	{"idempotency_key_reused", problem.Invalid, "The Idempotency-Key was used for a different request.", onWrites},
-	{"sealed_attribute", problem.Invalid, "A sensitive attribute can be compared for being equal, as a whole and as it is now, and by nothing else.", onQueries},
+	{"sealed_attribute", problem.Invalid, "A sensitive attribute can be compared for being equal, as a whole and as it is now, and by nothing else.", onLists},
 	{"masked_value", problem.Invalid, "*** stands for a value that is not shown, and cannot be stored in its place.", onCommands},
 	{"invalid_audit_reads", problem.Invalid, "The reads to record cannot be these.", onCommands},
 	{"invalid_sensitive", problem.Invalid, "The attributes that a type names as sensitive cannot be these; errors says which.", onCommands},
@@ -130,15 +133,16 @@ var catalogue = []entry{
 	{"invalid_title", problem.Invalid, "The title cannot be used.", onCommands},
 	{"invalid_type_name", problem.Invalid, "The name cannot be that of a type.", onCommands},
 	{"rate_limited", problem.Throttled, "You have made more requests within a minute than a caller may; see Retry-After and RateLimit.", nil},
+	{"too_many_jobs", problem.Throttled, "As many jobs are under way as an organisation, or one caller, may have. Wait until one has ended, or cancel one.", onCommands},
 	{"too_many_streams", problem.Throttled, "You have more event streams and waits open than a caller may.", onFeeds},
 	{"internal", problem.Internal, "Something went wrong on our side. Name the request id when you report it.", nil},
 	{"overloaded", problem.Unavailable, "Too many commands are waiting, or too many bodies on their way. Nothing was done; send it again later.", onBodies},
 	{"too_many_connections", problem.Unavailable, "Too many connections are open. Try again in a moment.", nowhere},
-	{"too_many_reads", problem.Unavailable, "Too many reads are under way. Try again in a moment.", onViews},
+	{"too_many_reads", problem.Unavailable, "Too many reads are under way. Try again in a moment.", onFilters},
 	{"streams_full", problem.Unavailable, "Too many event streams and waits are open in this process.", onFeeds},
 	{"clear_reads_unavailable", problem.Unavailable, "Sensitive values are shown only when that is recorded, which cannot be done now.", onQueries},
 	{"recorded_reads_unavailable", problem.Unavailable, "Reads of entities of this type are recorded, which cannot be done now.", onQueries},
-	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onQueries},
+	{"projection_lagging", problem.Unavailable, "The view has not reached Hub-Min-Position within the wait.", onLists},
 	{"not_ready", problem.Unavailable, "The process cannot serve now.", onProbes},
 	{"query_api_unavailable", problem.Unavailable, "Reads cannot be answered now; writes can.", onViews},
 	{"views_unavailable", problem.Unavailable, "The read database does not answer. Try again in a moment.", onReads},

@@ -83,6 +83,11 @@ func preference(lines []string, wanted string) string {
 // who says which log its position is from is told when that log is gone (409
 // epoch_changed) instead of waiting for a position that will never come.
 func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
+	return observeIn(ctx, a, a.reads, run)
+}
+
+// observeIn is observe on views that are read from a store.
+func observeIn[T any](ctx context.Context, a *API, views *readmodels.Store, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
 	var none T
 	e := exchangeOf(ctx)
 	asked, err := freshnessOf(e.request.Header)
@@ -95,18 +100,18 @@ func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, r
 	e.mayWait()
 	if asked.epoch != "" {
 		value, at, err := bounded(ctx, a, run)
-		if fault := a.sameHistory(ctx, asked, at); fault != nil {
+		if fault := sameHistory(ctx, views, asked, at); fault != nil {
 			return none, at, fault
 		}
 		if at.Position >= asked.minPosition {
 			return value, at, err
 		}
 	}
-	if err := a.reads.WaitFor(ctx, asked.minPosition, asked.wait); err != nil {
+	if err := views.WaitFor(ctx, asked.minPosition, asked.wait); err != nil {
 		return none, readmodels.Snapshot{}, err
 	}
 	value, at, err := bounded(ctx, a, run)
-	if fault := a.sameHistory(ctx, asked, at); fault != nil {
+	if fault := sameHistory(ctx, views, asked, at); fault != nil {
 		return none, at, fault // it was restored meanwhile
 	}
 	return value, at, err
@@ -114,11 +119,11 @@ func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, r
 
 // sameHistory refuses a position that is on no history of the log any more, and an
 // answer that is of none. Problems: epoch_changed, projection_lagging.
-func (a *API) sameHistory(ctx context.Context, asked freshness, at readmodels.Snapshot) error {
+func sameHistory(ctx context.Context, views *readmodels.Store, asked freshness, at readmodels.Snapshot) error {
 	if asked.epoch == "" || at.Epoch == uuid.Nil || asked.epoch == at.Epoch.String() {
 		return nil
 	}
-	on, err := a.reads.OnHistory(ctx, asked.epoch, asked.minPosition)
+	on, err := views.OnHistory(ctx, asked.epoch, asked.minPosition)
 	if err != nil {
 		return err
 	}
@@ -126,7 +131,7 @@ func (a *API) sameHistory(ctx context.Context, asked freshness, at readmodels.Sn
 		return problem.New(problem.Conflict, "epoch_changed",
 			"The log was restored to an earlier state since you saw that position. Forget what you hold and read again.")
 	}
-	if on, err = a.reads.OnHistory(ctx, at.Epoch.String(), at.Position); err != nil || on {
+	if on, err = views.OnHistory(ctx, at.Epoch.String(), at.Position); err != nil || on {
 		return err
 	}
 	return problem.New(problem.Unavailable, "projection_lagging",

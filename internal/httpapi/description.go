@@ -55,6 +55,7 @@ var requestExamples = map[string]string{
 	"updateOrganization": `{"timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR"}`,
 	"createEntity":       `{"type":"customer","key":"C-17","attributes":{"name":"Ana","city":"Paris"},"tags":["vip"]}`,
 	"patchEntity":        `{"attributes":{"city":"Lyon"},"tags":["vip","eu"]}`,
+	"startBulkUpdate":    `{"filter":{"type":"customer","attr.city":"Paris","attr.turnover[gte]":10000},"attributes":{"segment":"gold"}}`,
 	"setLogLevel":        `{"level":"debug"}`,
 	"addRelationship":    `{"kind":"employer","target_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22"}`,
 	"shareEntity":        exampleACL,
@@ -73,6 +74,7 @@ const (
 	exampleACL          = `{"entries":[{"principal":"group:sales","permissions":["read","write"]},{"principal":"user:eve","permissions":["read"],"deny":true}]}`
 	exampleEvent        = `{"specversion":"1.0","id":"0197a3a2-51c5-7c3e-9d5b-6f2a8f1d0c11","source":"urn:hub-backend:acme","type":"entity.created","subject":"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","time":"2026-11-22T09:30:00.123456Z","datacontenttype":"application/json","position":4711,"orgposition":120,"epoch":"0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11","org":"acme","streamversion":1,"schemaversion":1,"tags":"[\"entity:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11\"]","subjects":"[]","actor":"{\"sub\":\"ana\",\"person\":\"p-7\"}","commandid":"0197a3a2-51c6-7c3e-9d5b-6f2a8f1d0c11","recordedat":"2026-11-22T09:30:00.125456Z","leafhash":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","data":{"type":"customer","key":"C-17","attributes":{"name":"Ana"},"tags":["vip"]}}`
 	exampleEntity       = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","type":"customer","key":"C-17","status":"active","attributes":{"city":"Paris","name":"Ana"},"tags":["vip"],"version":1,"type_version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
+	exampleBulkUpdate   = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33","state":"running","total":1200,"processed":400,"created":0,"updated":390,"unchanged":7,"failed":3,"rate":812.5,"eta_seconds":0.98,"reason":"New segments","started_at":"2026-11-22T09:30:00.123456Z","started_by":"ana","updated_at":"2026-11-22T09:30:00.623456Z","ended_at":null,"version":6,"filter":{"type":"customer","others":["attr.city"]},"selected_at":4711,"attributes":["segment"],"on_change":"skip"}`
 	exampleOrganization = `{"id":"acme","timezone":"Europe/Paris","fiscal_year_start":"04-01","base_currency":"EUR","version":1,"updated_at":"2026-11-22T09:28:00.123456Z","updated_by":"ana"}`
 	exampleAccount      = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","code":"1000","name":"Bank","kind":"asset","currency":"EUR","status":"open","min_balance":"0.00","entity_id":null,"balance":"1250.00","pending":"-50.00","available":"1200.00","version":1,"created_at":"2026-11-22T09:30:00.123456Z","created_by":"ana","updated_at":"2026-11-22T09:30:00.123456Z","updated_by":"ana"}`
 	exampleTransaction  = `{"id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11","status":"posted","date":"2026-01-31","description":"Office rent, January","lines":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","side":"debit","amount":"850.00","currency":"EUR"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","side":"credit","amount":"850.00","currency":"EUR"}],"approvals":[{"by":"bob","at":"2026-02-01T09:00:00Z"}],"external_ref":"rent-2026-01","metadata":{},"expires_at":null,"reverses":null,"reversed_by":null,"version":3,"created_at":"2026-02-01T08:30:00.123456Z","created_by":"ana","updated_at":"2026-02-01T09:30:00.123456Z","updated_by":"ana"}`
@@ -105,6 +107,11 @@ var answerExamples = map[string]string{
 	"restoreEntity":      exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "4", "entity.restored", "4714"),
 	"getEntity":          exampleEntity,
 	"getEntityHistory":   `{"items":[{"version":2,"position":4712,"event_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","type":"entity.updated","recorded_at":"2026-11-22T09:31:00.123456Z","by":"ana","on_behalf_of":null,"reason":"Customer called","request_id":"web-4f1a","correlation_id":"web-4f1a","changes":[{"path":"/attributes/city","attribute":"city","from":"Paris","to":"Lyon"},{"path":"/tags","from":["vip"],"to":["vip","eu"]}]}],"next_cursor":"eyJlIjoi"}`,
+	"startBulkUpdate":    `{"job_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33","id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33","version":2,"position":4713,"events":[{"type":"bulk_update.started","position":4712},{"type":"bulk_update.selected","position":4713}]}`,
+	"getBulkUpdate":      exampleBulkUpdate,
+	"listBulkUpdates":    `{"items":[` + exampleBulkUpdate + `],"next_cursor":null}`,
+	"listBulkErrors":     `{"items":[{"item":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22","code":"invalid_attributes","detail":"The attributes do not follow the type's schema; errors says where.","errors":[{"location":"body.attributes/age","message":"must be of type integer"}]}],"next_cursor":null}`,
+	"cancelBulkUpdate":   exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33", "7", "bulk_update.cancelled", "4750"),
 	"listEntities":       `{"items":[` + exampleEntity + `],"next_cursor":null}`,
 	"getEntityType":      exampleEntityType,
 	"addRelationship":    exampleReceipt("0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "5", "relationship.added", "4715"),

@@ -114,10 +114,11 @@ func newBelongings(t *testing.T, b *books) *belongings {
 	b.done("POST", "/api/v1/entities/"+entity+"/relationships", `{"kind":"employer","target_id":"`+target+`"}`)
 	b.open("1000", "asset", "EUR", "")
 	b.open("4000", "income", "EUR", "")
+	job := b.done("POST", bulkUpdatesPath, `{"filter":{"status":"active"},"tags":["x"]}`, after(b.position)...).ID
 	draft := b.done("POST", "/api/v1/transactions", b.body("draft", "2026-01-01", "debit 1000 1, credit 4000 1", "")).ID
 	b.call("GET", "/api/v1/transactions/"+draft, "", after(b.position)...)
 	return &belongings{books: b, target: target, own: map[string]string{
-		"/api/v1/entities": entity, "/api/v1/entity-types": "customer", accountsPath: b.accounts["1000"], transactionsPath: draft,
+		"/api/v1/entities": entity, bulkUpdatesPath: job, "/api/v1/entity-types": "customer", accountsPath: b.accounts["1000"], transactionsPath: draft,
 	}}
 }
 

@@ -137,13 +137,14 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 		switch {
 		case r.Creates:
 			op.Responses["201"] = &huma.Response{Description: "Created; the answer is as for 200, with a Location."}
-		case r.Status == http.StatusCreated:
+		case r.Status == http.StatusCreated, r.Status == http.StatusAccepted:
 			op.Responses["200"] = &huma.Response{Description: "What would happen, to a dry run."}
 		}
 	case query:
 		op.Parameters = append(op.Parameters, shared(api.Components, queryHeaders)...)
 		op.Responses["304"] = &huma.Response{Description: "Not changed since the entity tag in If-None-Match."}
 		op.Parameters = append(op.Parameters, r.filterParameters()...)
+		r.describeJobErrors(api, op)
 	case personal:
 		op.Parameters = append(op.Parameters, shared(api.Components, []*huma.Param{requestIDHeader})...)
 	case feed:

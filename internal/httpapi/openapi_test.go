@@ -147,6 +147,12 @@ func TestRequestExamplesWork(t *testing.T) {
 			continue
 		}
 		path := strings.NewReplacer("{id}", "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "{name}", "customer").Replace(line.Path)
+		if line.ID == "startBulkUpdate" { // which has read the views before it asks the loop
+			if answer := newSystem(t).call(line.Method, path, example); answer.Status != 202 {
+				t.Errorf("%s: %d %s", line.ID, answer.Status, answer.Body)
+			}
+			continue
+		}
 		e.call(line.Method, path, example).expect(503, "shutting_down")
 	}
 }

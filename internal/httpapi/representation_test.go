@@ -29,7 +29,7 @@ type receiptOf struct {
 
 func (r *reply) receipt() receiptOf {
 	r.t.Helper()
-	if r.Status != 200 && r.Status != 201 {
+	if r.Status != 200 && r.Status != 201 && r.Status != 202 {
 		r.t.Fatalf("status %d: %s", r.Status, r.Body)
 	}
 	var body receiptOf

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/readmodels"
 )
 
@@ -62,6 +63,41 @@ func (a *API) routes() []*route {
 			Description: "All filters must match. as_of gives the whole of it as it was at a time, answered at the position in Hub-Position. Pages stay stable while others write: sorted by creation or key, an entity that is there all the time is seen exactly once. A page that is not the last has a next_cursor.",
 			Filters:     readmodels.EntityFilters(),
 			register:    handle(a.listEntities),
+		},
+		{
+			Method: http.MethodPost, Path: bulkUpdatesPath, ID: "startBulkUpdate",
+			Kind: command, Permission: commands.EntitiesChange, Status: http.StatusAccepted,
+			Tag: "Entities", Summary: "Change all entities that a filter finds",
+			Description: "By one merge patch, as a job: which entities they are is fixed now, 100,000 at most of those that the caller sees, and each is then changed as a patch of it alone would, as the caller and with the rights that the caller has now. What is refused is listed and holds up nothing else. A dry run goes through the first 10,000 and says how many would be changed, and what would be refused.",
+			register:    handle(a.startBulkUpdate),
+		},
+		{
+			Method: http.MethodGet, Path: bulkUpdatesPath, ID: "listBulkUpdates",
+			Kind: query, Permission: commands.EntitiesChange, Status: http.StatusOK,
+			Tag: "Entities", Summary: "List bulk updates",
+			Description: "Those that the caller has started; admins see all. The latest first.",
+			register:    handle(a.listBulkUpdates),
+		},
+		{
+			Method: http.MethodGet, Path: bulkUpdatesPath + "/{id}", ID: "getBulkUpdate",
+			Kind: query, Permission: commands.EntitiesChange, Status: http.StatusOK,
+			Tag: "Entities", Summary: "Read how far a bulk update is",
+			Description: "Counts go up step by step, each of up to 100 entities.",
+			register:    handle(a.getBulkUpdate),
+		},
+		{
+			Method: http.MethodGet, Path: bulkUpdatesPath + "/{id}/errors", ID: "listBulkErrors",
+			Kind: query, Permission: commands.EntitiesChange, Status: http.StatusOK,
+			Tag: "Entities", Summary: "List the entities that a bulk update could not change",
+			Description: "With the code and the first faults of each, in JSON by pages or as CSV as a whole.",
+			register:    handle(a.listJobErrors(entity.BulkUpdateKind)),
+		},
+		{
+			Method: http.MethodPost, Path: bulkUpdatesPath + "/{id}/cancel", ID: "cancelBulkUpdate",
+			Kind: command, Permission: commands.EntitiesChange, Status: http.StatusOK,
+			Tag: "Entities", Summary: "Cancel a bulk update",
+			Description: "Nothing is changed by it after the receipt; what was changed stays so. Doing so twice changes nothing and answers no events.",
+			register:    handle(a.cancelBulkUpdate),
 		},
 		{
 			Method: http.MethodGet, Path: "/api/v1/entities/{id}", ID: "getEntity",

@@ -206,6 +206,10 @@ func (s shape) tag(version int64, text []byte) string {
 func memberNames(t reflect.Type) []string {
 	var names []string
 	for field := range t.Fields() {
+		if field.Anonymous {
+			names = append(names, memberNames(field.Type)...)
+			continue
+		}
 		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
 			names = append(names, name)
 		}

@@ -172,6 +172,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/entities/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List bulk updates
+         * @description Those that the caller has started; admins see all. The latest first.
+         */
+        get: operations["listBulkUpdates"];
+        put?: never;
+        /**
+         * Change all entities that a filter finds
+         * @description By one merge patch, as a job: which entities they are is fixed now, 100,000 at most of those that the caller sees, and each is then changed as a patch of it alone would, as the caller and with the rights that the caller has now. What is refused is listed and holds up nothing else. A dry run goes through the first 10,000 and says how many would be changed, and what would be refused.
+         */
+        post: operations["startBulkUpdate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/entities/bulk/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read how far a bulk update is
+         * @description Counts go up step by step, each of up to 100 entities.
+         */
+        get: operations["getBulkUpdate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/entities/bulk/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a bulk update
+         * @description Nothing is changed by it after the receipt; what was changed stays so. Doing so twice changes nothing and answers no events.
+         */
+        post: operations["cancelBulkUpdate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/entities/bulk/{id}/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the entities that a bulk update could not change
+         * @description With the code and the first faults of each, in JSON by pages or as CSV as a whole.
+         */
+        get: operations["listBulkErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/entities/{id}": {
         parameters: {
             query?: never;
@@ -1252,6 +1336,70 @@ export interface components {
             /** @description One for each day or month, in order; also for those without entries. */
             items: components["schemas"]["Balance"][];
         };
+        BulkFilter: {
+            /**
+             * @description The other parameters, without what they were compared with.
+             * @example [
+             *       "attr.city"
+             *     ]
+             */
+            others?: string[];
+            /**
+             * @description As it was given.
+             * @example active
+             */
+            status?: string;
+            /**
+             * @description As it was given.
+             * @example vip
+             */
+            tag?: string;
+            /**
+             * @description As it was given.
+             * @example customer
+             */
+            type?: string;
+        };
+        BulkPreview: {
+            /** @description The first 20 that would be refused. */
+            errors: components["schemas"]["JobError"][];
+            /**
+             * Format: int64
+             * @description How many would be refused.
+             * @example 3
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description How many of them were gone through: 10,000 at most, and those that some 20 seconds are enough for.
+             * @example 1200
+             */
+            processed: number;
+            /**
+             * Format: int64
+             * @description The position of the view that they were selected in.
+             * @example 4711
+             */
+            selected_at: number;
+            /**
+             * Format: int64
+             * @description How many entities the filter finds of those that the caller sees.
+             * @example 1200
+             */
+            total: number;
+            /**
+             * Format: int64
+             * @description How many are as they should be.
+             * @example 7
+             */
+            unchanged: number;
+            /**
+             * Format: int64
+             * @description Of these, how many would be changed.
+             * @example 1190
+             */
+            updated: number;
+        };
         BulkResult: {
             /**
              * @description Code of the problem.
@@ -1285,6 +1433,201 @@ export interface components {
             dry_run?: boolean;
             /** @description One for each item, in the order of the request. */
             results: components["schemas"]["BulkResult"][];
+        };
+        BulkUpdate: {
+            /**
+             * @description New values by name, as in a patch of one entity; null removes one.
+             * @example {
+             *       "segment": "gold"
+             *     }
+             */
+            attributes?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description Which entities: parameters of the list of entities with their values, all of which must match. type, key, tag, status (active unless given), q, id, and comparisons as attr.city or updated_at[lt]. Not by sensitive attributes.
+             * @example {
+             *       "attr.city": "Paris",
+             *       "type": "customer"
+             *     }
+             */
+            filter: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description What becomes of an entity that somebody has changed since it was selected: skip refuses it as version_conflict, so that nothing is overwritten that nobody has seen; merge changes it all the same.
+             * @default skip
+             * @enum {string}
+             */
+            on_change: "skip" | "merge";
+            /**
+             * @description The new labels, all of them; an empty list removes them.
+             * @example [
+             *       "vip"
+             *     ]
+             */
+            tags?: string[];
+        };
+        BulkUpdateJob: {
+            /**
+             * @description Names of the attributes that are changed. Their values are not shown.
+             * @example [
+             *       "segment"
+             *     ]
+             */
+            attributes: string[];
+            /**
+             * @description Why the job failed.
+             * @example job_data_lost
+             */
+            code?: string;
+            /**
+             * Format: int64
+             * @description Items that were made.
+             * @example 0
+             */
+            created: number;
+            /**
+             * Format: date-time
+             * @description When it ended; null while it runs.
+             */
+            ended_at: string | null;
+            /**
+             * Format: double
+             * @description In how many seconds it will be done at that rate; null when nobody can tell, and of a job that has ended.
+             * @example 0.98
+             */
+            eta_seconds: number | null;
+            /**
+             * Format: int64
+             * @description Items that were refused; …/errors says why.
+             * @example 3
+             */
+            failed: number;
+            /** @description Which entities were selected. */
+            filter: components["schemas"]["BulkFilter"];
+            /**
+             * @description The job's id.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * @description What becomes of an entity that was changed since it was selected.
+             * @enum {string}
+             */
+            on_change: "skip" | "merge";
+            /**
+             * Format: int64
+             * @description How many of them are behind it.
+             * @example 400
+             */
+            processed: number;
+            /**
+             * Format: double
+             * @description Items a second since it was started.
+             * @example 812.5
+             */
+            rate: number;
+            /**
+             * @description Hub-Reason of the request.
+             * @example New segments
+             */
+            reason?: string;
+            /**
+             * Format: int64
+             * @description The position of the view that they were selected in.
+             * @example 4711
+             */
+            selected_at: number;
+            /**
+             * Format: date-time
+             * @description When it was started.
+             */
+            started_at: string;
+            /**
+             * @description Who has started it, and for whom it works.
+             * @example ana
+             */
+            started_by: string;
+            /**
+             * @description failed means that the job as a whole could not go on, and code says why; items that fail are counted.
+             * @enum {string}
+             */
+            state: "running" | "completed" | "failed" | "cancelled";
+            /** @description The new labels, where they are changed. */
+            tags?: string[] | null;
+            /**
+             * Format: int64
+             * @description How many items there are.
+             * @example 1200
+             */
+            total: number;
+            /**
+             * Format: int64
+             * @description Items that were already as they should be.
+             * @example 7
+             */
+            unchanged: number;
+            /**
+             * Format: int64
+             * @description Items that were changed.
+             * @example 390
+             */
+            updated: number;
+            /**
+             * Format: date-time
+             * @description When it last got further.
+             */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description Counts the job's events; also its ETag.
+             * @example 9
+             */
+            version: number;
+        };
+        BulkUpdatePage: {
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
+            /** @description The jobs of this page, the latest first. */
+            items: components["schemas"]["BulkUpdateJob"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        BulkUpdateReceipt: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * @description The job's id, which is id, too. Not sent with a dry run.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            job_id?: string;
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description What would happen, in a dry run. */
+            preview?: components["schemas"]["BulkPreview"];
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["BulkUpdateJob"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
         };
         ChangedEvents: {
             /** @description true when nothing was done, because ?dry_run=true asked for that. */
@@ -1974,6 +2317,33 @@ export interface components {
         ItemsViewJob: {
             items: components["schemas"]["ViewJob"][];
         };
+        JobError: {
+            /**
+             * @description Code of the problem, as a request about this item alone would have got it.
+             * @example invalid_attributes
+             */
+            code: string;
+            /** @description What the code means. */
+            detail: string;
+            /** @description The first three single faults. */
+            errors?: components["schemas"]["Field"][];
+            /**
+             * @description What it is about: an entity's id.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22
+             */
+            item: string;
+        };
+        JobErrorPage: {
+            /**
+             * Format: int64
+             * @description How many there are in all, when asked for.
+             */
+            count?: number;
+            /** @description The items that failed, as they did. */
+            items: components["schemas"]["JobError"][];
+            /** @description Send it as cursor for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
         LineExchange: {
             /**
              * @description The amount that was converted, which another line has.
@@ -2605,6 +2975,31 @@ export interface components {
             position: number | null;
             /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
             resource?: components["schemas"]["Account"];
+            /**
+             * Format: int64
+             * @description The resource's version from now on.
+             * @example 3
+             */
+            version: number;
+        };
+        ReceiptBulkUpdateJob: {
+            /** @description true when nothing was written, because ?dry_run=true asked for that. */
+            dry_run?: boolean;
+            /** @description What was recorded; empty when nothing had to change. */
+            events: components["schemas"]["ReceiptEvent"][];
+            /**
+             * @description The resource's id. In a dry run, one that would be made up is all zeros.
+             * @example 0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description Position of the last event, or where it was found that nothing has to change; null in a dry run.
+             * @example 4711
+             */
+            position: number | null;
+            /** @description The resource as this write leaves it, when Prefer: return=representation asks for it. In a dry run its times are those of the dry run. */
+            resource?: components["schemas"]["BulkUpdateJob"];
             /**
              * Format: int64
              * @description The resource's version from now on.
@@ -5537,6 +5932,547 @@ export interface operations {
             500: components["responses"]["InternalServerErrorOfCommand"];
             503: components["responses"]["ServiceUnavailableOfCommand"];
             504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    listBulkUpdates: {
+        parameters: {
+            query?: {
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33",
+                     *           "state": "running",
+                     *           "total": 1200,
+                     *           "processed": 400,
+                     *           "created": 0,
+                     *           "updated": 390,
+                     *           "unchanged": 7,
+                     *           "failed": 3,
+                     *           "rate": 812.5,
+                     *           "eta_seconds": 0.98,
+                     *           "reason": "New segments",
+                     *           "started_at": "2026-11-22T09:30:00.123456Z",
+                     *           "started_by": "ana",
+                     *           "updated_at": "2026-11-22T09:30:00.623456Z",
+                     *           "ended_at": null,
+                     *           "version": 6,
+                     *           "filter": {
+                     *             "type": "customer",
+                     *             "others": [
+                     *               "attr.city"
+                     *             ]
+                     *           },
+                     *           "selected_at": 4711,
+                     *           "attributes": [
+                     *             "segment"
+                     *           ],
+                     *           "on_change": "skip"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkUpdatePage"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    startBulkUpdate: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+                /** @description Select from a view that includes this position. */
+                "Hub-Min-Position"?: string;
+                /** @description The log that Hub-Min-Position belongs to, as a read answered it. */
+                "Hub-Epoch"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        /** @description At most 64 KiB. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "type": "customer",
+                 *         "attr.city": "Paris",
+                 *         "attr.turnover[gte]": 10000
+                 *       },
+                 *       "attributes": {
+                 *         "segment": "gold"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["BulkUpdate"];
+            };
+        };
+        responses: {
+            /** @description What would happen, to a dry run. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "job_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33",
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33",
+                     *       "version": 2,
+                     *       "position": 4713,
+                     *       "events": [
+                     *         {
+                     *           "type": "bulk_update.started",
+                     *           "position": 4712
+                     *         },
+                     *         {
+                     *           "type": "bulk_update.selected",
+                     *           "position": 4713
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkUpdateReceipt"];
+                };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "job_id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33",
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33",
+                     *       "version": 2,
+                     *       "position": 4713,
+                     *       "events": [
+                     *         {
+                     *           "type": "bulk_update.started",
+                     *           "position": 4712
+                     *         },
+                     *         {
+                     *           "type": "bulk_update.selected",
+                     *           "position": 4713
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkUpdateReceipt"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    getBulkUpdate: {
+        parameters: {
+            query?: {
+                /** @description Only these members, with commas between. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The job's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33",
+                     *       "state": "running",
+                     *       "total": 1200,
+                     *       "processed": 400,
+                     *       "created": 0,
+                     *       "updated": 390,
+                     *       "unchanged": 7,
+                     *       "failed": 3,
+                     *       "rate": 812.5,
+                     *       "eta_seconds": 0.98,
+                     *       "reason": "New segments",
+                     *       "started_at": "2026-11-22T09:30:00.123456Z",
+                     *       "started_by": "ana",
+                     *       "updated_at": "2026-11-22T09:30:00.623456Z",
+                     *       "ended_at": null,
+                     *       "version": 6,
+                     *       "filter": {
+                     *         "type": "customer",
+                     *         "others": [
+                     *           "attr.city"
+                     *         ]
+                     *       },
+                     *       "selected_at": 4711,
+                     *       "attributes": [
+                     *         "segment"
+                     *       ],
+                     *       "on_change": "skip"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkUpdateJob"];
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
+        };
+    };
+    cancelBulkUpdate: {
+        parameters: {
+            query?: {
+                /** @description true to be told what would happen, decided on the newest state, without writing anything. Idempotency-Key is then neither looked up nor kept. */
+                dry_run?: components["parameters"]["dry_run"];
+            };
+            header?: {
+                /**
+                 * @description Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.
+                 * @example 5c1fd3f0-import-row-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /**
+                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["If-Match"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Why; kept with the events. At most 500 characters.
+                 * @example Customer called
+                 */
+                "Hub-Reason"?: components["parameters"]["Hub-Reason"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The job's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Position"?: number;
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c33",
+                     *       "version": 7,
+                     *       "position": 4750,
+                     *       "events": [
+                     *         {
+                     *           "type": "bulk_update.cancelled",
+                     *           "position": 4750
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptBulkUpdateJob"];
+                };
+            };
+            400: components["responses"]["BadRequestOfCommand"];
+            401: components["responses"]["UnauthorizedOfCommand"];
+            403: components["responses"]["ForbiddenOfCommand"];
+            404: components["responses"]["NotFoundOfCommand"];
+            409: components["responses"]["ConflictOfCommand"];
+            412: components["responses"]["PreconditionFailedOfCommand"];
+            413: components["responses"]["RequestEntityTooLargeOfCommand"];
+            415: components["responses"]["UnsupportedMediaTypeOfCommand"];
+            422: components["responses"]["UnprocessableEntityOfCommand"];
+            429: components["responses"]["TooManyRequestsOfCommand"];
+            500: components["responses"]["InternalServerErrorOfCommand"];
+            503: components["responses"]["ServiceUnavailableOfCommand"];
+            504: components["responses"]["GatewayTimeoutOfCommand"];
+        };
+    };
+    listBulkErrors: {
+        parameters: {
+            query?: {
+                /** @description csv sends all of them, from the cursor on, with the columns item, code, location and message: a line for each fault. */
+                format?: "json" | "csv";
+                /** @description How many items at most, in JSON. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+                /** @description Add count, the number of all, in JSON. */
+                count?: boolean;
+                /** @description Only these members, with commas between, in JSON. */
+                fields?: string;
+            };
+            header?: {
+                /**
+                 * @description Wait until the answer includes this position.
+                 * @example 4711
+                 */
+                "Hub-Min-Position"?: components["parameters"]["Hub-Min-Position"];
+                /**
+                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
+                 * @example return=representation
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description The log that Hub-Min-Position belongs to, as a read answered it.
+                 * @example 0197a3a2-0000-7c3e-9d5b-6f2a8f1d0c11
+                 */
+                "Hub-Epoch"?: components["parameters"]["Hub-Epoch"];
+                /**
+                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
+                 * @example "3"
+                 */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+                /**
+                 * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
+                 * @example web-4f1a
+                 */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /** @description The job's id, a UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "item": "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22",
+                     *           "code": "invalid_attributes",
+                     *           "detail": "The attributes do not follow the type's schema; errors says where.",
+                     *           "errors": [
+                     *             {
+                     *               "location": "body.attributes/age",
+                     *               "message": "must be of type integer"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["JobErrorPage"];
+                    /**
+                     * @example item,code,location,message
+                     *     0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c22,invalid_attributes,body.attributes/age,must be of type integer
+                     */
+                    "text/csv": string;
+                };
+            };
+            /** @description Not changed since the entity tag in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOfQuery"];
+            401: components["responses"]["UnauthorizedOfQuery"];
+            403: components["responses"]["ForbiddenOfQuery"];
+            404: components["responses"]["NotFoundOfQuery"];
+            409: components["responses"]["ConflictOfQuery"];
+            422: components["responses"]["UnprocessableEntityOfQuery"];
+            429: components["responses"]["TooManyRequestsOfQuery"];
+            500: components["responses"]["InternalServerErrorOfQuery"];
+            503: components["responses"]["ServiceUnavailableOfQuery"];
         };
     };
     getEntity: {
