@@ -37,7 +37,7 @@ func TestSealedTransactionsInViews(t *testing.T) {
 		{AccountID: account, Side: ledger.Credit, Amount: ledger.Money{Minor: 5, Currency: "EUR"}},
 	}}
 	stream, version := ledger.TransactionStream(uuid.New()), int64(0)
-	record := func(make func(ledger.Content) domain.Payload, description, private string) int64 {
+	record := func(payload func(ledger.Content) domain.Payload, description, private string) int64 {
 		event := uuid.Must(uuid.NewV7())
 		sealed := func(pointer, plain string, sensitive bool) *domain.Sealed {
 			value, err := keys.Seal("acme", keyring.Place{Event: event, Pointer: pointer}, domain.NewSecret(json.RawMessage(plain), sensitive, subjects...))
@@ -48,7 +48,7 @@ func TestSealedTransactionsInViews(t *testing.T) {
 		if private != "" {
 			content.Private.Sealed = sealed("/content/private", private, true)
 		}
-		kind, schemaVersion, data, err := h.options.Codec.Encode(make(content))
+		kind, schemaVersion, data, err := h.options.Codec.Encode(payload(content))
 		require.NoError(t, err)
 		require.NotContains(t, string(data), "Ana")
 		version++

@@ -54,7 +54,7 @@ func TestWhatIsAboutPersonsIsSealedForAllOfThem(t *testing.T) {
 
 		content := b.state(tx).Content
 		require.Equal(t, d.Subjects, content.Subjects)
-		require.Zero(t, content.Description.Clear)
+		require.Empty(t, content.Description.Clear)
 		require.Zero(t, content.Private.Clear)
 		require.Equal(t, d.Subjects, content.Description.Sealed.Subjects())
 		require.Equal(t, d.Subjects, content.Private.Sealed.Subjects())

@@ -96,8 +96,9 @@ func (p Personal[T]) unlocked(open func(domain.Sealed) (json.RawMessage, error))
 			return Personal[T]{}, err
 		}
 	}
-	var clear Personal[T]
-	return clear, json.Unmarshal(plain, &clear.Clear)
+	var opened Personal[T]
+	err := json.Unmarshal(plain, &opened.Clear)
+	return opened, err
 }
 
 func (p Personal[T]) size() int {
