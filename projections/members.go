@@ -3,6 +3,7 @@ package projections
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 
@@ -48,9 +49,7 @@ func applyMembers(batch *pgx.Batch, schema string, events []Event) error {
 			sealed[k] = map[string]SealedValue{}
 		}
 		last[k] = e
-		for field, value := range e.Sealed {
-			sealed[k][field] = value
-		}
+		maps.Copy(sealed[k], e.Sealed)
 	}
 	for _, k := range order {
 		e := last[k]

@@ -91,7 +91,7 @@ func (p *entityPlan) holding(schema string, wanted []wantedTerms, args *argument
 	text, _ := json.Marshal(wanted) // candidates are JSON
 	now := source{rows: schema + ".entities e", fixed: "e"}
 	where := p.where(schema, now, args)
-	sample := p.sample(schema, now, args)
+	sample := p.sample(now, args)
 	with = fmt.Sprintf(`WITH few AS MATERIALIZED (
 		SELECT CASE WHEN old.seen = %d AND (old.found = 0 OR new.found = 0 OR old.found + new.found < %d) THEN %s.holders(%s, %s::text::jsonb, %d) END AS ids
 		  FROM %s old, %s new) `,
@@ -111,7 +111,7 @@ func (p *entityPlan) holding(schema string, wanted []wantedTerms, args *argument
 }
 
 // sample makes samples from either end: how many entities were seen, and how many match.
-func (p *entityPlan) sample(schema string, now source, args *arguments) func(direction string) string {
+func (p *entityPlan) sample(now source, args *arguments) func(direction string) string {
 	within, matching := p.within(now, args), p.matching(now, args)
 	return func(direction string) string {
 		return fmt.Sprintf("(SELECT count(*) AS seen, count(*) FILTER (WHERE e.matches) AS found FROM (SELECT %s AS matches FROM %s WHERE %s ORDER BY e.created_at %[4]s, e.id %[4]s LIMIT %d) e)",

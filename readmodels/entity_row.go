@@ -1,6 +1,8 @@
 package readmodels
 
 import (
+	"slices"
+
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -25,7 +27,7 @@ type entityRow struct {
 // of the type after them.
 func newEntityRow(before []any, expandType bool) *entityRow {
 	r := &entityRow{}
-	r.destinations = append(before, &r.id, &r.kind, &r.key, &r.status, &r.attributes, &r.tags, &r.version, &r.typeVersion,
+	r.destinations = append(slices.Clone(before), &r.id, &r.kind, &r.key, &r.status, &r.attributes, &r.tags, &r.version, &r.typeVersion,
 		&r.createdAt, &r.createdBy, &r.updatedAt, &r.updatedBy, &r.audited)
 	if expandType {
 		r.definition = &entityTypeRow{}

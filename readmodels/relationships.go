@@ -3,6 +3,7 @@ package readmodels
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -253,7 +254,7 @@ type relationshipRow struct {
 // end after it.
 func newRelationshipRow(before []any, expand bool) *relationshipRow {
 	r := &relationshipRow{}
-	r.destinations = append(before, &r.kind, &r.source, &r.target, &r.depth, &r.createdAt, &r.createdBy, &r.sourceAudited, &r.targetAudited)
+	r.destinations = append(slices.Clone(before), &r.kind, &r.source, &r.target, &r.depth, &r.createdAt, &r.createdBy, &r.sourceAudited, &r.targetAudited)
 	if expand {
 		r.far = newEntityRow(r.destinations, false)
 	}

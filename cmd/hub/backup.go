@@ -127,7 +127,7 @@ func (r restoring) restore(cmd *cobra.Command, name string) error {
 		if err != nil {
 			return fmt.Errorf("opening the keys: %w", err)
 		}
-		defer keys.Close()
+		defer func() { _ = keys.Close() }() // only read
 		from.Keys = keys
 	}
 	if r.verify {

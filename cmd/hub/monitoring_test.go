@@ -229,7 +229,7 @@ func TestEveryPartHasItsFourSignals(t *testing.T) {
 				first := regexp.MustCompile("^`([^`]+)`|^none: .").FindStringSubmatch(strings.TrimSpace(cell))
 				if assert.NotNil(t, first, "a signal of %s: %s", cells[0], cell) {
 					name, _, _ := strings.Cut(first[1], "{")
-					assert.True(t, strings.Contains(shown.String(), name), "the dashboard does not show %s of the %s", name, cells[0])
+					assert.Contains(t, shown.String(), name, "the dashboard does not show %s of the %s", name, cells[0])
 				}
 			}
 		}

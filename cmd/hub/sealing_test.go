@@ -325,6 +325,7 @@ type watchedRedis struct {
 }
 
 func watchRedis(t *testing.T) *watchedRedis {
+	t.Helper()
 	w := &watchedRedis{Proxy: hubtest.Redis(t)}
 	w.CatchReply(func(asked string) bool {
 		w.mu.Lock()

@@ -180,7 +180,7 @@ func TestAnswersToWritesAreReads(t *testing.T) {
 		}
 	}
 	// An answer that is given again is a read again.
-	keyed := append(prefer, "Idempotency-Key", "k")
+	keyed := append(slices.Clone(prefer), "Idempotency-Key", "k")
 	for range 2 {
 		a.recorded = nil
 		answer := a.call("PATCH", path+first, `{"tags":["z"]}`, keyed...)

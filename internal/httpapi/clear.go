@@ -201,10 +201,10 @@ func (a *API) revealReasons(ctx context.Context, id uuid.UUID, items []readmodel
 	var values []domain.Sealed
 	var seen sight
 	_, selected := as.fields["reason"]
-	clear := e.seesClear() && (selected || as.fields == nil)
+	wanted := e.seesClear() && (selected || as.fields == nil)
 	for i, item := range items {
 		seen.read(id, item.Audited)
-		if item.SealedReason != nil && clear {
+		if item.SealedReason != nil && wanted {
 			places, values = append(places, i), append(values, *item.SealedReason)
 			seen.of(*item.SealedReason)
 			seen.reasons = true

@@ -68,8 +68,8 @@ func Seal(at Place, plain []byte, keys ...*Key) (string, error) {
 	if err := usable(keys); err != nil {
 		return "", err
 	}
-	for i := len(keys) - 1; i >= 0; i-- {
-		sealed, err := keys[i].aead.Encrypt(plain, keys[i].boundTo(at, keys))
+	for _, key := range slices.Backward(keys) {
+		sealed, err := key.aead.Encrypt(plain, key.boundTo(at, keys))
 		if err != nil {
 			return "", fmt.Errorf("sealing a value: %w", err)
 		}
