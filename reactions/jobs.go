@@ -202,7 +202,9 @@ func (j *jobs) step(ctx context.Context, t *jobTurns) (stepOutcome, error) {
 		j.options.Log.Warn("reactions: what a job worked with cannot be destroyed", "kind", t.Kind, "job", t.ID, "error", err)
 		return stepStuck, nil
 	}
+	began := time.Now()
 	receipt, err := j.submit(ctx, t, t.kind.Step(t.OpenJob, t.pace), false)
+	j.metrics.seconds.With(t.Kind).Observe(time.Since(began).Seconds())
 	switch p := problem.Of(err); {
 	case p != nil && p.Code == newerEvent:
 		// A newer program has to go on with this one. Others need not wait for it.

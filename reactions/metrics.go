@@ -119,14 +119,17 @@ func (m *timerMetrics) fired(d DueTimer, outcome string, now time.Time) {
 
 // jobMetrics say how jobs are.
 type jobMetrics struct {
-	steps *telemetry.Counters
-	open  *telemetry.Gauge
+	seconds *telemetry.Histograms
+	steps   *telemetry.Counters
+	open    *telemetry.Gauge
 }
 
 func newJobMetrics(registry *telemetry.Registry, kinds []string) *jobMetrics {
+	job := telemetry.Label{Name: "job", Values: kinds}
 	return &jobMetrics{
+		seconds: registry.Histograms("hub_jobs_step_seconds", "How long a step of a job took.", telemetry.Seconds(), job),
 		steps: registry.Counters("hub_jobs_steps_total", "Steps of jobs that were done or tried in vain.",
-			telemetry.Label{Name: "job", Values: kinds}, telemetry.Label{Name: "outcome", Values: []string{"done", "waiting", "failed"}}),
+			job, telemetry.Label{Name: "outcome", Values: []string{"done", "waiting", "failed"}}),
 		open: registry.Gauge("hub_jobs_open", "Jobs that this process goes through, those that are only to be cleared included, 100 at most."),
 	}
 }

@@ -154,10 +154,10 @@ func TestConfigCheck(t *testing.T) {
 		found[s.Name] = s
 	}
 	assert.Equal(t, []string{"file", "environment", "default"}, []string{found["SECRET_KEY"].Source, found["DATABASE_URL"].Source, found["HUB_HTTP_ADDR"].Source})
-	assert.Contains(t, check(0, nil), "HUB_DATA_DIR", "without a role it is of hub dev")
+	assert.Contains(t, check(0, []string{}), "HUB_DATA_DIR", "without a role it is of hub dev")
 	said := check(exitFailed, []string{"DATABASE_URL=canary", "HUB_HTP_ADDR=:1"}, "all")
 	for _, name := range []string{"DATABASE_URL", "NATS_URL", "IDENTITY_SERVICE_URL", "SECRET_KEY", "HUB_HTP_ADDR"} {
 		assert.Contains(t, said, "\n  "+name+" ")
 	}
-	check(exitMisuse, nil, "nonsense")
+	check(exitMisuse, []string{}, "nonsense")
 }
