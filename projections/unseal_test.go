@@ -3,6 +3,8 @@ package projections
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -140,6 +142,33 @@ func TestSealedValuesInViews(t *testing.T) {
 	h.reaches(t, at)
 	assert.Equal(t, v.last, v.row(t).sealed["diagnosis"].Event)
 	h.checkAgainstRebuild(t)
+}
+
+// A sealed value is found by the term of its hash, of however many attributes it is one.
+func TestTermsOfSealedValues(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	for _, attributes := range []int{1, maxTerms / 2, maxTerms/2 + 1} {
+		v := newVault(t, h)
+		writer := h.writer(t, h.emptySchema(t, fmt.Sprintf("entities_v1_%d", attributes)).schema)
+		created := v.patient()
+		created.SecretKey, created.Secrets = nil, map[string]domain.Secret{}
+		for i := range attributes {
+			created.Secrets[fmt.Sprint("a", i)] = v.secret(strconv.Itoa(i), true)
+		}
+		v.record(t, created)
+		events, err := v.command.Read(t.Context(), "acme", eventstore.Query{Stream: domain.NewTag(entity.StreamKind, v.ref.Subject)})
+		require.NoError(t, err)
+		require.NoError(t, writer.write(t.Context(), events))
+		requireTerms(t, t, h, writer.at.schema, "acme")
+		var terms int
+		require.NoError(t, h.admin.QueryRow(t.Context(), `SELECT cardinality(terms) FROM `+quoted(writer.at.schema)+`.entities`).Scan(&terms))
+		if attributes*2 > maxTerms {
+			assert.Equal(t, 1, terms, "too many are one")
+		} else {
+			assert.Equal(t, attributes*2, terms)
+		}
+	}
 }
 
 // History shows that a sensitive value changed, and never what it is.
