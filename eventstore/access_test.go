@@ -147,14 +147,15 @@ func TestAccessesBeyondTheirRoomAreRefusedAtOnce(t *testing.T) {
 func TestAnAccessOfManySubjectsIsSeveralEvents(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
-	recorder, query := l.recorder(t, eventstore.RoleQuery)
+	recorder, store := l.recorder(t, eventstore.RoleQuery)
 	var subjects []string
 	for range 1000 {
 		subjects = append(subjects, uuid.NewString())
 	}
 	require.NoError(t, recorder.Record(t.Context(), access("acme", subjects...)))
-	found, _, err := query.Accesses(t.Context(), "acme", "", "pia", 0, 100)
+	page, err := store.Accesses(t.Context(), "acme", eventstore.AccessQuery{Actor: "pia", Limit: 100, Bytes: 1 << 20})
 	require.NoError(t, err)
+	found := page.Events
 	assert.Len(t, found, 4)
 	var named []string
 	for _, e := range found {
@@ -169,4 +170,24 @@ func TestAnAccessOfManySubjectsIsSeveralEvents(t *testing.T) {
 		assert.Less(t, size, eventstore.MaxDescriptionBytes)
 	}
 	assert.Equal(t, subjects, named)
+
+	// Pages have a bound of bytes, and all of them together have everything once.
+	for query := (eventstore.AccessQuery{Actor: "pia", Limit: 3, Bytes: 1, Count: true}); ; {
+		page, err := store.Accesses(t.Context(), "acme", query)
+		require.NoError(t, err)
+		require.Equal(t, int64(4), *page.Count)
+		require.Len(t, page.Events, 1, "the one that begins within the bytes comes whole")
+		require.Equal(t, found[0].ID, page.Events[0].ID)
+		if found = found[1:]; page.Next == 0 {
+			break
+		}
+		query.Before = page.Next
+	}
+	assert.Empty(t, found)
+	page, err = store.Accesses(t.Context(), "acme", eventstore.AccessQuery{Subject: subjects[0], Limit: 3, Bytes: 1 << 20})
+	require.NoError(t, err)
+	assert.Len(t, page.Events, 1)
+	head, epoch, err := store.Head(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []any{head, epoch, int64(0)}, []any{page.Head, page.Epoch, page.Next})
 }

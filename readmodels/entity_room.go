@@ -2,7 +2,7 @@ package readmodels
 
 import "strings"
 
-// A page has maxPageBytes. Of entities, which are the ones that may be large, the database
+// A page has MaxPageBytes. Of entities, which are the ones that may be large, the database
 // keeps back what is beyond, and what they are expanded by counts, too.
 
 // measuredLimit is from how many rows on it is looked how much they are: of fewer the
@@ -16,7 +16,7 @@ func (p *entityPlan) fittingColumns(args *arguments) string {
 	if !p.measures() {
 		return entityColumns
 	}
-	return strings.Replace(entityColumns, "e.attributes", "CASE WHEN e.before > "+args.add(maxPageBytes)+" THEN NULL ELSE e.attributes END", 1)
+	return strings.Replace(entityColumns, "e.attributes", "CASE WHEN e.before > "+args.add(MaxPageBytes)+" THEN NULL ELSE e.attributes END", 1)
 }
 
 // measured says of each row of a large page how much those before it take, as they are

@@ -19,10 +19,10 @@ const (
 	MaxLimit     = 500
 )
 
-// maxPageBytes bounds what the items of a page have together, as they come from the
+// MaxPageBytes bounds what the items of a page have together, as they come from the
 // database: several times 500 of a usual size, and still little for whoever holds many pages
 // at once. The first item is on the page however large it is, so that a list goes on.
-const maxPageBytes = 4 << 20
+const MaxPageBytes = 4 << 20
 
 // room is how much of that a page has used.
 type room struct{ used, items int }
@@ -30,7 +30,7 @@ type room struct{ used, items int }
 // fits takes one more item and reports whether it may be on the page.
 func (r *room) fits(bytes int) bool {
 	r.used, r.items = r.used+bytes, r.items+1
-	return r.items == 1 || r.used <= maxPageBytes
+	return r.items == 1 || r.used <= MaxPageBytes
 }
 
 // paged is a page's items as they were read: up to one more than the limit, or fewer.
@@ -160,3 +160,41 @@ func (c cursor) sameLog(at Snapshot) error {
 	return problem.New(problem.Conflict, "epoch_changed",
 		"The log was restored to an earlier state since this list was begun. Begin it again without a cursor.")
 }
+
+// LogCursors are the cursors of a list that is read from the log itself, in the order of its
+// positions, the latest first. They are signed as all are.
+type LogCursors struct {
+	store *Store
+	scope cursorScope
+}
+
+// LogCursors are those of one list: of an organisation, by a name, with these filters.
+func (s *Store) LogCursors(org, list string, filters ...string) LogCursors {
+	return LogCursors{s, cursorScope{org: org, route: list, filters: filters}}
+}
+
+// Seal writes the position that the next page comes before.
+func (l LogCursors) Seal(at Snapshot) (string, error) {
+	position := strconv.FormatInt(at.Position, 10)
+	return l.store.seal(cursor{Epoch: at.Epoch, Value: &position}, l.scope)
+}
+
+// Open reads what Seal wrote, nothing as the zero snapshot. Problem: invalid_cursor.
+func (l LogCursors) Open(text string) (Snapshot, error) {
+	if text == "" {
+		return Snapshot{}, nil
+	}
+	c, err := l.store.open(text, l.scope)
+	if err != nil || c.Value == nil {
+		return Snapshot{}, invalidCursor()
+	}
+	position, err := strconv.ParseInt(*c.Value, 10, 64)
+	if err != nil {
+		return Snapshot{}, invalidCursor()
+	}
+	return Snapshot{Position: position, Epoch: c.Epoch}, nil
+}
+
+// SameLog refuses a place in a list of before the log was restored to an earlier state.
+// Problem: epoch_changed.
+func (s Snapshot) SameLog(at Snapshot) error { return cursor{Epoch: s.Epoch}.sameLog(at) }

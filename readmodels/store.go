@@ -87,7 +87,7 @@ type statement struct {
 	sql  string
 	args []any
 	row  func(scan func(destinations ...any) error) error
-	// cut, of a list with an item in each row, bounds them together (maxPageBytes) and is
+	// cut, of a list with an item in each row, bounds them together (MaxPageBytes) and is
 	// told whether rows were left; nil for what is no list, or has small rows.
 	cut *bool
 	// planned says that one plan fits whatever the arguments are.

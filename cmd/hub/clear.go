@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/access"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/keyring"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 // clearConnections are for opening sensitive values, and for recording that.
@@ -97,29 +97,26 @@ func (c *clearReads) record(ctx context.Context, org string, actor domain.Actor,
 	return c.recorder.Record(ctx, accesses...)
 }
 
-func (c *clearReads) list(ctx context.Context, org string, q httpapi.AccessQuery) (httpapi.AccessPage, error) {
-	found, more, err := c.store.Accesses(ctx, org, q.Subject, q.Actor, q.Before, q.Limit)
+func (c *clearReads) list(ctx context.Context, org string, q httpapi.AccessQuery) (httpapi.AccessPage, readmodels.Snapshot, error) {
+	found, err := c.store.Accesses(ctx, org, eventstore.AccessQuery(q))
 	if err != nil {
-		return httpapi.AccessPage{}, databaseAway(err)
+		return httpapi.AccessPage{}, readmodels.Snapshot{}, databaseAway(err)
 	}
-	page := httpapi.AccessPage{Items: make([]httpapi.RecordedAccess, len(found))}
-	for i, e := range found {
+	at := readmodels.Snapshot{Position: found.Head, Epoch: found.Epoch}
+	page := httpapi.AccessPage{Items: make([]httpapi.RecordedAccess, len(found.Events)), Next: found.Next, Count: found.Count}
+	for i, e := range found.Events {
 		fact, err := c.codec.Fact(e)
 		if err != nil {
-			return httpapi.AccessPage{}, err
+			return httpapi.AccessPage{}, at, err
 		}
 		seen, ok := fact.Payload.(access.Recorded)
 		if !ok {
-			return httpapi.AccessPage{}, fmt.Errorf("position %d is no access", e.Position)
+			return httpapi.AccessPage{}, at, fmt.Errorf("position %d is no access", e.Position)
 		}
 		page.Items[i] = httpapi.RecordedAccess{
 			Position: e.Position, Actor: e.Actor.Sub, Person: e.Actor.Person, Subjects: e.Subjects, Attributes: seen.Attributes, Reasons: seen.Reasons, Route: seen.Route,
 			RequestID: e.RequestID, RecordedAt: e.RecordedAt,
 		}
 	}
-	if more {
-		next := strconv.FormatInt(found[len(found)-1].Position, 10)
-		page.NextCursor = &next
-	}
-	return page, nil
+	return page, at, nil
 }

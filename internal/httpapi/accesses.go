@@ -1,12 +1,11 @@
 package httpapi
 
 import (
-	"cmp"
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain/problem"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 // AccessQuery selects records of accesses; what is empty does not restrict.
@@ -14,7 +13,9 @@ type AccessQuery struct {
 	Subject, Actor string
 	// Before is a position; 0 is the end of the log.
 	Before int64
-	Limit  int
+	// Limit and Bytes bound a page.
+	Limit, Bytes int
+	Count        bool
 }
 
 // RecordedAccess says that somebody has seen sensitive values.
@@ -32,32 +33,56 @@ type RecordedAccess struct {
 
 // AccessPage is a page of records.
 type AccessPage struct {
-	Items []RecordedAccess `json:"items" doc:"The records, the latest first."`
-	// NextCursor is the position that the next page comes before.
-	NextCursor *string `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Items      []RecordedAccess `json:"items" doc:"The records, the latest first."`
+	NextCursor *string          `json:"next_cursor" nullable:"true" doc:"Send it as cursor for the next page; null on the last one."`
+	Count      *int64           `json:"count,omitempty" doc:"The number of all matches, when asked for."`
+	// Next is the position that the next page comes before, 0 on the last one.
+	Next int64 `json:"-"`
 }
 
 type listAccessesInput struct {
 	Subject string `query:"subject" maxLength:"200" doc:"Only what was of this entity." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
 	Actor   string `query:"actor" maxLength:"255" doc:"Only what this login has seen." example:"pia"`
-	Cursor  string `query:"cursor" maxLength:"20" doc:"next_cursor of the page before."`
 	Limit   int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
+	Cursor  string `query:"cursor" doc:"next_cursor of the page before."`
+	Count   bool   `query:"count" doc:"Add count, the number of all matches."`
+	Fields  string `query:"fields" doc:"Only these members, with commas between." example:"actor,subjects,recorded_at"`
 }
 
-type accessesOutput struct{ Body AccessPage }
-
-func (a *API) listAccesses(ctx context.Context, in *listAccessesInput) (*accessesOutput, error) {
+// listAccesses reads the log, which has a record before anything was shown, and not a view.
+func (a *API) listAccesses(ctx context.Context, in *listAccessesInput) (*view[AccessPage], error) {
 	if in.Subject == "" && in.Actor == "" {
 		return nil, problem.New(problem.Invalid, "invalid_filter", "A filter cannot be used; errors says which.").
 			With(problem.Field{Location: "query.subject", Message: "must be given, or actor"})
 	}
-	before, err := strconv.ParseInt(cmp.Or(in.Cursor, "0"), 10, 64)
-	if err != nil || before < 0 {
-		return nil, problem.New(problem.Malformed, "invalid_cursor", "The cursor is not one of this list.")
-	}
-	page, err := a.accesses(ctx, exchangeOf(ctx).caller.Org, AccessQuery{Subject: in.Subject, Actor: in.Actor, Before: before, Limit: in.Limit})
+	shape, err := shapeOf[RecordedAccess](in.Fields, "", nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &accessesOutput{page}, nil
+	org := exchangeOf(ctx).caller.Org
+	cursors := a.reads.LogCursors(org, "accesses", in.Subject, in.Actor)
+	from, err := cursors.Open(in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	page, at, err := observeLog(ctx, a, func(ctx context.Context) (AccessPage, readmodels.Snapshot, error) {
+		page, at, err := a.accesses(ctx, org, AccessQuery{
+			Subject: in.Subject, Actor: in.Actor, Before: from.Position, Limit: in.Limit, Bytes: readmodels.MaxPageBytes, Count: in.Count,
+		})
+		if err == nil && in.Cursor != "" {
+			err = from.SameLog(at)
+		}
+		return page, at, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if page.Next > 0 {
+		next, err := cursors.Seal(readmodels.Snapshot{Position: page.Next, Epoch: at.Epoch})
+		if err != nil {
+			return nil, err
+		}
+		page.NextCursor = &next
+	}
+	return answerList(ctx, page, page.Items, at, shape, nil)
 }

@@ -55,7 +55,7 @@ type Options struct {
 	// Clear opens sensitive values and records it; needed where Reads is.
 	Clear *Clear
 	// Accesses lists who has seen what; needed where Reads is.
-	Accesses func(ctx context.Context, org string, q AccessQuery) (AccessPage, error)
+	Accesses func(ctx context.Context, org string, q AccessQuery) (AccessPage, readmodels.Snapshot, error)
 	// TicketKey seals stream tickets, 32 bytes; the same in every process with an API.
 	TicketKey []byte
 	// Limiter counts the requests of each caller; nil lets them all through.
@@ -115,7 +115,7 @@ type API struct {
 	operations     *Operations
 	events         *Events
 	clear          *Clear
-	accesses       func(context.Context, string, AccessQuery) (AccessPage, error)
+	accesses       func(context.Context, string, AccessQuery) (AccessPage, readmodels.Snapshot, error)
 	eventMetrics   *eventMetrics
 	tickets        *identity.Tickets
 	seats          *seats

@@ -171,7 +171,7 @@ func (a *API) takeSelection(ctx context.Context) (release func(), err error) {
 // selectEntities finds what a filter finds for the caller. Faults are told of the body.
 func (a *API) selectEntities(ctx context.Context, asked readmodels.EntityQuery) ([]entity.Selected, readmodels.Snapshot, error) {
 	by := exchangeOf(ctx).reader()
-	selected, at, err := observeIn(ctx, a, a.views, func(ctx context.Context) ([]entity.Selected, readmodels.Snapshot, error) {
+	selected, at, err := observeIn(ctx, a, a.views, false, func(ctx context.Context) ([]entity.Selected, readmodels.Snapshot, error) {
 		return a.views.SelectEntities(ctx, by, asked, entity.MaxBulk)
 	})
 	p := problem.Of(err)

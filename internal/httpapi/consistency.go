@@ -83,11 +83,17 @@ func preference(lines []string, wanted string) string {
 // who says which log its position is from is told when that log is gone (409
 // epoch_changed) instead of waiting for a position that will never come.
 func observe[T any](ctx context.Context, a *API, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
-	return observeIn(ctx, a, a.reads, run)
+	return observeIn(ctx, a, a.reads, false, run)
 }
 
-// observeIn is observe on views that are read from a store.
-func observeIn[T any](ctx context.Context, a *API, views *readmodels.Store, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
+// observeLog is observe for what reads the log itself, which is ahead of all views.
+func observeLog[T any](ctx context.Context, a *API, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
+	return observeIn(ctx, a, a.reads, true, run)
+}
+
+// observeIn is observe on views that are read from a store, or on what is ahead of them:
+// that is looked at before anybody waits for them.
+func observeIn[T any](ctx context.Context, a *API, views *readmodels.Store, ahead bool, run func(context.Context) (T, readmodels.Snapshot, error)) (T, readmodels.Snapshot, error) {
 	var none T
 	e := exchangeOf(ctx)
 	asked, err := freshnessOf(e.request.Header)
@@ -98,7 +104,7 @@ func observeIn[T any](ctx context.Context, a *API, views *readmodels.Store, run 
 		return bounded(ctx, a, run)
 	}
 	e.mayWait()
-	if asked.epoch != "" {
+	if ahead || asked.epoch != "" {
 		value, at, err := bounded(ctx, a, run)
 		if fault := sameHistory(ctx, views, asked, at); fault != nil {
 			return none, at, fault

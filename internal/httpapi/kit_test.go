@@ -78,8 +78,8 @@ func noClear() *Clear {
 	}
 }
 
-func noAccesses(context.Context, string, AccessQuery) (AccessPage, error) {
-	return AccessPage{Items: []RecordedAccess{}}, nil
+func noAccesses(context.Context, string, AccessQuery) (AccessPage, readmodels.Snapshot, error) {
+	return AccessPage{Items: []RecordedAccess{}}, readmodels.Snapshot{}, nil
 }
 
 // edge is an API under test, without a database.

@@ -1206,6 +1206,11 @@ export interface components {
             principal: string;
         };
         AccessPage: {
+            /**
+             * Format: int64
+             * @description The number of all matches, when asked for.
+             */
+            count?: number;
             /** @description The records, the latest first. */
             items: components["schemas"]["RecordedAccess"][];
             /** @description Send it as cursor for the next page; null on the last one. */
@@ -5557,10 +5562,14 @@ export interface operations {
                 subject?: string;
                 /** @description Only what this login has seen. */
                 actor?: string;
-                /** @description next_cursor of the page before. */
-                cursor?: string;
                 /** @description How many items at most; fewer when they are large. */
                 limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+                /** @description Add count, the number of all matches. */
+                count?: boolean;
+                /** @description Only these members, with commas between. */
+                fields?: string;
             };
             header?: {
                 /**
@@ -5597,6 +5606,9 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
+                    "Hub-Epoch"?: string;
+                    "Hub-Position"?: number;
                     [name: string]: unknown;
                 };
                 content: {
