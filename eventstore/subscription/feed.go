@@ -78,6 +78,9 @@ type delivery struct {
 type broadcast struct {
 	consuming jetstream.ConsumeContext
 	ended     chan struct{}
+	// asking is held by whoever asks the log: all wake at the same moment, and one answer
+	// is enough.
+	asking chan struct{}
 
 	mu   sync.Mutex
 	over bool
@@ -114,7 +117,7 @@ func beginBroadcast(ctx context.Context, js jetstream.JetStream) (*broadcast, er
 }
 
 func newBroadcast(reached int64) *broadcast {
-	return &broadcast{ended: make(chan struct{}), reached: reached}
+	return &broadcast{ended: make(chan struct{}), asking: make(chan struct{}, 1), reached: reached}
 }
 
 // receive reads a message on NATS's goroutine, while the subscribers work on those before.

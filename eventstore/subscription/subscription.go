@@ -179,7 +179,16 @@ func (s *Subscription) holds(ctx context.Context, last domain.Event) (bool, erro
 	if s.options.HeadsOnly || last.Position == 0 {
 		return true, nil
 	}
-	ask, known := s.feed.broadcast.confirms(last)
+	if _, known := s.feed.broadcast.confirms(last); known {
+		return true, nil
+	}
+	select {
+	case s.feed.broadcast.asking <- struct{}{}:
+		defer func(b *broadcast) { <-b.asking }(s.feed.broadcast)
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	ask, known := s.feed.broadcast.confirms(last) // by whoever asked meanwhile
 	if known {
 		return true, nil
 	}

@@ -1,12 +1,16 @@
 package subscription
 
 import (
+	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/domain"
+	"github.com/reactdjango-hub/backend/internal/hubtest"
 )
 
 // fed is a subscription whose feed has brought the given messages.
@@ -134,4 +138,33 @@ func TestTheFeedEndsWithTheLastWhoFollows(t *testing.T) {
 		require.NoError(t, other.wait(t.Context()))
 	}
 	require.True(t, other.behind)
+}
+
+// All who follow wake at the same moment. Who finds another asking the log waits for that
+// answer, and asks only where it was none.
+func TestTheLogIsAskedByOneForAll(t *testing.T) {
+	t.Parallel()
+	s := fed(t, message(1), message(2))
+	b := s.feed.broadcast
+	b.asking <- struct{}{} // another asks; s has no reader to do so
+	answered := make(chan error, 1)
+	go func() {
+		batch, err := s.Next(t.Context(), Place{Epoch: thisLog})
+		if err == nil && batch.At.Position != 2 {
+			err = fmt.Errorf("reached %d", batch.At.Position)
+		}
+		answered <- err
+	}()
+	b.confirm(message(2).event, time.Now().Add(time.Hour)) // good for as long as the test takes
+	<-b.asking
+	require.NoError(t, hubtest.Wait(t, patience, "the answer", answered))
+	require.Empty(t, b.asking)
+
+	late := &Subscription{feed: b.join()}
+	b.confirm(message(1).event, time.Now())
+	b.asking <- struct{}{}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := late.Next(ended, Place{Epoch: thisLog})
+	require.ErrorIs(t, err, context.Canceled)
 }
