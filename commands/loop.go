@@ -185,25 +185,40 @@ func (c *call) replayTo(hash []byte, r Receipt, err error) {
 // shutting_down, log_unavailable and, when ctx ended, cancelled; and OutcomeUnknown
 // outcome_unknown when the log, or this caller, did not wait long enough to know.
 func (l *Loop) Submit(ctx context.Context, s Submission) (Receipt, error) {
+	return l.Queue(ctx, s)()
+}
+
+// Queue hands a command to the loop without waiting for it, and gives what waits, as
+// Submit does: it is to be called, once. What one caller queues is decided in that order.
+func (l *Loop) Queue(ctx context.Context, s Submission) func() (Receipt, error) {
 	c := newCall(s)
 	ctx, c.span = l.tracer.Command(ctx, c.Meta.CorrelationID, c.Meta.CommandID)
 	c.within = ctx
-	r, err := l.submit(ctx, c)
-	l.metrics.count(c, r, err)
-	return r, err
+	err := l.enqueue(c)
+	return func() (r Receipt, _ error) {
+		if err == nil {
+			r, err = l.outcome(ctx, c)
+		}
+		l.metrics.count(c, r, err)
+		return r, err
+	}
 }
 
-func (l *Loop) submit(ctx context.Context, c *call) (Receipt, error) {
+func (l *Loop) enqueue(c *call) error {
 	select {
 	case <-l.stopped:
-		return Receipt{}, shuttingDown()
+		return shuttingDown()
 	default:
 	}
 	select {
 	case l.queue <- c:
+		return nil
 	default:
-		return Receipt{}, overloaded()
+		return overloaded()
 	}
+}
+
+func (l *Loop) outcome(ctx context.Context, c *call) (Receipt, error) {
 	select {
 	case <-c.done:
 		return l.represented(ctx, c)

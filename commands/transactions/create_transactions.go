@@ -86,6 +86,7 @@ func (c CreateTransactions) Decide(r domain.Reader, m domain.Meta) (domain.Decis
 		decided, err := c.item(i).Decide(after, m)
 		if err == nil && !decided.Created {
 			existing = append(existing, decided.ResourceID)
+			err = c.twice(decided.ResourceID)
 		}
 		if err == nil && len(existing) > 0 && len(existing) != i+1 {
 			err = problem.New(problem.Conflict, "external_ref_taken", "A part of the batch has been made before, and a part of it has not. Send apart what is new.")
@@ -100,6 +101,16 @@ func (c CreateTransactions) Decide(r domain.Reader, m domain.Meta) (domain.Decis
 		batch.ResourceID, batch.Created = strings.Join(existing, existingSeparator), false
 	}
 	return batch, nil
+}
+
+// twice checks that the transaction which an item has found was not made by an item before it.
+// Problem: external_ref_taken.
+func (c CreateTransactions) twice(found string) error {
+	id, err := uuid.Parse(found)
+	if err != nil || BatchID(id, 0) != c.First {
+		return nil
+	}
+	return problem.New(problem.Conflict, "external_ref_taken", "The item with index %d has the same external_ref. Send it once.", binary.BigEndian.Uint16(id[14:]))
 }
 
 // at adds the index of an item to its problem.

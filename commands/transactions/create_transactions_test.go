@@ -52,7 +52,10 @@ func TestABatchThatWasMadeBefore(t *testing.T) {
 	require.Equal(t, 1, b.refused("external_ref_taken", batch(30000, draft(day, "debit cash 1, credit sales 1"), one))["index"])
 	three := draft(day, "debit cash 1, credit sales 1")
 	three.ExternalRef = "three"
-	require.Equal(t, 1, b.refused("external_ref_taken", batch(30000, three, three))["index"])
+	four := draft(day, "debit cash 1, credit sales 1")
+	require.Equal(t, 2, b.refused("external_ref_taken", batch(30000, four, three, three))["index"])
+	require.ErrorContains(t, b.When(batch(30000, four, three, three)).Err, "The item with index 1 has the same external_ref")
+	require.ErrorContains(t, b.When(batch(30000, four, one)).Err, "A part of the batch has been made before")
 }
 
 func TestAFaultOfABatchIsNoProblem(t *testing.T) {

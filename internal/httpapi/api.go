@@ -83,8 +83,10 @@ type Options struct {
 
 // API makes the handlers of a process.
 type API struct {
-	// send is the loop's Submit; nil where another process takes the commands.
+	// send and queue are the loop's Submit and Queue; nil where another process takes the
+	// commands.
 	send     func(context.Context, commands.Submission) (commands.Receipt, error)
+	queue    func(context.Context, commands.Submission) func() (commands.Receipt, error)
 	reads    *readmodels.Store
 	views    *readmodels.Store
 	verifier *identity.Verifier
@@ -153,7 +155,7 @@ func New(o Options) (*API, error) {
 	}
 	a.metrics = newEdgeMetrics(o.Metrics, a.routeKeys())
 	if o.Loop != nil {
-		a.send = o.Loop.Submit
+		a.send, a.queue = o.Loop.Submit, o.Loop.Queue
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

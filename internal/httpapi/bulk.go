@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/google/uuid"
 
@@ -27,6 +26,8 @@ const (
 	// bulkInFlight is how many items of one bulk are with the loop at a time: some turns
 	// of it, and few enough that others find room in its queue.
 	bulkInFlight = 512
+	// keyReused is the code of an idempotency key that was used for another request.
+	keyReused = "idempotency_key_reused"
 )
 
 // BulkResult is what became of one item.
@@ -158,41 +159,80 @@ func indexed(err error, index int) error {
 	return err
 }
 
-// createEach makes the items that can be made. Each is a command of its own, with an
-// idempotency key of its own that follows from the request's.
+// createEach makes the items that can be made, in their order. Each is a command of its own.
 func (a *API) createEach(ctx context.Context, items []json.RawMessage, frame commands.Submission) (*createTransactionsOutput, error) {
-	e := exchangeOf(ctx)
+	each := &outcomes{
+		receipts: make([]commands.Receipt, len(items)), faults: make([]error, len(items)),
+		queue: make(chan queuedItem, bulkInFlight), done: make(chan struct{}),
+	}
+	go each.wait()
+	err := a.queueEach(ctx, items, frame, each)
+	close(each.queue)
+	<-each.done
+	if err != nil {
+		return nil, err
+	}
 	out := &createTransactionsOutput{Body: BulkResults{Results: make([]BulkResult, len(items)), DryRun: frame.DryRun}}
-	receipts, faults := make([]commands.Receipt, len(items)), make([]error, len(items))
-	var all sync.WaitGroup
-	room := make(chan struct{}, bulkInFlight)
+	return out, out.collect(exchangeOf(ctx), each.receipts, each.faults)
+}
+
+// outcomes are what becomes of the items of one request.
+type outcomes struct {
+	receipts []commands.Receipt
+	faults   []error
+	queue    chan queuedItem
+	// done is closed when queue was, and all outcomes are there.
+	done chan struct{}
+}
+
+type queuedItem struct {
+	index   int
+	outcome func() (commands.Receipt, error)
+}
+
+func (o *outcomes) wait() {
+	defer close(o.done)
+	for item := range o.queue {
+		o.receipts[item.index], o.faults[item.index] = item.outcome()
+	}
+}
+
+// queueEach hands the items to the loop, which decides them in that order. The first of
+// them has the idempotency key of the request and is decided before the others are looked
+// at, so that a key which was used for another request refuses all of this one; theirs
+// follow from it. Problems: idempotency_key_reused, and those of an outcome that is unknown.
+func (a *API) queueEach(ctx context.Context, items []json.RawMessage, frame commands.Submission, each *outcomes) error {
+	e := exchangeOf(ctx)
+	claimed := frame.IdempotencyKey == "" || frame.DryRun
 	for i, item := range items {
 		id, err := newID(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		transaction, err := e.transaction(item, id)
 		if err != nil {
-			faults[i] = err
+			each.faults[i] = err
 			continue
 		}
 		one := frame
 		one.Decider = transactions.CreateTransaction{NewTransaction: transaction}
+		if !claimed {
+			claimed = true
+			if each.receipts[i], err = a.send(ctx, one); err != nil && (!commands.Kept(problem.Of(err)) || problem.Of(err).Code == keyReused) {
+				return err
+			}
+			each.faults[i] = err
+			continue
+		}
 		if frame.IdempotencyKey != "" {
 			one.IdempotencyKey = "bulk/" + strconv.Itoa(i) + "/" + frame.IdempotencyKey
 		}
-		room <- struct{}{}
-		all.Go(func() {
-			defer func() { <-room }()
-			receipts[i], faults[i] = a.send(ctx, one)
-		})
+		each.queue <- queuedItem{i, a.queue(ctx, one)}
 	}
-	all.Wait()
-	return out, out.collect(e, receipts, faults)
+	return nil
 }
 
-// collect makes the results. A key that was used for another request is a problem of the
-// whole request, and so is when nothing could be decided.
+// collect makes the results. That nothing could be decided is a problem of the whole request.
 func (o *createTransactionsOutput) collect(e *exchange, receipts []commands.Receipt, faults []error) error {
 	if !slices.ContainsFunc(faults, func(err error) bool { return problem.Of(err) == nil || problem.Of(err).Kind != problem.Unavailable }) {
 		return faults[0]
@@ -203,9 +243,6 @@ func (o *createTransactionsOutput) collect(e *exchange, receipts []commands.Rece
 		result := BulkResult{Index: i, Status: http.StatusOK, ID: receipt.ID}
 		if faults[i] != nil {
 			p := e.problemFor(faults[i])
-			if p.Code == "idempotency_key_reused" {
-				return faults[i]
-			}
 			result = BulkResult{Index: i, Status: p.Status, Code: p.Code, Detail: p.Detail, Errors: p.Errors}
 		} else if receipt.Created && !o.Body.DryRun {
 			result.Status = http.StatusCreated

@@ -139,6 +139,41 @@ func TestBulksThatCannotBeRead(t *testing.T) {
 	b.refused(403, "forbidden", "POST", "/api/v1/transactions/bulk", "[]")
 }
 
+// Items are done in the order of the request, so that what one brings in the next can spend.
+func TestBulkInItsOrder(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	in := b.body("post", "2026-01-31", "debit 1000 5.00, credit 4000 5.00", "")
+	out := b.body("post", "2026-01-31", "debit 4000 15.00, credit 1000 15.00", "")
+	back := b.body("post", "2026-01-31", "debit 1000 10.00, credit 4000 10.00", "")
+	const rounds = 200
+	made, answer := b.bulk("", "["+strings.Repeat(in+","+out+","+back+",", rounds-1)+in+","+out+","+back+"]")
+	for i, code := range made.codes() {
+		require.Equal(t, "201", code, "%d: %s", i, answer.Body)
+	}
+	b.balances("", "1000=10.00")
+}
+
+// A key that was used for another request refuses a bulk before any of it is done, and one
+// that a bulk has used is used.
+func TestBulkWithAKeyThatWasUsed(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	item := b.body("post", "2026-01-31", "debit 1000 1.00, credit 4000 1.00", "")
+	const bulk = "/api/v1/transactions/bulk"
+	b.bulk("", "["+item+"]", "Idempotency-Key", "bulk")
+	b.bulk("", "[7,"+item+"]", "Idempotency-Key", "bad-first")
+	b.bulk("?atomic=true", "["+item+"]", "Idempotency-Key", "atomic")
+	b.done("POST", "/api/v1/transactions", item, "Idempotency-Key", "single")
+	b.balances("", "1000=14.00")
+	for _, key := range []string{"bulk", "bad-first", "atomic", "single"} {
+		for _, another := range [][2]string{{bulk, "[" + item + "," + item + "]"}, {bulk + "?atomic=true", "[" + item + "," + item + "]"}, {"/api/v1/transactions", item + " "}} {
+			b.refused(422, "idempotency_key_reused", "POST", another[0], another[1], "Idempotency-Key", key)
+		}
+	}
+	b.balances("", "1000=14.00")
+}
+
 // A thousand in one request, each by itself and together.
 func TestABulkOfAThousand(t *testing.T) {
 	t.Parallel()

@@ -101,7 +101,7 @@ func (a *API) ledgerRoutes() []*route {
 			Method: http.MethodPost, Path: transactionsPath + "/bulk", ID: "createTransactions",
 			Kind: command, Permission: commands.TransactionsWrite, Status: http.StatusOK,
 			Tag: "Transactions", Summary: "Make many transactions",
-			Description: "Up to 5,000, as an array or as NDJSON, a transaction a line. Each by itself, with a result of its own in the order of the request; or with atomic=true all or none, and then a problem names the index of the first that is refused. An Idempotency-Key answers for each of them again.",
+			Description: "Up to 5,000, as an array or as NDJSON, a transaction a line. Each by itself and in the order of the request, with a result of its own; or with atomic=true all or none, and then a problem names the index of the first that is refused. An Idempotency-Key answers for each of them again.",
 			Media:       []string{"application/json", ndjsonMedia},
 			MaxBody:     bulkBytes,
 			LinesOf:     reflect.TypeFor[NewTransaction](),

@@ -875,7 +875,7 @@ export interface paths {
         put?: never;
         /**
          * Make many transactions
-         * @description Up to 5,000, as an array or as NDJSON, a transaction a line. Each by itself, with a result of its own in the order of the request; or with atomic=true all or none, and then a problem names the index of the first that is refused. An Idempotency-Key answers for each of them again.
+         * @description Up to 5,000, as an array or as NDJSON, a transaction a line. Each by itself and in the order of the request, with a result of its own; or with atomic=true all or none, and then a problem names the index of the first that is refused. An Idempotency-Key answers for each of them again.
          */
         post: operations["createTransactions"];
         delete?: never;
