@@ -147,6 +147,9 @@ func checkFilter(filter Filter, columns []filterColumn) (checkedFilter, string) 
 		if checked.path, ok = ParsePath(name); !ok {
 			return checked, fmt.Sprintf("must be a name, up to %d of them with dots between, or a JSON pointer", maxPathSegments)
 		}
+		if sqlOperators[filter.Operator] != "" && numeric(filter.Value) && !isNumber(filter.Value) {
+			return checked, "is a number beyond the range of a double"
+		}
 		return checked, ""
 	}
 	return checked.onColumn(columns)
@@ -261,10 +264,12 @@ func candidates(value string) []string {
 }
 
 // isNumber reports whether the text is a JSON number of those that can be stored.
-func isNumber(text string) bool {
+func isNumber(text string) bool { return numeric(text) && domain.NumberFits(text) }
+
+// numeric reports whether the text is a JSON number.
+func numeric(text string) bool {
 	// Of all JSON only numbers end with a digit, apart from what is around them.
-	return text != "" && (text[0] == '-' || digit(text[0])) && digit(text[len(text)-1]) &&
-		json.Valid([]byte(text)) && domain.NumberFits(text)
+	return text != "" && (text[0] == '-' || digit(text[0])) && digit(text[len(text)-1]) && json.Valid([]byte(text))
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }

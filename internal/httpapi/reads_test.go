@@ -285,12 +285,22 @@ func TestBadReads(t *testing.T) {
 		"updated_at[]=2026-01-01":               {422, "invalid_filter"},
 		"updated_at[like]=2026-01-01":           {422, "invalid_filter"},
 		"attr.a[between]=1":                     {422, "invalid_filter"},
-		"attr.[gt]=1":                           {422, "unknown_parameter"},
-		"status[ne]=active":                     {422, "unknown_parameter"},
-		"limit[gt]=1":                           {422, "unknown_parameter"},
-		"[gt]=1":                                {422, "unknown_parameter"},
+		"attr.a[gte]=1e400":                     {422, "invalid_filter"},
+		"attr.a[lt]=-1E%2B309":                  {422, "invalid_filter"},
+		"attr.a[gt]=1" + strings.Repeat("0", 400): {422, "invalid_filter"},
+		"version[gte]=1e400":                      {422, "invalid_filter"},
+		"limit=1e400":                             {422, "invalid_request"},
+		"attr.[gt]=1":                             {422, "unknown_parameter"},
+		"status[ne]=active":                       {422, "unknown_parameter"},
+		"limit[gt]=1":                             {422, "unknown_parameter"},
+		"[gt]=1":                                  {422, "unknown_parameter"},
 	} {
 		e.call("GET", "/api/v1/entities?"+query, "").expect(want.status, want.code)
+	}
+	for _, query := range []string{"attr.a[gt]=1e308", "attr.a=1e400", "attr.a[gt]=1e400x"} { // the last two are texts
+		if answer := e.call("GET", "/api/v1/entities?"+query, ""); answer.Status != 200 {
+			t.Errorf("%s: %d %s", query, answer.Status, answer.Body)
+		}
 	}
 	for _, id := range []string{"junk", "1", "0197a3a2-51c4-7c3e-9d5b", "0197a3a251c47c3e9d5b6f2a8f1d0c11", "urn:uuid:0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11", "0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"} {
 		e.call("GET", "/api/v1/entities/"+id, "").expect(404, "not_found")
