@@ -117,6 +117,7 @@ func newDescribed(t *testing.T) *described {
 	d.own = map[string]string{
 		"/api/v1/entities/": entity, "/api/v1/entities/bulk/": job.ID, "/api/v1/entity-types/": "customer",
 		"/api/v1/accounts/": lines[0]["account_id"].(string), "/api/v1/transactions/": draft,
+		"/api/v1/operations/views/": "entities", "/api/v1/operations/parked/": "entities", "/api/v1/operations/reactions/": "members",
 	}
 	d.replacing = strings.NewReplacer("{kind}", "employer", "{target_id}", target)
 	d.needed = map[string]string{"listAccesses": "actor=ana", "getBalances": "from=2026-01-01&to=2026-01-31"}
@@ -180,7 +181,7 @@ func (d *described) ask(method, path string, op operation, query string, headers
 	text, err := io.ReadAll(response.Body)
 	require.NoError(d.t, err)
 	if found.body = string(text); strings.HasPrefix(found.body, "{") {
-		require.NoError(d.t, json.Unmarshal(text, &found.fields), found.body)
+		require.NoError(d.t, json.Unmarshal(text, &found.fields), "%s: %s", path, found.body)
 	}
 	if found.status < 300 {
 		found.fields.Code = "" // a member of what was read
@@ -357,4 +358,54 @@ var tries = map[string]func(d *described, path string, op operation, whole readi
 		many := strings.Repeat(","+wanted, 501)[1:]
 		d.expect(422, "invalid_filter", path, op, "id="+many)
 	},
+}
+
+// A path takes the methods that the document has for it, and says so; with a slash at its
+// end and without the version it is the same path.
+func TestEveryPathTakesTheMethodsThatItSays(t *testing.T) {
+	t.Parallel()
+	d := newDescribed(t)
+	var onlyForOperators int
+	for described, methods := range d.document.Paths {
+		path := d.at(described)
+		if described == "/log-level" {
+			onlyForOperators++
+			assert.Equal(t, 404, d.ask(http.MethodGet, path, operation{}, "").status)
+			continue
+		}
+		var takes []string
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+			like := method
+			if method == "HEAD" {
+				like = "GET"
+			}
+			if _, there := methods[strings.ToLower(like)]; there {
+				takes = append(takes, method)
+			}
+		}
+		allow := strings.Join(append(takes, "OPTIONS"), ", ")
+		ways := []string{path, path + "/"}
+		if resource, versioned := strings.CutPrefix(path, "/api/v1/"); versioned {
+			ways = append(ways, "/api/"+resource, "/api/"+resource+"/")
+		}
+		for _, way := range ways {
+			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"} {
+				if !slices.Contains(takes, method) {
+					got := d.ask(method, way, operation{}, "")
+					assert.Equal(t, []any{405, allow}, []any{got.status, got.header.Get("Allow")}, "%s %s", method, way)
+					assert.Contains(t, []string{"method_not_allowed", ""}, got.fields.Code) // to HEAD nothing is said
+				}
+			}
+			got := d.ask(http.MethodOptions, way, operation{}, "")
+			assert.Equal(t, []any{204, allow, ""}, []any{got.status, got.header.Get("Allow"), got.body}, way)
+			if read, there := methods["get"]; there {
+				whole, head := d.ask(http.MethodGet, way, read, ""), d.ask(http.MethodHead, way, read, "")
+				assert.Equal(t, []any{200, 200, ""}, []any{whole.status, head.status, head.body}, "%s: %s", way, whole.body)
+				for _, name := range []string{"Etag", "Hub-Epoch", "Content-Type"} {
+					assert.Equal(t, whole.header.Get(name), head.header.Get(name), "%s: %s", way, name)
+				}
+			}
+		}
+	}
+	assert.Equal(t, 1, onlyForOperators)
 }

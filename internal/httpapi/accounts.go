@@ -28,12 +28,19 @@ type NewAccount struct {
 	EntityID   *string `json:"entity_id,omitempty" nullable:"true" doc:"An entity that the account belongs to, as a customer." example:"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
 }
 
-// openedAccount is what opening an account is about; accountResource what the other
-// commands are, which know nothing of the balance and so have nothing to show.
+// openedAccount is what opening an account is about, and accountResource what the other
+// commands are, whose account has a balance, which their states know nothing of.
 var (
 	openedAccount   = resource[readmodels.Account]{collection: accountsPath, kind: ledger.AccountKind, view: viewOfAccount}
-	accountResource = resource[readmodels.Account]{collection: accountsPath, kind: ledger.AccountKind}
+	accountResource = resource[readmodels.Account]{collection: accountsPath, kind: ledger.AccountKind, view: viewOfAccount, complete: addBalances}
 )
+
+// addBalances adds what is on an account.
+func addBalances(ctx context.Context, a *API, shown *readmodels.Account) error {
+	found, _, err := a.views.Account(ctx, exchangeOf(ctx).caller.Org, shown.ID, readmodels.Point{})
+	shown.Balance, shown.Pending, shown.Available = found.Balance, found.Pending, found.Available
+	return err
+}
 
 // viewOfAccount shows an account that has no entries yet.
 func viewOfAccount(r commands.Resource) (readmodels.Account, error) {
@@ -43,6 +50,9 @@ func viewOfAccount(r commands.Resource) (readmodels.Account, error) {
 		Code: a.Code, Name: a.Name, Kind: string(a.Kind), Currency: a.Currency, Status: "open", EntityID: a.EntityID,
 		Balance: nothing, Pending: &nothing, Available: &nothing, Version: r.Version,
 		CreatedAt: r.Created.At, CreatedBy: r.Created.By, UpdatedAt: r.Updated.At, UpdatedBy: r.Updated.By,
+	}
+	if a.Closed {
+		view.Status = "closed"
 	}
 	if a.MinBalance != nil {
 		least := ledger.FormatMinor(*a.MinBalance, a.Currency)

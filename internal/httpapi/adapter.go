@@ -15,7 +15,10 @@ import (
 // the other, so there is one small router for each literal start of a path, found
 // by a map: a request costs the same however many areas the API has.
 type adapter struct {
-	routers map[string]*mux.Router
+	// literals are the paths without parameters, by method. They come before what has a
+	// parameter in their place, for every method: /transactions/bulk is no transaction.
+	literals map[string]map[string]http.HandlerFunc
+	routers  map[string]*mux.Router
 	// stages runs before huma does; see stages.go.
 	stages func(*route, http.HandlerFunc) http.HandlerFunc
 }
@@ -24,7 +27,7 @@ type adapter struct {
 const routeMember = "route"
 
 func newAdapter(stages func(*route, http.HandlerFunc) http.HandlerFunc) *adapter {
-	return &adapter{routers: map[string]*mux.Router{}, stages: stages}
+	return &adapter{literals: map[string]map[string]http.HandlerFunc{}, routers: map[string]*mux.Router{}, stages: stages}
 }
 
 // Handle adds one operation. Part of huma.Adapter.
@@ -46,6 +49,16 @@ func (a *adapter) handle(line *route, handler http.HandlerFunc) {
 	if line.Method == http.MethodGet {
 		methods = append(methods, http.MethodHead) // net/http leaves the body out
 	}
+	handler = a.stages(line, handler)
+	if !strings.Contains(line.Path, "{") {
+		if a.literals[line.Path] == nil {
+			a.literals[line.Path] = map[string]http.HandlerFunc{}
+		}
+		for _, method := range methods {
+			a.literals[line.Path][method] = handler
+		}
+		return
+	}
 	prefix := literalPrefix(line.Path)
 	router, found := a.routers[prefix]
 	if !found {
@@ -55,11 +68,19 @@ func (a *adapter) handle(line *route, handler http.HandlerFunc) {
 		router.MethodNotAllowedHandler = http.HandlerFunc(a.methodNotAllowed)
 		a.routers[prefix] = router
 	}
-	router.NewRoute().Path(line.Path).Methods(methods...).HandlerFunc(a.stages(line, handler))
+	router.NewRoute().Path(line.Path).Methods(methods...).HandlerFunc(handler)
 }
 
 // ServeHTTP answers a request by the route it matches. Part of huma.Adapter.
 func (a *adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if methods := a.literals[r.URL.Path]; methods != nil {
+		if handler := methods[r.Method]; handler != nil {
+			handler(w, r)
+			return
+		}
+		a.methodNotAllowed(w, r)
+		return
+	}
 	router, found := a.routers[literalPrefix(r.URL.Path)]
 	if !found {
 		notFound(w, r)
@@ -105,13 +126,13 @@ func (a *adapter) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 // methods finds what the path of r takes, by asking the router as if each method
 // had been sent.
 func (a *adapter) methods(r *http.Request) []string {
-	router := a.routers[literalPrefix(r.URL.Path)]
+	literal, router := a.literals[r.URL.Path], a.routers[literalPrefix(r.URL.Path)]
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		asked := *r
 		asked.Method = method
 		var match mux.RouteMatch
-		if router.Match(&asked, &match) && match.MatchErr == nil {
+		if literal[method] != nil || literal == nil && router.Match(&asked, &match) && match.MatchErr == nil {
 			allowed = append(allowed, method)
 		}
 	}

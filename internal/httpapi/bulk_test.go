@@ -45,6 +45,21 @@ func (b *books) bulk(query, body string, headers ...string) (bulkAnswer, *reply)
 	return results, answer
 }
 
+// There is no one version of many.
+func TestBulkTakesNoConditions(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	body := "[" + b.body("post", "2026-01-31", "debit 1000 1, credit 4000 1", "") + "]"
+	for _, query := range []string{"", "?atomic=true"} {
+		for _, condition := range []string{"*", `"1"`} {
+			_, answer := b.bulk(query, body, "If-Match", condition)
+			answer.expect(400, "invalid_if_match")
+		}
+		_, answer := b.bulk(query, body, "If-None-Match", "*")
+		answer.expect(400, "invalid_if_none_match")
+	}
+}
+
 // Each item by itself: what can be done is done, and each says what became of it, also when
 // the request comes again.
 func TestBulkEachByItself(t *testing.T) {

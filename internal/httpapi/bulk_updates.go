@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/entities"
 	"github.com/reactdjango-hub/backend/domain"
@@ -20,17 +22,9 @@ import (
 
 const bulkUpdatesPath = entitiesPath + "/bulk"
 
-const (
-	// maxSelections bounds those under way: each holds the ids of up to 100,000 entities, and
-	// a preview keeps the loop busy.
-	maxSelections = 2
-	// maxPreviewed is how many entities a dry run goes through: some seconds of work.
-	maxPreviewed = 10_000
-	// maxPreviewTime bounds a dry run that takes longer.
-	maxPreviewTime = 20 * time.Second
-	// maxExamples is how many entities that would fail a dry run names.
-	maxExamples = 20
-)
+// maxSelections bounds those under way: each holds the ids of up to 100,000 entities, and
+// a preview keeps the loop busy.
+const maxSelections = 2
 
 // BulkUpdate is the body that starts a bulk update.
 type BulkUpdate struct {
@@ -82,17 +76,6 @@ type BulkUpdatePage struct {
 	Count      *int64          `json:"count,omitempty" doc:"How many there are in all, when asked for."`
 }
 
-// BulkPreview is what a bulk update would do, if nobody else writes.
-type BulkPreview struct {
-	Total      int        `json:"total" doc:"How many entities the filter finds of those that the caller sees." example:"1200"`
-	Processed  int        `json:"processed" doc:"How many of them were gone through: 10,000 at most, and those that some 20 seconds are enough for." example:"1200"`
-	Updated    int        `json:"updated" doc:"Of these, how many would be changed." example:"1190"`
-	Unchanged  int        `json:"unchanged" doc:"How many are as they should be." example:"7"`
-	Failed     int        `json:"failed" doc:"How many would be refused." example:"3"`
-	Errors     []JobError `json:"errors" doc:"The first 20 that would be refused."`
-	SelectedAt int64      `json:"selected_at" doc:"The position of the view that they were selected in." example:"4711"`
-}
-
 // BulkUpdateReceipt is the answer to a bulk update.
 type BulkUpdateReceipt struct {
 	JobReceipt[BulkUpdateJob]
@@ -111,11 +94,29 @@ type bulkUpdateOutput struct {
 	ETag     string `header:"ETag" doc:"The job's version. Not sent with a dry run." example:"\"2\""`
 	Location string `header:"Location" doc:"Where the job is; not sent with a dry run." example:"/api/v1/entities/bulk/0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c11"`
 	Replayed string `header:"Idempotency-Replayed" doc:"true when this is the first answer again." example:"true"`
+	Applied  string `header:"Preference-Applied" doc:"Sent when resource is there because Prefer asked for it." example:"return=representation"`
 	Body     BulkUpdateReceipt
 }
 
 // bulkUpdateResource is what the commands of bulk updates are about.
-var bulkUpdateResource = resource[BulkUpdateJob]{collection: bulkUpdatesPath, kind: entity.BulkUpdateKind}
+var bulkUpdateResource = resource[BulkUpdateJob]{collection: bulkUpdatesPath, kind: entity.BulkUpdateKind, view: viewOfBulkUpdate, complete: addProgress}
+
+// viewOfBulkUpdate has what a command decides of a job.
+func viewOfBulkUpdate(r commands.Resource) (BulkUpdateJob, error) {
+	id, err := uuid.Parse(r.ID)
+	return BulkUpdateJob{Job: readmodels.Job{ID: id, State: string(r.State.(entity.BulkUpdate).State), Version: r.Version}}, err
+}
+
+// addProgress adds all else, which is in the view.
+func addProgress(ctx context.Context, a *API, shown *BulkUpdateJob) error {
+	found, _, err := a.views.Job(ctx, exchangeOf(ctx).jobReader(entity.BulkUpdateKind), shown.ID)
+	if err != nil {
+		return err
+	}
+	found.State, found.Version = shown.State, shown.Version
+	*shown, err = bulkUpdateJob(found)
+	return err
+}
 
 // startBulkUpdate selects the entities and starts the job, or goes through them to tell
 // what it would do.
@@ -141,11 +142,15 @@ func (a *API) startBulkUpdate(ctx context.Context, in *startBulkUpdateInput) (*b
 	start := entities.StartBulkUpdate{Days: domain.JobDays(time.Now()), Update: entity.NewBulkUpdate{
 		ID: id, Document: patchWithin(e.document), Merge: in.Body.OnChange == "merge", Filter: shown, SelectedAt: at.Position, Selected: selected,
 	}}
-	done, err := submit(ctx, a, start, bulkUpdateResource)
+	about := bulkUpdateResource
+	if id == uuid.Nil {
+		about.view = nil // the preview says more than a job that there is not
+	}
+	done, err := submit(ctx, a, start, about)
 	if err != nil {
 		return nil, err
 	}
-	out := &bulkUpdateOutput{Status: http.StatusAccepted, Position: done.Position, ETag: done.ETag, Body: BulkUpdateReceipt{JobReceipt: JobReceipt[BulkUpdateJob]{Receipt: done.Body}}}
+	out := &bulkUpdateOutput{Status: http.StatusAccepted, Position: done.Position, ETag: done.ETag, Applied: done.PreferenceApplied, Body: BulkUpdateReceipt{JobReceipt: JobReceipt[BulkUpdateJob]{Receipt: done.Body}}}
 	if !done.Body.DryRun {
 		out.Body.JobID, out.Location = done.Body.ID, bulkUpdatesPath+"/"+done.Body.ID
 		out.Replayed = e.Header().Get("Idempotency-Replayed")
@@ -273,58 +278,6 @@ func patchWithin(body []byte) json.RawMessage {
 	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return name != "attributes" && name != "tags" })
 	patch, _ := json.Marshal(members) // what is JSON can be written
 	return patch
-}
-
-// previewBulkUpdate takes the steps that the job would take, as dry runs.
-func (a *API) previewBulkUpdate(ctx context.Context, start entities.StartBulkUpdate) (*BulkPreview, error) {
-	frame, err := a.submission(exchangeOf(ctx), nil)
-	if err != nil {
-		return nil, err
-	}
-	update := start.Update
-	update.By, update.Day = domain.OwnerOf(frame.Meta), start.Days[0]
-	frame.Meta.IfMatch = nil
-	state, err := update.Preview()
-	if err != nil {
-		return nil, err
-	}
-	preview := &BulkPreview{Total: len(update.Selected), SelectedAt: update.SelectedAt, Errors: []JobError{}}
-	var pace commands.Pace
-	for until := time.Now().Add(maxPreviewTime); len(state.Next(0)) > 0 && state.Done < maxPreviewed && time.Now().Before(until); {
-		frame.Decider = entities.AdvanceBulkUpdate{ID: update.ID, Pace: pace, Preview: &state}
-		receipt, err := a.send(ctx, frame)
-		if p := problem.Of(err); err != nil && (p != nil && (p.Kind == problem.Unavailable || p.Kind == problem.OutcomeUnknown) || !pace.Failed(err)) {
-			return nil, err
-		}
-		if err != nil {
-			continue
-		}
-		pace.Done()
-		if err := preview.add(&state, receipt); err != nil {
-			return nil, err
-		}
-	}
-	return preview, nil
-}
-
-// add counts what a step would do, and moves on.
-func (p *BulkPreview) add(state *entity.BulkUpdate, receipt commands.Receipt) error {
-	for _, event := range receipt.Events {
-		var progressed entity.BulkUpdateProgressed
-		if event.Type != progressed.EventType() {
-			continue
-		}
-		if err := json.Unmarshal(event.Data, &progressed); err != nil {
-			return fmt.Errorf("reading what a step would do: %w", err)
-		}
-		p.Updated, p.Unchanged, p.Failed = p.Updated+progressed.Updated, p.Unchanged+progressed.Unchanged, p.Failed+len(progressed.Failed)
-		for _, failure := range progressed.Failed[:min(len(progressed.Failed), maxExamples-len(p.Errors))] {
-			p.Errors = append(p.Errors, JobError{Item: failure.Item, Code: failure.Code, Detail: meaningOf(failure.Code), Errors: failure.Fields})
-		}
-		p.Processed, state.Done = progressed.Through, progressed.Through
-		return nil
-	}
-	return fmt.Errorf("a step of a dry run does not say how far it is")
 }
 
 func (a *API) getBulkUpdate(ctx context.Context, in *getJobInput) (*view[BulkUpdateJob], error) {

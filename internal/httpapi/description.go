@@ -22,11 +22,12 @@ var (
 		idempotencyHeader,
 		headerParameter("If-Match", "Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.", `"3"`),
 		ifNoneMatchHeader,
-		headerParameter("Hub-Reason", "Why; kept with the events. At most 500 characters.", "Customer called"),
+		reasonHeader,
 		preferHeader,
 		requestIDHeader,
 		dryRunQuery,
 	}
+	manyParameters      = []*huma.Param{idempotencyHeader, reasonHeader, requestIDHeader, dryRunQuery}
 	operationParameters = []*huma.Param{idempotencyHeader, requestIDHeader, dryRunQuery}
 	queryHeaders        = []*huma.Param{
 		headerParameter("Hub-Min-Position", "Wait until the answer includes this position.", "4711"),
@@ -35,6 +36,7 @@ var (
 		ifNoneMatchHeader,
 		requestIDHeader,
 	}
+	reasonHeader      = headerParameter("Hub-Reason", "Why; kept with the events. At most 500 characters.", "Customer called")
 	idempotencyHeader = headerParameter("Idempotency-Key", "Makes a retry safe: the same request with the same key is answered as the first time. 1 to 255 visible ASCII characters.", "5c1fd3f0-import-row-17")
 	dryRunQuery       = &huma.Param{
 		Name: dryRunParameter, In: "query", Schema: &huma.Schema{Type: huma.TypeBoolean, Default: false},

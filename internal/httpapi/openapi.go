@@ -133,7 +133,11 @@ func (r *route) describe(api *huma.OpenAPI, op *huma.Operation) {
 	}
 	switch r.Kind {
 	case command:
-		op.Parameters = append(op.Parameters, shared(api.Components, commandParameters)...)
+		parameters := commandParameters
+		if r.LinesOf != nil { // there is no one resource
+			parameters = manyParameters
+		}
+		op.Parameters = append(op.Parameters, shared(api.Components, parameters)...)
 		switch {
 		case r.Creates:
 			op.Responses["201"] = &huma.Response{Description: "Created; the answer is as for 200, with a Location."}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/problem"
 	"github.com/reactdjango-hub/backend/internal/strictjson"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 const (
@@ -34,9 +36,11 @@ type resource[T any] struct {
 	collection string
 	// kind is that of the resource's stream, whose name is the id.
 	kind string
-	// view shows a state as the read of the resource answers it; nil where the state is
-	// not all that is shown, and then nothing is.
+	// view shows a state as the read of the resource answers it; nil where nothing is shown.
 	view func(commands.Resource) (T, error)
+	// complete adds what no state has and a view knows, as a balance; nil where there is
+	// nothing like that. The view has the position of the receipt then.
+	complete func(context.Context, *API, *T) error
 }
 
 // Receipt is the answer to a write; T is what the write is about, as its read shows it.
@@ -93,7 +97,7 @@ func submit[T any](ctx context.Context, a *API, decider domain.Decider, about re
 		}
 	}
 	if submission.Represent != "" && receipt.Resource != nil {
-		if out.Body.Resource = about.shown(e, *receipt.Resource); out.Body.Resource != nil {
+		if out.Body.Resource = about.shown(ctx, a, *receipt.Resource, receipt.Position); out.Body.Resource != nil {
 			out.PreferenceApplied = "return=representation"
 		}
 	}
@@ -107,13 +111,38 @@ func (e *exchange) wantsRepresentation() bool {
 
 // shown is nil for what cannot be shown: the command is done, and its answer must say
 // so; a preference may be left out.
-func (about resource[T]) shown(e *exchange, r commands.Resource) *T {
+func (about resource[T]) shown(ctx context.Context, a *API, r commands.Resource, position int64) *T {
+	e := exchangeOf(ctx)
 	view, err := about.view(r)
 	if err != nil {
-		e.log.ErrorContext(e.request.Context(), "resource not shown", "request_id", e.requestID, "error", err)
+		e.log.ErrorContext(ctx, "resource not shown", "request_id", e.requestID, "error", err)
+		return nil
+	}
+	if about.complete == nil {
+		return &view
+	}
+	if err := a.completed(ctx, position, func(ctx context.Context) error { return about.complete(ctx, a, &view) }); err != nil {
+		e.log.WarnContext(ctx, "resource not shown", "request_id", e.requestID, "error", err)
 		return nil
 	}
 	return &view
+}
+
+// completed runs a read of the views once they have a position, within the wait that the
+// request prefers.
+func (a *API) completed(ctx context.Context, position int64, read func(context.Context) error) error {
+	if a.views == nil {
+		return errors.New("there are no views here")
+	}
+	e := exchangeOf(ctx)
+	e.mayWait()
+	if err := a.views.WaitFor(ctx, position, preferredWait(e.request.Header["Prefer"])); err != nil {
+		return err
+	}
+	_, _, err := bounded(ctx, a, func(ctx context.Context) (struct{}, readmodels.Snapshot, error) {
+		return struct{}{}, readmodels.Snapshot{}, read(ctx)
+	})
+	return err
 }
 
 func receiptBody[T any](r commands.Receipt, dryRun bool) Receipt[T] {

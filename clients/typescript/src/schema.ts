@@ -6126,6 +6126,7 @@ export interface operations {
                     "Hub-Position"?: number;
                     "Idempotency-Replayed"?: string;
                     Location?: string;
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6157,6 +6158,7 @@ export interface operations {
                     "Hub-Position"?: number;
                     "Idempotency-Replayed"?: string;
                     Location?: string;
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -9618,25 +9620,10 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description Write only if this is still the version, as the ETag of a read or of a receipt; * for any version that exists.
-                 * @example "3"
-                 */
-                "If-Match"?: components["parameters"]["If-Match"];
-                /**
-                 * @description With a read, answer 304 while the entity tag is still one of these. With a write only *: write only if there is nothing yet.
-                 * @example "3"
-                 */
-                "If-None-Match"?: components["parameters"]["If-None-Match"];
-                /**
                  * @description Why; kept with the events. At most 500 characters.
                  * @example Customer called
                  */
                 "Hub-Reason"?: components["parameters"]["Hub-Reason"];
-                /**
-                 * @description With a write, return=representation adds the resource to the receipt. With a read, wait=SECONDS is how long to wait for Hub-Min-Position, 30 at most.
-                 * @example return=representation
-                 */
-                Prefer?: components["parameters"]["Prefer"];
                 /**
                  * @description Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -. Every answer names one.
                  * @example web-4f1a
