@@ -148,14 +148,16 @@ type Status struct {
 type Engine struct {
 	workers []*worker
 	runner  *runner
+	moves   *moves
 }
 
 // New makes an engine for all projections (All).
 func New(options Options) *Engine {
 	options = options.withDefaults()
-	engine := &Engine{runner: newRunner(options)}
+	engine := &Engine{runner: newRunner(options), moves: newMoves(options.Pool)}
 	for _, p := range options.Projections {
 		w := newWorker(options, p)
+		w.moves = engine.moves
 		w.measure()
 		engine.workers = append(engine.workers, w)
 	}
@@ -180,6 +182,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	for _, w := range e.workers {
 		all.Go(func() { w.run(ctx) })
 	}
+	all.Go(func() { e.moves.run(ctx) })
 	all.Go(func() { e.runner.run(ctx) })
 	all.Go(func() { e.runner.options.purge(ctx) })
 	all.Wait()

@@ -108,8 +108,10 @@ func (s *skippedEvents) add(id streamID, position int64) {
 	s.orgs, s.streams, s.positions = append(s.orgs, id.org), append(s.streams, string(id.stream)), append(s.positions, position)
 }
 
+func (s *skippedEvents) none() bool { return len(s.positions) == 0 }
+
 func (s *skippedEvents) remember(batch *pgx.Batch, schema string) {
-	if len(s.positions) == 0 {
+	if s.none() {
 		return
 	}
 	batch.Queue(`
@@ -287,7 +289,7 @@ func replay(ctx context.Context, tx pgx.Tx, w *writer, id streamID, events []dom
 		return err
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
+	batch.Queue(withoutSync)
 	if err := applyTo(w.projection, batch, quoted(w.at.schema), handled); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func settleStep(ctx context.Context, options Options, p Projection, schema strin
 		if _, err := lockCheckpoint(ctx, tx, schema); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'off', true)`); err != nil {
+		if _, err := tx.Exec(ctx, withoutSync); err != nil {
 			return err
 		}
 		return p.Settle(ctx, tx, quoted(schema))

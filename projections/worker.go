@@ -39,6 +39,7 @@ const (
 type worker struct {
 	options    Options
 	projection Projection
+	moves      *moves
 	// look makes the leader look again which schemas those are.
 	look chan struct{}
 	// applied counts events, and quiet and scheduled are the leader's; see schedule.go.
@@ -232,6 +233,7 @@ func (w *worker) apply(ctx context.Context, schema string) (moved bool, err erro
 	if err != nil {
 		return false, err
 	}
+	writer.moves = w.moves
 	w.at(ctx, writer)
 	log := subscription.New(subscription.Options{Store: w.options.Store, Feed: w.options.Feed, Log: w.options.Log})
 	defer log.Close()
