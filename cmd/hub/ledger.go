@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,9 +24,10 @@ func newLedgerVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Add up every line in the log and compare each balance with the view", Args: cobra.NoArgs,
 		Long: "Adds up what the log has posted and holds, by account and by date, and compares it\n" +
-			"with the view at one position, and debits with credits in each currency. Names what\n" +
-			"differs, never its value. Fails when anything does. It shares no code with what\n" +
-			"writes the view.",
+			"with the view at one position: accounts, balances, what is held, each entry, the sums\n" +
+			"that balances of the past are read from, which transactions there are; and debits with\n" +
+			"credits in each currency. Names what differs, never its value. Fails when anything does,\n" +
+			"and says what to do. It shares no code with what writes the view.",
 	}
 	output := addOutput(cmd)
 	cmd.RunE = doing(func(cmd *cobra.Command, _ []string) error {
@@ -37,13 +39,22 @@ func newLedgerVerify() *cobra.Command {
 			if err := printLedgerReport(*output, cmd.OutOrStdout(), report); err != nil {
 				return err
 			}
-			if report.Count > 0 {
-				return fmt.Errorf("%d balances are not what the log makes of them", report.Count)
-			}
-			return nil
+			return ledgerFault(report)
 		})
 	})
 	return cmd
+}
+
+// ledgerFault says what to do about differences, nil when there are none.
+func ledgerFault(report projections.LedgerReport) error {
+	inLog := slices.ContainsFunc(report.Differences, func(d projections.LedgerDifference) bool { return d.What == projections.WhatLogUnbalanced })
+	switch {
+	case report.Count == 0:
+		return nil
+	case inLog:
+		return fmt.Errorf("%d differences, and the log itself does not balance: no program of the hub writes such events. Keep a backup, and look for what was posted with \"hub events replay\"", report.Count)
+	}
+	return fmt.Errorf("%d differences: the view is not what the log makes of it. \"hub projections rebuild ledger\" builds it anew from the log; see before who has changed its tables", report.Count)
 }
 
 func printLedgerReport(output outputFlag, w io.Writer, report projections.LedgerReport) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strconv"
 	"testing"
 
@@ -33,11 +34,31 @@ func TestLedgerVerify(t *testing.T) {
 
 	_, err := hubtest.Pool(t, h.postgres(), "").Exec(t.Context(), `UPDATE ledger_v1.account_totals SET debit = 4711 WHERE debit > 0`)
 	require.NoError(t, err)
-	code, output, _ := h.outcome("ledger", "verify")
+	code, output, fault := h.outcome("ledger", "verify")
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, output, "1 differences")
 	require.Contains(t, output, accounts[0])
 	require.NotContains(t, output, "4711")
+	require.Contains(t, fault, "hub projections rebuild ledger")
+	code, output, _ = h.outcome("ledger", "verify", "--output", "json")
+	require.Equal(t, exitFailed, code)
+	require.NoError(t, json.Unmarshal([]byte(output), &report))
+	require.Equal(t, []projections.LedgerDifference{{Org: "acme", AccountID: accounts[0], What: "balance"}}, report[0].Differences)
+	// What it says to do helps.
+	h.command("projections", "rebuild", "ledger")
+	require.Contains(t, h.command("ledger", "verify"), " 0 differences\n")
 	code, _, _ = h.outcome("ledger")
 	require.Equal(t, exitMisuse, code)
+}
+
+// What is wrong with the view is built anew, and what is wrong with the log is not.
+func TestWhatToDoAboutDifferences(t *testing.T) {
+	t.Parallel()
+	report := projections.LedgerReport{}
+	require.NoError(t, ledgerFault(report))
+	report.Count, report.Differences = 1, []projections.LedgerDifference{{What: "balance"}}
+	require.ErrorContains(t, ledgerFault(report), "hub projections rebuild ledger")
+	report.Count, report.Differences = 2, append(report.Differences, projections.LedgerDifference{Currency: "EUR", What: projections.WhatLogUnbalanced})
+	require.ErrorContains(t, ledgerFault(report), "the log itself does not balance")
+	require.NotContains(t, ledgerFault(report).Error(), "rebuild")
 }
