@@ -98,7 +98,7 @@ func (e *embedded) start(ctx context.Context, s *system, dir string) error {
 		s.nats, err = connectNATS(s.cfg, s.log)
 		return err
 	}
-	e.nats, err = local.StartNATS(local.NATSOptions{StoreDir: filepath.Join(dir, natsDir), ListenAddr: s.cfg.DevNATSAddr, Log: s.log})
+	e.nats, err = local.StartNATS(local.NATSOptions{StoreDir: filepath.Join(dir, natsDir), ListenAddr: s.cfg.DevNATSAddr, ReadOnly: true, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,24 @@ func TestTheStreamIsTheLog(t *testing.T) {
 		assert.Equal(t, fmt.Sprint(event.Position), message.Headers().Get("ce-position"))
 		assert.True(t, strings.HasPrefix(string(message.Data()), "{"))
 	}
+
+	// Nobody makes events but the hub. What the server itself was talked into is gone again,
+	// and whoever reads then has the log.
+	refused := make(chan error, 10)
+	conn.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
+	require.NoError(t, conn.Publish("hub.events.acme.entity.created", []byte("{}")))
+	require.ErrorContains(t, hubtest.Wait(t, time.Minute, "a refusal", refused), "hub.events.acme.entity.created")
+	require.Error(t, js.DeleteStream(t.Context(), "HUB_EVENTS"))
+	require.NoError(t, conn.PublishRequest("$JS.API.INFO", "hub.events.acme.entity.created", nil))
+	made, _ := h.send(http.MethodPost, "/api/v1/entities", token, nil, map[string]any{"type": "thing", "attributes": map[string]any{}})
+	h.eventually("the stream is the log again", func() bool {
+		message, err := js.Stream(t.Context(), "HUB_EVENTS")
+		if err != nil {
+			return false
+		}
+		last, err := message.GetMsg(t.Context(), uint64(made.Position))
+		return err == nil && last.Header.Get("ce-position") == fmt.Sprint(made.Position)
+	})
 }
 
 func TestTheOperatorsAddressHasProbesOnly(t *testing.T) {

@@ -26,7 +26,7 @@ func variables() []variable {
 		{name: "HUB_TLS_KEY", meaning: "its key, PEM", secret: true, set: pemOf("PRIVATE KEY", func(c *Config) *Secret { return &c.TLSKey })},
 		{name: "HUB_OPS_ADDR", meaning: "probes of this process", set: address(func(c *Config) *string { return &c.OpsAddr })},
 		{name: "HUB_RATE_LIMIT", meaning: "requests per minute and caller, or off", set: setRateLimit},
-		{name: "HUB_DEV_NATS_ADDR", meaning: "lets hub dev listen for NATS clients", set: address(func(c *Config) *string { return &c.DevNATSAddr })},
+		{name: "HUB_DEV_NATS_ADDR", meaning: "lets hub dev listen for NATS clients, which may read the stream", set: address(func(c *Config) *string { return &c.DevNATSAddr })},
 		{name: "HUB_WEBHOOK_ALLOW", meaning: "private webhook targets that are allowed"},
 		{name: "HUB_DATA_DIR", meaning: "folder for what hub dev keeps", set: text(func(c *Config) *string { return &c.DataDir }), fallback: ".hub"},
 		{name: "DATABASE_URL", meaning: "the log", secret: true, set: databaseURL(func(c *Config) *Secret { return &c.DatabaseURL }), show: showURL},

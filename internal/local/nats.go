@@ -1,6 +1,7 @@
 package local
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,12 +32,41 @@ type NATSOptions struct {
 	// ListenAddr is "host:port" for clients of other processes, port 0 for any
 	// that is free. Empty means that only this process can connect.
 	ListenAddr string
+	// ReadOnly lets those clients read streams, and do nothing else.
+	ReadOnly bool
 	// Log gets warnings and errors of the server; nil is silence.
 	Log *slog.Logger
 }
 
 // NATS is a server with JetStream in this process.
-type NATS struct{ server *server.Server }
+type NATS struct {
+	server *server.Server
+	// password is that of this process's own connections, "" where everybody may do as much.
+	password string
+}
+
+// The users of a server that is read only. Whoever comes over the network is the reader,
+// without a password.
+const (
+	ownUser    = "hub"
+	readerUser = "reader"
+)
+
+// readers makes users of which only this process may do more than read streams: ask what
+// there is, get single messages, have consumers and acknowledge. What else is published is
+// refused, so that nobody makes events or takes them away. A client can still have the server
+// put one of its answers into a stream, by naming a subject of it as the place to answer to;
+// that is no event, and the relay makes the stream anew.
+func readers(password string) []*server.User {
+	allowed := []string{
+		"$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST",
+		"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.>", "$JS.ACK.>", "$JS.FC.>",
+	}
+	return []*server.User{
+		{Username: ownUser, Password: password},
+		{Username: readerUser, Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: allowed}}},
+	}
+}
 
 // StartNATS returns when clients can connect.
 func StartNATS(options NATSOptions) (*NATS, error) {
@@ -60,6 +90,11 @@ func StartNATS(options NATSOptions) (*NATS, error) {
 			return nil, err
 		}
 	}
+	n := &NATS{}
+	if options.ReadOnly {
+		n.password = rand.Text()
+		settings.Users, settings.NoAuthUser = readers(n.password), readerUser
+	}
 	s, err := server.NewServer(settings)
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS: %w", err)
@@ -68,7 +103,7 @@ func StartNATS(options NATSOptions) (*NATS, error) {
 		s.SetLogger(natsLog{options.Log.With("component", "nats")}, false, false)
 	}
 	s.Start()
-	n := &NATS{server: s}
+	n.server = s
 	if !s.ReadyForConnections(natsReadyTime) {
 		n.Stop()
 		return nil, errors.New("embedded NATS did not come up: is its address taken, or its store damaged?")
@@ -76,9 +111,13 @@ func StartNATS(options NATSOptions) (*NATS, error) {
 	return n, nil
 }
 
-// Connect makes a connection within the process, without a socket.
+// Connect makes a connection within the process, without a socket, that may do everything.
 func (n *NATS) Connect(options ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append(options, nats.InProcessServer(n.server))...)
+	options = append(options, nats.InProcessServer(n.server))
+	if n.password != "" {
+		options = append(options, nats.UserInfo(ownUser, n.password))
+	}
+	return nats.Connect("", options...)
 }
 
 // URL is where other processes connect; empty when they cannot.
