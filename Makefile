@@ -51,6 +51,10 @@ cover: ## run the tests and hold the statements they run to the thresholds
 	@tail -n +2 .cache/cover/processes.out >> cover.out
 	go run ./internal/tidy/cover cover.out
 
+.PHONY: mutate
+mutate: ## change the ledger's rules, one thing at a time: its own tests must notice each change
+	go run ./internal/tidy/mutate ./domain/ledger
+
 lint: $(GOLANGCI) breaking ## check formatting, vet, static analysis, go.mod and generated files
 	@unformatted=$$(find . -name '*.go' -not -path './.*' -exec gofmt -l {} +); \
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi

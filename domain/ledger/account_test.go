@@ -29,6 +29,9 @@ func TestOpeningAnAccount(t *testing.T) {
 	require.Equal(t, ledger.Account{ID: id(50), Code: "1000", Name: "Bank", Kind: ledger.Asset, Currency: "EUR", MinBalance: new(int64(-1250))}, read)
 	require.True(t, read.Guarded())
 	b.refused("conflict", newAccount(func(*ledger.NewAccount) {}))
+	b.IfMatch(1)
+	b.refused("version_conflict", newAccount(func(a *ledger.NewAccount) { a.ID, a.Code = id(51), "1001" }))
+	b.IfMatch(0)
 	require.Equal(t, id(50).String(), b.refused("code_taken", newAccount(func(a *ledger.NewAccount) { a.ID = id(51) }))["id"])
 
 	// At its bounds; without a least balance, it has no boundary for it.
@@ -39,6 +42,8 @@ func TestOpeningAnAccount(t *testing.T) {
 		Payload: ledger.Opened{Code: strings.Repeat("ü", 64), Name: strings.Repeat("x", 200), Kind: ledger.Equity, Currency: "EUR", EntityID: &ana},
 	})
 	b.did(newAccount(func(a *ledger.NewAccount) { a.ID, a.Code, a.MinBalance = id(53), "1001", new("0") }))
+	require.True(t, ledger.ValidCode(strings.Repeat("ü", 64)))
+	require.False(t, ledger.ValidCode(strings.Repeat("ü", 65)))
 }
 
 func TestAccountsThatCannotBeOpened(t *testing.T) {
@@ -59,14 +64,14 @@ func TestAccountsThatCannotBeOpened(t *testing.T) {
 		},
 	} {
 		for i, change := range changes {
-			p := newBook(t).When(newAccount(change)).ThenProblem("invalid_account")
+			p := newBook(t).problem("invalid_account", newAccount(change))
 			require.Equal(t, []string{location}, locations(p), "%d", i)
 		}
 	}
-	several := newBook(t).When(newAccount(func(a *ledger.NewAccount) { a.Code, a.MinBalance = "a\nb", new("1") })).ThenProblem("invalid_account")
+	several := newBook(t).problem("invalid_account", newAccount(func(a *ledger.NewAccount) { a.Code, a.MinBalance = "a\nb", new("1") }))
 	require.Equal(t, []string{"body.code", "body.min_balance"}, locations(several))
 	unknown := func(a *ledger.NewAccount) { a.Code, a.EntityID = "cash", new(uuid.Nil) }
-	require.Equal(t, []string{"body.entity_id"}, locations(newBook(t).When(newAccount(unknown)).ThenProblem("unknown_entity")), "before code_taken")
+	require.Equal(t, []string{"body.entity_id"}, locations(newBook(t).problem("unknown_entity", newAccount(unknown))), "before code_taken")
 }
 
 // An account can be closed with money on it and transactions that wait. They end, or wait
@@ -98,9 +103,7 @@ func TestCloseAndReopen(t *testing.T) {
 	b.did(posted(tx, day, "debit cash 1, credit sales 1"))
 	b.refused("not_found", shut(uuid.Nil))
 	b.IfMatch(1)
-	p := b.When(shut(cash)).ThenProblem("version_conflict")
-	require.Equal(t, problem.Stale, p.Kind)
-	require.Equal(t, int64(3), p.Extra["version"])
+	require.Equal(t, int64(3), b.refused("version_conflict", shut(cash))["version"])
 	b.IfMatch(3)
 	b.did(shut(cash))
 }
@@ -120,10 +123,11 @@ func TestPolicies(t *testing.T) {
 	for location, invalid := range map[string]act{
 		"body.currency": set("DEM", new("x"), 1), "body.approval_above": set("EUR", new("-1"), 1),
 	} {
-		require.Equal(t, []string{location}, locations(b.When(invalid).ThenProblem("invalid_policy")))
+		require.Equal(t, []string{location}, locations(b.problem("invalid_policy", invalid)))
 	}
 	for _, needed := range []int{0, 11} {
-		require.Equal(t, []string{"body.approvals_needed"}, locations(b.When(set("EUR", nil, needed)).ThenProblem("invalid_policy")))
+		p := b.problem("invalid_policy", set("EUR", nil, needed))
+		require.Equal(t, []problem.Field{{Location: "body.approvals_needed", Message: "must be from 1 to 10"}}, p.Fields)
 	}
 }
 
@@ -133,7 +137,7 @@ func TestClosedPeriods(t *testing.T) {
 	january := date(t, "2026-01-31")
 	b.When(closePeriods("2026-01-31")).Then(domain.Fact{Stream: "ledger_periods:all", Payload: ledger.PeriodsClosed{ClosedThrough: &january}})
 	b.When(closePeriods("2026-01-31")).ThenNothing()
-	require.Equal(t, []string{"body.closed_through"}, locations(b.When(closePeriods("2026-02-30")).ThenProblem("invalid_periods")))
+	require.Equal(t, []string{"body.closed_through"}, locations(b.problem("invalid_periods", closePeriods("2026-02-30"))))
 	require.Equal(t, "2026-01-31", b.refused("period_closed", posted(tx, "2026-01-31", "debit cash 1, credit sales 1"))["closed_through"])
 	b.did(posted(id(110), "2026-02-01", "debit cash 1, credit sales 1"))
 	b.did(closePeriods("2026-01-30"))

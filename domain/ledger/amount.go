@@ -38,9 +38,7 @@ func Decimal(whole string, digits int) string {
 	if strings.HasPrefix(whole, "-") {
 		sign, whole = "-", whole[1:]
 	}
-	if missing := digits + 1 - len(whole); missing > 0 {
-		whole = strings.Repeat("0", missing) + whole
-	}
+	whole = strings.Repeat("0", max(0, digits+1-len(whole))) + whole
 	return sign + whole[:len(whole)-digits] + "." + whole[len(whole)-digits:]
 }
 
@@ -108,10 +106,10 @@ func readMinor(text string) (int64, error) {
 	return strconv.ParseInt(strings.Replace(text, ".", "", 1), 10, 64)
 }
 
-// add is a sum that stays within the bound on amounts and balances.
+// add is a sum of amounts that stays within the bound on them.
 func add(a, b int64) (int64, bool) {
 	sum := a + b // of two that are within the bound, it cannot overflow
-	return sum, sum <= maxMinor && sum >= -maxMinor
+	return sum, sum <= maxMinor
 }
 
 // Allocate splits an amount by shares. Each gets its part rounded down, and the minor

@@ -128,9 +128,20 @@ func TestConvert(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, c.want, got, "%+v", c)
 	}
-	rate, _ := ledger.ParseRate("99999999999")
-	_, ok := ledger.Money{Minor: ledger.MaxMinor, Currency: "USD"}.Convert(rate, "EUR")
-	require.False(t, ok)
+	one, ok := ledger.ParseRate("1." + strings.Repeat("0", 22)) // as long as one can be
+	require.True(t, ok)
+	most, ok := ledger.Money{Minor: ledger.MaxMinor, Currency: "USD"}.Convert(one, "EUR")
+	require.True(t, ok)
+	require.EqualValues(t, ledger.MaxMinor, most)
+	for minor, text := range map[int64]string{
+		ledger.MaxMinor: "1.000000000000000001", // one more than can be
+		1 << 32:         "4294967296",           // 2 to the 64th, of which the lower bits are none
+		1 << 62:         "99999999999",
+	} {
+		rate, _ := ledger.ParseRate(text)
+		_, ok := ledger.Money{Minor: minor, Currency: "USD"}.Convert(rate, "EUR")
+		require.False(t, ok, text)
+	}
 	for _, text := range []string{"", "0", "0.0", "-1", "1e3", "1.", ".1", "1/3", strings.Repeat("1", 25)} {
 		_, ok := ledger.ParseRate(text)
 		require.False(t, ok, text)

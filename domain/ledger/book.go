@@ -28,7 +28,8 @@ type month struct {
 	// number is the year times 12, and the month from 0.
 	number int
 	net    int64
-	// low and high are the least and the greatest sum of the month's days up to one of them.
+	// low and high are the least and the greatest sum of the month's days up to one of them,
+	// or of none.
 	low, high int64
 	days      *[31]int64
 }
@@ -128,11 +129,8 @@ func changed(months []month, c change) []month {
 
 func monthOf(number int, days [31]int64) month {
 	m := month{number: number, days: &days}
-	for i, day := range days {
+	for _, day := range days {
 		m.net += day
-		if i == 0 {
-			m.low, m.high = m.net, m.net
-		}
 		m.low, m.high = min(m.low, m.net), max(m.high, m.net)
 	}
 	return m
@@ -155,15 +153,14 @@ func (b Book) overflows() bool {
 func (b Book) broken() (Date, int64, bool) {
 	var sum int64
 	for _, m := range b.months {
-		if sum+m.low >= b.min {
-			sum += m.net
-			continue
-		}
-		for i, day := range m.days {
-			if sum += day; sum < b.min {
-				return firstOf(m.number) + Date(i), sum, true
+		if sum+m.low < b.min {
+			for i, day := range m.days {
+				if sum += day; sum < b.min {
+					return firstOf(m.number) + Date(i), sum, true
+				}
 			}
 		}
+		sum += m.net
 	}
 	return 0, 0, false
 }

@@ -2,7 +2,9 @@ package ledger_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +149,8 @@ func TestBooksAtTheirBounds(t *testing.T) {
 	under := book.Evolve(domain.Fact{Payload: ledger.Posted{Movement: movement(date(t, "2026-01-31"), -ledger.MaxMinor)}}).(ledger.Book).
 		Evolve(domain.Fact{Payload: ledger.Posted{Movement: movement(date(t, "2199-12-31"), -1)}}).(ledger.Book)
 	require.True(t, under.Overflows())
+	empty := book.Evolve(domain.Fact{Payload: ledger.Posted{Movement: movement(date(t, "2026-01-31"), -ledger.MaxMinor)}}).(ledger.Book)
+	require.False(t, empty.Overflows(), "by nothing yet")
 	require.Greater(t, under.Size(), book.Size())
 	_, err := ledger.Book{}.Restore([]byte("x"))
 	require.Error(t, err)
@@ -176,12 +180,54 @@ func TestStatesIgnoreOtherFacts(t *testing.T) {
 	require.Equal(t, domain.State(updated), updated.Evolve(domain.Fact{Payload: ledger.Updated{Content: ledger.Content{Movement: movement(1, 5)}}}), "a draft holds nothing")
 }
 
+// A Book that has just its least balance goes on as one that never had.
+func TestABookAtItsLeast(t *testing.T) {
+	book := opened(ledger.Asset, "0.00")
+	for _, posted := range []ledger.Movement{
+		movement(date(t, "2026-01-10"), 5), movement(date(t, "2026-02-10"), -5), movement(date(t, "2026-03-10"), 1), movement(date(t, "2026-03-11"), -1),
+	} {
+		book = book.Evolve(domain.Fact{Payload: ledger.Posted{Movement: posted}}).(ledger.Book)
+		_, _, broken := book.Broken()
+		require.False(t, broken, "%s", posted.Date)
+	}
+	book = book.Evolve(domain.Fact{Payload: ledger.Posted{Movement: movement(date(t, "2026-02-11"), -1)}}).(ledger.Book)
+	on, left, broken := book.Broken()
+	require.True(t, broken)
+	require.Equal(t, "2026-02-11 -1", fmt.Sprint(on, " ", left))
+}
+
+// What a state holds counts, each part by its bytes and those of Go around it: or else the
+// cache would hold more than it may.
 func TestSizesGrow(t *testing.T) {
-	content := ledger.Content{Movement: movement(1, 5), Metadata: map[string]json.RawMessage{"a": json.RawMessage("1")}}
-	small := ledger.Transaction{}.Evolve(domain.Fact{Payload: ledger.Drafted{Content: content, By: ledger.By{Actor: domain.Actor{Person: "ana"}}}})
-	require.Greater(t, small.Size(), ledger.Transaction{}.Size())
-	approved := small.Evolve(domain.Fact{Payload: ledger.Approved{}})
-	require.Greater(t, approved.Size(), small.Size())
+	const some = 100
+	text, least := strings.Repeat("x", some), some
+	grows := func(what string, from, to domain.State, by int) {
+		t.Helper()
+		require.GreaterOrEqual(t, to.Size(), from.Size()+by, what)
+	}
+	account := ledger.Account{}
+	grows("the code", account, ledger.Account{Code: text}, least)
+	grows("the name", account, ledger.Account{Name: text}, least)
+	grows("who has a code", ledger.Code{}, ledger.Code{AccountID: text}, least)
+	sealed := &domain.Sealed{Text: text, Subject: "a", Within: []string{"b", "c"}}
+	var transaction ledger.Transaction
+	grows("a maker", transaction, ledger.Transaction{Makers: []string{text}}, least+16)
+	grows("an approval", transaction, ledger.Transaction{Approvals: make([]ledger.Approval, 1)}, least)
+	for what, c := range map[string]struct {
+		content ledger.Content
+		by      int
+	}{
+		"lines":           {ledger.Content{Movement: movement(1, 5)}, 2 * 100},
+		"the description": {ledger.Content{Description: ledger.Personal[string]{Clear: text}}, least},
+		"it sealed":       {ledger.Content{Description: ledger.Personal[string]{Sealed: sealed}}, least + 3*16},
+		"the reference":   {ledger.Content{ExternalRef: text}, least},
+		"what is private": {ledger.Content{Private: ledger.Personal[map[string]json.RawMessage]{Sealed: sealed}}, least + 3*16},
+		"subjects":        {ledger.Content{Subjects: []string{"a", "b", "c"}}, 3 * 16},
+		"metadata":        {ledger.Content{Metadata: map[string]json.RawMessage{text: json.RawMessage(text)}}, 2*least + 2*16},
+	} {
+		grows(what, transaction, ledger.Transaction{Content: c.content}, c.by)
+		grows(what, ledger.Ref{}, ledger.Ref{First: c.content}, c.by)
+	}
 }
 
 func TestDates(t *testing.T) {
@@ -193,6 +239,9 @@ func TestDates(t *testing.T) {
 	require.NoError(t, back.UnmarshalText(text))
 	require.Equal(t, d, back)
 	require.Error(t, back.UnmarshalText([]byte("1899-12-31")))
+	for text, end := range map[string]string{"2026-01-01": "2026-01-31", "2026-01-31": "2026-01-31", "2024-02-10": "2024-02-29", "2026-02-10": "2026-02-28", "2026-12-31": "2026-12-31"} {
+		require.Equal(t, end, date(t, text).MonthEnd().String())
+	}
 	require.Equal(t, time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC), date(t, "2199-12-31").Time())
 }
 
@@ -206,6 +255,7 @@ func TestBalances(t *testing.T) {
 	require.True(t, ledger.Balances(movement(1, 5).Lines))
 	require.False(t, ledger.Balances(movement(1, 5).Lines[:1]))
 	require.False(t, ledger.Balances(nil))
+	require.False(t, ledger.Balances([]ledger.Line{{AccountID: ours, Side: ledger.Debit, Amount: ledger.Money{Currency: "EUR"}}}), "nothing, by itself")
 }
 
 // The timer of expiry is set by what says a time, and cancelled by what ends it.

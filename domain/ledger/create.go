@@ -87,7 +87,7 @@ func (n NewTransaction) Decide(r domain.Reader, m domain.Meta) (Made, error) {
 	}
 	now := m.Now
 	if ref.TransactionID != "" && ref.First.ExpiresAt != nil {
-		now = ref.First.ExpiresAt.Add(-time.Microsecond) // the request was in time when it was first sent
+		now = ref.First.ExpiresAt.Add(-time.Nanosecond) // the request was in time when it was first sent
 	}
 	content, err := n.Draft.read(r, now, n.Known)
 	if err != nil {

@@ -12,8 +12,8 @@ type Date int32
 // The dates that books can have entries on. They bound how many days a balance is kept
 // for.
 var (
-	firstDate = dateOf(time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC))
-	lastDate  = dateOf(time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC))
+	firstDate = firstOf(1900 * 12)
+	lastDate  = firstOf(2200*12) - 1
 )
 
 const secondsPerDay = 24 * 60 * 60
@@ -36,7 +36,7 @@ func (d Date) Time() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC
 // MonthEnd is the last day of the date's month.
 func (d Date) MonthEnd() Date {
 	at := d.Time()
-	return dateOf(time.Date(at.Year(), at.Month()+1, 0, 0, 0, 0, 0, time.UTC))
+	return dateOf(at.AddDate(0, 1, -at.Day()))
 }
 
 // String is the date as "2026-01-31".
@@ -60,5 +60,5 @@ const wantsDate = "must be a date from 1900-01-01 to 2199-12-31, as 2026-01-31"
 
 // firstOf is the first day of a month, numbered as in month.
 func firstOf(number int) Date {
-	return dateOf(time.Date(number/12, time.Month(number%12+1), 1, 0, 0, 0, 0, time.UTC))
+	return dateOf(time.Time{}.AddDate(number/12-1, number%12, 0)) // that time is the first day of the year 1
 }

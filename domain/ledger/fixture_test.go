@@ -12,6 +12,7 @@ import (
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/domaintest"
 	"github.com/reactdjango-hub/backend/domain/ledger"
+	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
 const day = "2026-03-01"
@@ -62,10 +63,28 @@ func (b *book) did(d domain.Decider) []domain.Fact {
 	return o.Decision.Facts
 }
 
+// kinds are those of the problems of this area: what a caller can do about one hangs on it.
+var kinds = map[string]problem.Kind{
+	"not_found": problem.NotFound, "version_conflict": problem.Stale, "self_approval": problem.Forbidden, "forbidden": problem.Forbidden,
+	"conflict": problem.Conflict, "code_taken": problem.Conflict, "external_ref_taken": problem.Conflict, "invalid_state": problem.Conflict,
+	"account_closed": problem.Conflict, "period_closed": problem.Conflict, "approval_required": problem.Conflict, "insufficient_funds": problem.Conflict,
+	"subject_erased": problem.Conflict, "invalid_account": problem.Invalid, "invalid_transaction": problem.Invalid, "unknown_entity": problem.Invalid,
+	"unknown_account": problem.Invalid, "invalid_amount": problem.Invalid, "currency_mismatch": problem.Invalid, "unbalanced": problem.Invalid,
+	"invalid_exchange": problem.Invalid, "exceeds_transaction": problem.Invalid, "invalid_policy": problem.Invalid, "invalid_periods": problem.Invalid,
+}
+
+// problem lets a decision be refused.
+func (b *book) problem(code string, d domain.Decider) *problem.Problem {
+	b.t.Helper()
+	p := b.When(d).ThenProblem(code)
+	require.Equal(b.t, kinds[code], p.Kind, code)
+	return p
+}
+
 // refused lets a decision be refused, and returns what the problem says beside its code.
 func (b *book) refused(code string, d domain.Decider) map[string]any {
 	b.t.Helper()
-	return b.When(d).ThenProblem(code).Extra
+	return b.problem(code, d).Extra
 }
 
 // as makes somebody else the caller from now on.
@@ -175,7 +194,9 @@ func patching(p ledger.Patch) act {
 	for _, account := range names {
 		accounts = append(accounts, ledger.AccountStream(account), ledger.BalanceTag(account))
 	}
-	p.Known = known
+	if p.Known == nil {
+		p.Known = known
+	}
 	return on(p.ID, func(r domain.Reader, t ledger.Transaction, m domain.Meta) ([]domain.Fact, error) {
 		return p.Decide(r, t, m)
 	},

@@ -17,19 +17,18 @@ func (d Draft) lines(r domain.Reader) ([]Line, error) {
 	fault := func(faults *[]problem.Field, location, message string) {
 		*faults = append(*faults, problem.Field{Location: "body." + location, Message: message})
 	}
-	account := func(text, location string) (Account, bool) {
-		id, ok := accountID(text)
-		if ok {
-			if a := domain.Read[Account](r, AccountStream(id)); a.Exists() {
-				return a, true
-			}
+	account := func(text, location string) (a Account) {
+		if id, ok := accountID(text); ok {
+			a = domain.Read[Account](r, AccountStream(id))
 		}
-		fault(&unknown, location, "is not the id of an account")
-		return Account{}, false
+		if !a.Exists() {
+			fault(&unknown, location, "is not the id of an account")
+		}
+		return a
 	}
 	for i, sent := range d.Lines {
-		a, ok := account(sent.AccountID, at("lines", i, "account_id"))
-		if !ok {
+		a := account(sent.AccountID, at("lines", i, "account_id"))
+		if !a.Exists() {
 			continue
 		}
 		minor, wrong := parseAmount(sent.Amount, a.Currency)
@@ -59,12 +58,12 @@ func (d Draft) lines(r domain.Reader) ([]Line, error) {
 }
 
 // lines shares an amount out. Who would get nothing has no line.
-func (s Split) lines(i int, account func(text, location string) (Account, bool), amounts, currencies *[]problem.Field) []Line {
+func (s Split) lines(i int, account func(text, location string) Account, amounts, currencies *[]problem.Field) []Line {
 	var accounts []Account
 	var shares []int64
 	for _, share := range s.Shares {
-		a, ok := account(share.AccountID, at("splits", i, "shares"))
-		if !ok {
+		a := account(share.AccountID, at("splits", i, "shares"))
+		if !a.Exists() {
 			return nil
 		}
 		accounts, shares = append(accounts, a), append(shares, share.Share)

@@ -66,11 +66,14 @@ func TestPatchesOfWhatIsSealed(t *testing.T) {
 		`{"private":{"case":"B"},"description":"New","subjects":["` + ana.String() + `"]}`: "body.private",
 		`{"private":null,"subjects":null}`:                                                 "body.description",
 	} {
-		require.Equal(t, location, b.When(patch(document)).ThenProblem("invalid_transaction").Fields[0].Location, document)
+		require.Equal(t, location, b.problem("invalid_transaction", patch(document)).Fields[0].Location, document)
 	}
 	b.did(patch(`{"private":null,"description":"For Ben","subjects":["` + ben.String() + `"]}`))
 	require.Equal(t, []string{ben.String()}, b.state(tx).Content.Subjects)
 	require.Nil(t, b.state(tx).Content.Private.Sealed)
+	nobody := func(uuid.UUID) bool { return false }
+	b.did(patching(ledger.Patch{ID: tx, Document: []byte(`{"description":"Refund"}`), Known: nobody})) // who is in it already may stay
+	b.refused("unknown_entity", patching(ledger.Patch{ID: tx, Document: []byte(`{"subjects":["` + ben.String() + `","` + ana.String() + `"]}`), Known: nobody}))
 	b.did(patch(`{"description":null,"subjects":null}`))
 	b.did(patch(`{"description":"Sundries"}`))
 	require.Equal(t, "Sundries", b.state(tx).Content.Description.Clear)
@@ -102,7 +105,7 @@ func TestTransactionsOfWhoWasErased(t *testing.T) {
 	// The same request is known by what is left of it.
 	b.found(tx, create(other, "submit", d))
 	d.Metadata = map[string]json.RawMessage{"a": json.RawMessage("1")}
-	require.Equal(t, "body.metadata", b.When(create(other, "submit", d)).ThenProblem("external_ref_taken").Fields[0].Location)
+	require.Equal(t, "body.metadata", b.problem("external_ref_taken", create(other, "submit", d)).Fields[0].Location)
 
 	b.did(b.post(tx))
 	b.did(reverse(tx, other, ""))
@@ -116,5 +119,5 @@ func TestTheSameSealedRequestAgain(t *testing.T) {
 	b.did(create(tx, "post", d))
 	b.found(tx, create(other, "post", d))
 	d.Description, d.Private, d.Subjects = "Refund for Ben", nil, []string{ben.String()}
-	require.Equal(t, []string{"body.description", "body.subjects", "body.private"}, locations(b.When(create(other, "post", d)).ThenProblem("external_ref_taken")))
+	require.Equal(t, []string{"body.description", "body.subjects", "body.private"}, locations(b.problem("external_ref_taken", create(other, "post", d))))
 }

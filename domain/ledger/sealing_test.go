@@ -103,6 +103,43 @@ func TestSealingOfEvents(t *testing.T) {
 	require.Equal(t, "Rent", contentOf(t, onlyPrivate.Shown(nil)).Description.Clear)
 }
 
+// Where a value is sealed is what the event says, and not what the value does.
+func TestSealedValuesAreWhereTheirEventIs(t *testing.T) {
+	t.Parallel()
+	for _, payload := range withContent(Content{Description: sealedText("x"), Private: Personal[map[string]json.RawMessage]{Sealed: &domain.Sealed{Text: "y"}}}) {
+		content := contentOf(t, payload)
+		require.Equal(t, []string{somebody.String()}, content.Subjects)
+		require.Equal(t, domain.Sealed{Text: "x", Subject: somebody.String(), Event: someFact, Pointer: "/content/description"}, *content.Description.Sealed)
+		require.Equal(t, domain.Sealed{Text: "y", Event: someFact, Pointer: "/content/private"}, *content.Private.Sealed)
+	}
+}
+
+// A value is read as what it is, whatever was read before.
+func TestPersonalValuesAreReadAnew(t *testing.T) {
+	t.Parallel()
+	var read Personal[string]
+	for _, text := range []string{`{"$sealed":"ARkq","subject":"a"}`, `"Ana"`, `{"$sealed":"ARkq","subject":"a"}`} {
+		require.NoError(t, json.Unmarshal([]byte(text), &read))
+		require.Equal(t, text == `"Ana"`, read.Sealed == nil)
+		require.Equal(t, text == `"Ana"`, read.Clear == "Ana")
+	}
+}
+
+// What is not sealed yet is not recorded, and is known to what is decided together with it.
+func TestSecretsOfOneTurn(t *testing.T) {
+	t.Parallel()
+	content := Content{
+		Subjects: []string{somebody.String()}, Description: Personal[string]{Clear: "Ana"},
+		Private: Personal[map[string]json.RawMessage]{Clear: map[string]json.RawMessage{"a": json.RawMessage("1")}},
+	}
+	hidden := content.hidden()
+	_, err := json.Marshal(Drafted{Content: hidden})
+	require.ErrorIs(t, err, errNotSealed)
+	opened, err := hidden.unlocked(nil)
+	require.NoError(t, err)
+	require.Equal(t, content, opened)
+}
+
 func TestUnveiling(t *testing.T) {
 	t.Parallel()
 	require.Empty(t, Transaction{}.Subjects())

@@ -174,6 +174,8 @@ func TestPartialPost(t *testing.T) {
 	b.refused("invalid_amount", part("debit cash -1, credit bank 2"))
 	b.refused("invalid_transaction", part("debit cash 1"))
 	b.refused("invalid_transaction", part("both cash 1, credit bank 1"))
+	b.did(create(id(1003), "draft", draft(day, "debit cash 60, credit sales 60")))
+	b.did(b.post(id(1003), lines("debit cash 60, credit sales 60")...)) // all of it
 	fact := b.did(part("debit cash 30, debit loan 10, credit bank 40"))[0]
 	require.Len(t, fact.Payload.(ledger.Posted).Released.Lines, 3)
 	require.ElementsMatch(t, []domain.Tag{ledger.BalanceTag(bank), ledger.BalanceTag(loan)}, fact.Tags)
@@ -191,6 +193,8 @@ func TestPartialPost(t *testing.T) {
 func TestReversals(t *testing.T) {
 	b := newBook(t)
 	b.did(posted(tx, day, "debit cash 5, credit sales 5"))
+	b.did(posted(id(110), day, "debit cash 5, credit sales 5"))
+	b.did(reverse(id(110), id(111), day)) // on the same day
 	b.refused("invalid_transaction", reverse(tx, other, "2026-02-28"))
 	b.refused("invalid_transaction", reverse(tx, other, "soon"))
 	b.refused("invalid_transaction", reversing(ledger.Reversal{ID: tx, By: other, Description: new(strings.Repeat("x", 1001))}))
@@ -218,24 +222,23 @@ func TestApprovals(t *testing.T) {
 	b.did(create(tx, "draft", draft(day, "debit cash 101, credit sales 101")))
 	b.as("dora")
 	b.did(submit(tx))
-	approve := approve(tx)
-	b.refused("self_approval", approve) // she submitted it
+	b.refused("self_approval", approve(tx)) // she submitted it
 	b.as("ana")
-	b.refused("self_approval", approve) // she made it
+	b.refused("self_approval", approve(tx)) // she made it
 	// The same human under another login, or behind a service.
 	b.With(func(m *domain.Meta) { m.Actor = domain.Actor{Sub: "ana2", Person: "ana"} })
-	b.refused("self_approval", approve)
+	b.refused("self_approval", approve(tx))
 	b.With(func(m *domain.Meta) {
 		m.Actor, m.OnBehalfOf = domain.Actor{Sub: "system:x", Person: "system:x"}, &domain.Actor{Sub: "a", Person: "ana"}
 	})
-	b.refused("self_approval", approve)
+	b.refused("self_approval", approve(tx))
 
 	b.as("bob")
-	require.False(t, b.did(approve)[0].Payload.(ledger.Approved).Complete)
-	b.When(approve).ThenNothing() // he has
+	require.False(t, b.did(approve(tx))[0].Payload.(ledger.Approved).Complete)
+	b.When(approve(tx)).ThenNothing() // he has
 	require.Equal(t, 1, b.refused("approval_required", b.post(tx))["approvals"])
 	b.as("carl")
-	require.True(t, b.did(approve)[0].Payload.(ledger.Approved).Complete)
+	require.True(t, b.did(approve(tx))[0].Payload.(ledger.Approved).Complete)
 	require.Equal(t, ledger.StatusApproved, b.state(tx).Status)
 	b.refused("invalid_state", patch(`{"description":"x"}`))
 
@@ -243,7 +246,7 @@ func TestApprovals(t *testing.T) {
 	b.policy("EUR", "100", 3)
 	b.refused("approval_required", b.post(tx))
 	b.as("eva")
-	b.did(approve)
+	b.did(approve(tx))
 	// Enough have approved; but it is above what an editor posts.
 	b.refused("forbidden", b.post(tx))
 	b.aboveLimit = true
@@ -252,6 +255,14 @@ func TestApprovals(t *testing.T) {
 	require.Equal(t, map[string]any{"approvals_needed": 3, "approvals": 2}, b.refused("approval_required", b.post(tx)))
 	b.lost["bob"] = false
 	b.did(b.post(tx))
+
+	b.aboveLimit = false
+	b.policy("EUR", "100", 1)
+	b.as("ana")
+	b.did(create(other, "submit", draft(day, "debit cash 101, credit sales 101")))
+	b.as("bob")
+	b.did(approve(other))
+	b.refused("forbidden", b.post(other))
 }
 
 // Any edit begins approval anew, and whoever edits is one of those who made it.
@@ -283,7 +294,7 @@ func TestPatches(t *testing.T) {
 		`{"lines":null}`: "body.lines", `{"lines":[{"amount":7}]}`: "body.lines", `{"metadata":7}`: "body.metadata", `{"expires_at":7}`: "body.expires_at",
 		`{"external_ref":"x"}`: "body.external_ref", `{"status":"posted"}`: "body.status",
 	} {
-		p := b.When(patch(document)).ThenProblem("invalid_transaction")
+		p := b.problem("invalid_transaction", patch(document))
 		require.Equal(t, message, p.Fields[0].Location, document)
 	}
 	for _, same := range []string{`{}`, `{"description":"first"}`, `{"date":"2026-03-01"}`, `{"metadata":{"y":null}}`, `{"metadata":{"a":{"b":[1.50,null,"<"]}}}`} {
@@ -325,7 +336,7 @@ func TestExternalRefs(t *testing.T) {
 	b.did(expire(tx))
 	b.found(tx, create(other, "submit", d))
 	d.Description, d.Date = "other", "2026-03-02"
-	p := b.When(create(other, "post", d)).ThenProblem("external_ref_taken")
+	p := b.problem("external_ref_taken", create(other, "post", d))
 	require.Equal(t, tx.String(), p.Extra["id"])
 	require.Equal(t, []string{"body.date", "body.description", "body.action"}, locations(p))
 
@@ -344,7 +355,7 @@ func TestExternalRefs(t *testing.T) {
 	moved.ID = other
 	b.found(id(310), creating(moved))
 	moved.Move = false
-	require.Equal(t, []string{"body.date"}, locations(b.When(creating(moved)).ThenProblem("external_ref_taken")))
+	require.Equal(t, []string{"body.date"}, locations(b.problem("external_ref_taken", creating(moved))))
 }
 
 // found expects a transaction that was made before.
@@ -379,4 +390,36 @@ func TestExpiry(t *testing.T) {
 	b.When(expire(tx)).ThenNothing()
 	b.did(create(other, "draft", draft(day, "debit cash 1, credit sales 1")))
 	b.When(expire(other)).ThenNothing()
+
+	// What was posted in time can be reversed later, and what was not can be voided.
+	b.at(until.Add(-time.Microsecond))
+	b.did(create(id(102), "draft", d))
+	b.did(create(id(103), "post", d))
+	b.at(until)
+	require.Contains(t, b.problem("invalid_state", b.post(id(102))).Detail, "has expired: it was good until 2026-03-01T13:00:00Z")
+	b.did(void(id(102)))
+	b.did(reverse(id(103), id(104), ""))
+}
+
+// A problem says what an action needs.
+func TestWhatAnActionNeeds(t *testing.T) {
+	b := newBook(t)
+	b.did(posted(tx, day, "debit cash 1, credit sales 1"))
+	for wants, act := range map[string]act{
+		"The transaction is posted, and submit needs one that is draft.":                      submit(tx),
+		"The transaction is posted, and approve needs one that is submitted or approved.":     approve(tx),
+		"The transaction is posted, and void needs one that is draft, submitted or approved.": void(tx),
+	} {
+		require.Equal(t, wants, b.problem("invalid_state", act).Detail)
+	}
+	require.Empty(t, ledger.Action("dance").From())
+	b.refused("not_found", submit(other))
+}
+
+// What a transaction is decided on: its accounts, and of the balances those with a least one.
+func TestTheBoundariesOfATransaction(t *testing.T) {
+	b := newBook(t)
+	b.When(posted(tx, day, "debit bank 1, debit dollars 1, credit sales 1, credit dollars 1")).Named(
+		ledger.TransactionStream(tx), ledger.AccountStream(bank), ledger.AccountStream(sales), ledger.AccountStream(dollars), ledger.BalanceTag(bank),
+		"ledger_policy:EUR", "ledger_policy:USD", "ledger_periods:all", domain.SubjectTag(ana.String()), domain.SubjectTag(ben.String()))
 }

@@ -1,0 +1,9 @@
+package halfrun
+
+import "testing"
+
+func TestSign(t *testing.T) {
+	if Sign(1) != 1 {
+		t.Error("1 is above zero")
+	}
+}
