@@ -109,6 +109,9 @@ func (p *entityPlan) orHashed(f checkedFilter, plain string, args *arguments) st
 	if len(hashes) == 0 {
 		return plain
 	}
+	if slices.Contains(f.values, Hidden) { // of what is sealed the row has a mask, which is nobody's value
+		plain += " AND NOT " + sealedColumn + " ? " + args.add(f.path[0]) + "::text"
+	}
 	path := args.add([]string{f.path[0], "hash"})
 	return strings.Join([]string{"(", plain, " OR ", sealedColumn, " #>> ", path, "::text[] = ANY (", args.add(hashes), "::text[]))"}, "")
 }

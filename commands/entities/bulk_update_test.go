@@ -117,6 +117,8 @@ func TestStartBulkUpdateRefuses(t *testing.T) {
 	} {
 		given(t).When(start(document, entity.Selected{ID: ana, Version: 1})).ThenProblem(code)
 	}
+	// What is new has no version that somebody could have read.
+	given(t).IfMatch(1).When(start(toGold, entity.Selected{ID: ana, Version: 1})).ThenProblem("version_conflict")
 }
 
 // An organisation, and each caller, may have so many jobs under way; those of yesterday count.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
+	"github.com/reactdjango-hub/backend/domain/problem"
 )
 
 // StartBulkUpdate starts a job that changes the entities that were selected.
@@ -36,6 +37,9 @@ func (c StartBulkUpdate) Fresh() []domain.Tag {
 
 // Decide starts the job.
 func (c StartBulkUpdate) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	if version := r.Version(entity.BulkUpdateStream(c.Update.ID)); m.IfMatch != nil && *m.IfMatch != version {
+		return domain.Decision{}, problem.StaleVersion(version)
+	}
 	err := domain.RoomForJob(m.Actor.Sub,
 		domain.Read[domain.OpenJobs](r, domain.OpenJobsTag(c.Days[0])), domain.Read[domain.OpenJobs](r, domain.OpenJobsTag(c.Days[1])))
 	if err != nil {

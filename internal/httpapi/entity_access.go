@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/commands/entities"
 	"github.com/reactdjango-hub/backend/domain/entity"
 	"github.com/reactdjango-hub/backend/domain/problem"
@@ -106,7 +107,7 @@ type EntityAccess struct {
 // Verdict is whether something is allowed, and why.
 type Verdict struct {
 	Allowed bool       `json:"allowed"`
-	Because string     `json:"because" enum:"admin,role,no_role,allowed,denied,not_named" doc:"admin: admins may do everything. role, no_role: the entity has no entries, and a role allows it or none does. allowed, denied: by the entries given. not_named: the entity has entries, and none allows it."`
+	Because string     `json:"because" enum:"admin,role,no_role,allowed,denied,not_named" doc:"admin: admins may do everything. role: the entity has no entries, and a role allows it. no_role: no role allows it; to auditors and to who has no role nothing is allowed that their roles do not, whatever entries say. allowed, denied: by the entries given. not_named: the entity has entries, and none allows it."`
 	Entries []ACLEntry `json:"entries" doc:"The entries that decided."`
 }
 
@@ -169,6 +170,8 @@ func askedOf(e *exchange, principal string) (*asking, error) {
 	asked := &asking{EntityAccess: EntityAccess{Principal: principal, Known: true}}
 	switch {
 	case name == "" || strings.ContainsRune(name, 0):
+	case kind == "role" && !slices.Contains(commands.Roles(), name):
+		return nil, invalidPrincipal("must name one of the roles " + strings.Join(commands.Roles(), ", "))
 	case kind == "role":
 		asked.Roles = []string{name}
 		return asked, nil
@@ -178,8 +181,12 @@ func askedOf(e *exchange, principal string) (*asking, error) {
 	case kind == "user":
 		return asked, nil
 	}
-	return nil, problem.New(problem.Invalid, "invalid_principal", "The principal cannot be used.").
-		With(problem.Field{Location: "query.principal", Message: "must be user:, role: or group: and a name"})
+	return nil, invalidPrincipal("must be user:, role: or group: and a name")
+}
+
+func invalidPrincipal(message string) error {
+	return problem.New(problem.Invalid, "invalid_principal", "The principal cannot be used.").
+		With(problem.Field{Location: "query.principal", Message: message})
 }
 
 // explained is the answer, once the roles and groups are known.
@@ -190,10 +197,20 @@ func (x *asking) explained(entries []entity.ACLEntry) EntityAccess {
 	if strings.HasPrefix(x.Principal, "user:") {
 		names = slices.Insert(names, 0, x.Principal)
 	}
-	verdict := func(right entity.Right) Verdict {
+	verdict := func(right entity.Right, needed commands.Permission) Verdict {
+		if x.rolesKnown() && !commands.Allowed(needed, x.Roles) {
+			return Verdict{Because: string(entity.NoRole), Entries: []ACLEntry{}}
+		}
 		allowed, because, by := entity.Explain(names, entries, entities.OpenTo(x.Roles), right)
 		return Verdict{Allowed: allowed, Because: string(because), Entries: aclOf(by).Entries}
 	}
-	access.Read, access.Write, access.Share = verdict(entity.MayRead), verdict(entity.MayWrite), verdict(entity.MayShare)
+	access.Read, access.Write = verdict(entity.MayRead, commands.EntitiesRead), verdict(entity.MayWrite, commands.EntitiesChange)
+	access.Share = verdict(entity.MayShare, commands.EntitiesChange)
 	return access
+}
+
+// rolesKnown reports whether the roles are all that the principal has: those of a group's
+// members differ, and of a user whom nobody has seen nothing is known.
+func (x *asking) rolesKnown() bool {
+	return x.Known && !strings.HasPrefix(x.Principal, "group:")
 }

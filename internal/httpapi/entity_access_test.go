@@ -157,7 +157,17 @@ func TestExplainingAccess(t *testing.T) {
 	e.call("GET", "/api/v1/entities/"+made.ID+"/access?principal=user:eve", "", bob...).expect(403, "forbidden")
 	e.call("GET", "/api/v1/entities/"+made.ID+"/access?principal=group:sales", "", bob...).expect(403, "forbidden")
 	e.call("GET", "/api/v1/entities/"+made.ID+"/acl", "", bob...).expect(403, "forbidden")
-	for _, principal := range []string{"bob", "user:", "team:x", "group:%00", ":"} {
+	// Entries let nobody do what the API keeps from all of their roles.
+	receipt = e.share(bare.ID, `{"principal":"role:auditor","permissions":["write","share"]}`).receipt()
+	seen = after(*receipt.Position)
+	_, text = e.explained(bare.ID, "", append(e.as("olga", []string{"auditor"}), seen...)...)
+	if text != "yes allowed, no no_role, no no_role" {
+		t.Errorf("%s", text)
+	}
+	if _, text = e.explained(bare.ID, "role:auditor", seen...); text != "yes allowed, no no_role, no no_role" {
+		t.Errorf("%s", text)
+	}
+	for _, principal := range []string{"bob", "user:", "team:x", "group:%00", ":", "role:boss"} {
 		answer := e.call("GET", "/api/v1/entities/"+made.ID+"/access?principal="+principal, "", seen...)
 		if answer.Status != 422 && answer.Status != 400 {
 			t.Errorf("%s: %d %s", principal, answer.Status, answer.Body)
