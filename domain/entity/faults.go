@@ -56,11 +56,27 @@ func collect(base string, err *jsonschema.ValidationError, fields []problem.Fiel
 			fields = append(fields, problem.Field{Location: at(name), Message: "is not an attribute that the schema knows"})
 		}
 	case *kind.PropertyNames:
-		fields = append(fields, problem.Field{Location: at(k.Property), Message: "does not have an allowed name"})
+		fields = append(fields, problem.Field{Location: at(k.Property), Message: nameMessage(base, err.Causes)})
+	case *kind.AnyOf, *kind.OneOf:
+		fields = noAlternative(problem.Field{Location: at(), Message: message(k)}, base, err, fields)
 	default:
 		fields = append(fields, problem.Field{Location: at(), Message: message(err.ErrorKind)})
 	}
 	return fields
+}
+
+// nameMessage says what is wrong with a name.
+func nameMessage(base string, causes []*jsonschema.ValidationError) string {
+	var wishes []string
+	for _, cause := range causes {
+		for _, fault := range collect(base, cause, nil) {
+			wishes = append(wishes, fault.Message)
+		}
+	}
+	if len(wishes) == 0 {
+		return "does not have an allowed name"
+	}
+	return shortened("does not have an allowed name: it " + strings.Join(wishes, ", and "))
 }
 
 // message says what the schema asks for, in words that fit any value.
@@ -69,6 +85,9 @@ func message(k jsonschema.ErrorKind) string {
 	case *kind.Type:
 		return "must be of type " + strings.Join(k.Want, " or ")
 	case *kind.Format:
+		if k.Want == "regex" {
+			return expressionWish
+		}
 		return "must be a valid " + k.Want
 	case *kind.Pattern:
 		return "must match the pattern " + shortened(k.Want)
@@ -109,14 +128,17 @@ func numberMessage(k jsonschema.ErrorKind) string {
 }
 
 func choiceMessage(k jsonschema.ErrorKind) string {
-	switch k.(type) {
+	switch k := k.(type) {
 	case *kind.Enum:
-		return "must be one of the values in the schema's enum"
+		return oneOfValues(k)
 	case *kind.Const:
-		return "must be the schema's const"
+		return theValue(k)
 	case *kind.AnyOf:
 		return "must match at least one alternative of the schema's anyOf"
 	case *kind.OneOf:
+		if len(k.Subschemas) > 0 {
+			return "matches several alternatives of the schema's oneOf, and must match exactly one"
+		}
 		return "must match exactly one alternative of the schema's oneOf"
 	case *kind.Not:
 		return "must not match the schema's not"

@@ -2,6 +2,7 @@ package entity_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ func TestFaultsOfAttributes(t *testing.T) {
 		{`{"properties":{"a":{"required":["x/y"]}}}`, `{"a":{}}`, "/a/x~1y", "is required"},
 		{`{"dependentRequired":{"a":["b"]}}`, `{"a":1}`, "/b", `is required beside "a"`},
 		{`{"additionalProperties":false}`, `{"a":"s3cret"}`, "/a", "is not an attribute that the schema knows"},
-		{`{"propertyNames":{"maxLength":1}}`, `{"ab":"s3cret"}`, "/ab", "does not have an allowed name"},
+		{`{"propertyNames":{"maxLength":1}}`, `{"ab":"s3cret"}`, "/ab", "does not have an allowed name: it must have at most 1 characters"},
 		{`{"properties":{"a":{"type":["string","null"]}}}`, `{"a":5}`, "/a", "must be of type null or string"},
 		{`{"properties":{"a":{"format":"email"}}}`, `{"a":"s3cret"}`, "/a", "must be a valid email"},
 		{`{"properties":{"a":{"format":"date-time"}}}`, `{"a":"s3cret"}`, "/a", "must be a valid date-time"},
@@ -35,10 +36,17 @@ func TestFaultsOfAttributes(t *testing.T) {
 		{`{"properties":{"a":{"exclusiveMinimum":1}}}`, `{"a":1}`, "/a", "must be more than 1"},
 		{`{"properties":{"a":{"exclusiveMaximum":1}}}`, `{"a":1.0}`, "/a", "must be less than 1"},
 		{`{"properties":{"a":{"multipleOf":0.01}}}`, `{"a":1.005}`, "/a", "must be a multiple of 0.01"},
-		{`{"properties":{"a":{"enum":["x"]}}}`, `{"a":"s3cret"}`, "/a", "must be one of the values in the schema's enum"},
-		{`{"properties":{"a":{"const":1}}}`, `{"a":"s3cret"}`, "/a", "must be the schema's const"},
-		{`{"properties":{"a":{"anyOf":[{"type":"null"},{"type":"number"}]}}}`, `{"a":"s3cret"}`, "/a", "must match at least one alternative of the schema's anyOf"},
-		{`{"properties":{"a":{"oneOf":[true,true]}}}`, `{"a":"s3cret"}`, "/a", "must match exactly one alternative of the schema's oneOf"},
+		{`{"propertyNames":false}`, `{"ab":"s3cret"}`, "/ab", "does not have an allowed name: it is not allowed"},
+		{`{"properties":{"a":{"enum":["x",{"b":[1.50,null]}]}}}`, `{"a":"s3cret"}`, "/a", `must be one of "x", {"b":[1.50,null]}`},
+		{`{"properties":{"a":{"enum":[1,2,3,4,5,6,7,8,9,10,11]}}}`, `{"a":"s3cret"}`, "/a", "must be one of the values in the schema's enum"},
+		{`{"properties":{"a":{"enum":["` + strings.Repeat("x", 200) + `"]}}}`, `{"a":"s3cret"}`, "/a", "must be one of the values in the schema's enum"},
+		{`{"properties":{"a":{"const":1}}}`, `{"a":"s3cret"}`, "/a", "must be 1"},
+		{`{"properties":{"a":{"const":"` + strings.Repeat("x", 200) + `"}}}`, `{"a":"s3cret"}`, "/a", "must be the schema's const"},
+		{`{"properties":{"a":{"format":"regex"}}}`, `{"a":"(s3cret"}`, "/a", "must be a regular expression in RE2 syntax, which has no look-around, no back-references and at most 1,000 repetitions"},
+		{`{"properties":{"a":{"anyOf":[{"type":"null"},{"type":"number"}]}}}`, `{"a":"s3cret"}`, "/a", "must be of type null, or must be of type number"},
+		{`{"properties":{"a":{"oneOf":[true,true]}}}`, `{"a":"s3cret"}`, "/a", "matches several alternatives of the schema's oneOf, and must match exactly one"},
+		// As far from one alternative as from the other.
+		{`{"anyOf":[{"required":["b"]},{"required":["c"]}]}`, `{"a":"s3cret"}`, "", "must match at least one alternative of the schema's anyOf"},
 		{`{"properties":{"a":{"not":{"type":"string"}}}}`, `{"a":"s3cret"}`, "/a", "must not match the schema's not"},
 		{`{"properties":{"a":{"contains":{"type":"number"}}}}`, `{"a":["s3cret"]}`, "/a", "does not hold as many items of the kind that the schema's contains asks for"},
 		{`{"properties":{"a":{"allOf":[{"$ref":"#/$defs/t"}]}},"$defs":{"t":{"type":"null"}}}`, `{"a":"s3cret"}`, "/a", "must be of type null"},
@@ -58,6 +66,26 @@ func TestFaultsOfAttributes(t *testing.T) {
 		}
 		if strings.Contains(text(p), secret) {
 			t.Errorf("%s: the answer repeats the value: %s", test.schema, text(p))
+		}
+	}
+}
+
+// What follows no alternative is held against the one that it is closest to.
+func TestTheClosestAlternativeIsNamed(t *testing.T) {
+	schema := `{"oneOf":[
+		{"properties":{"kind":{"const":"card"},"number":{"type":"string"}},"required":["kind","number"]},
+		{"properties":{"kind":{"const":"bank"},"iban":{"anyOf":[{"pattern":"^DE"},{"type":"null"}]}},"required":["kind","iban"]}]}`
+	whole := problem.Field{Location: "body.attributes", Message: "must match exactly one alternative of the schema's oneOf"}
+	for attributes, want := range map[string][]problem.Field{
+		`{"kind":"card","number":7}`:      {whole, {Location: "body.attributes/number", Message: "must be of type string"}},
+		`{"kind":"bank"}`:                 {whole, {Location: "body.attributes/iban", Message: "is required"}},
+		`{"kind":"bank","iban":"s3cret"}`: {whole, {Location: "body.attributes/iban", Message: "must match the pattern ^DE, or must be of type null"}},
+		`{"kind":"cash"}`:                 {whole},
+		`{}`:                              {whole},
+	} {
+		_, err := entity.NewEntity{ID: id, Type: "thing", Attributes: attrs(attributes)}.Decide(typeOf(schema), entity.Key{})
+		if p := problem.Of(err); p == nil || !slices.Equal(p.Fields, want) {
+			t.Errorf("%s: %v, want %v", attributes, err, want)
 		}
 	}
 }

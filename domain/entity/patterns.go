@@ -18,6 +18,9 @@ const (
 	patternSpeed = 20
 )
 
+// expressionWish is what is asked of a regular expression.
+const expressionWish = "must be a regular expression in RE2 syntax, which has no look-around, no back-references and at most 1,000 repetitions"
+
 var errPatternsTooLarge = errors.New("the patterns are too large")
 
 // patterns compile the regular expressions of one schema, each once, and count what

@@ -138,7 +138,7 @@ func schemaProblem(err error) error {
 	case errors.As(err, &invalid) && errors.As(invalid.Err, &violation):
 		return schemaProblemOf(faults(schemaLocation, violation)...)
 	case errors.As(err, &regex):
-		return invalidSchema(shortened(schemaLocation+fragment(regex.URL)), "must be a regular expression in RE2 syntax, which has no look-around and no back-references")
+		return invalidSchema(shortened(schemaLocation+fragment(regex.URL)), expressionWish)
 	case errors.As(err, &outside):
 		return invalidSchema(schemaLocation, "must not refer to other documents")
 	case errors.As(err, &noAnchor), errors.As(err, &noPointer):
