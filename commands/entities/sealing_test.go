@@ -91,7 +91,26 @@ func TestWhatIsSealedCannotChangeUnderEntities(t *testing.T) {
 	opened := define
 	opened.DataSubject = false
 	used.When(opened).ThenProblem("conflict")
-	used.When(define).Then(patientDefined("diagnosis")) // what is sealed already stays so
+	// What is sealed already stays so. That what comes is not has to be said, so that nobody
+	// opens secrets by leaving a line out.
+	used.When(define).ThenProblem("unsealing_change")
+	define.Force = true
+	used.When(define).Then(patientDefined("diagnosis"))
+	define.Force, define.Sensitive = false, nil
+	used.When(define).ThenProblem("unsealing_change")
+	given(t, patientDefined("diagnosis", "name")).When(define).Then(patientDefined())
+	define.Sensitive, define.AuditReads = []string{"diagnosis"}, "all"
+	recorded := patientDefined("diagnosis")
+	payload := recorded.Payload.(entity.TypeDefined)
+	payload.AuditReads = "all"
+	recorded.Payload = payload
+	used.When(define).Then(recorded)
+	define.AuditReads = "sensitive"
+	if p := used.When(define).ThenProblem("unsealing_change"); len(p.Fields) != 1 || p.Fields[0].Location != "body.audit_reads" {
+		t.Errorf("%v", p.Fields)
+	}
+	define.Force = true
+	used.When(define).Then(patientDefined("diagnosis"))
 
 	for _, wrong := range [][]string{{""}, {"a", "a"}, {"$sealed"}} {
 		define.Sensitive = wrong

@@ -41,7 +41,7 @@ func CheckTypeName(name string) error {
 // changes nothing. Entities that exist are not held against a new schema before
 // they are next patched or restored. known says which names are types, its own included.
 // Problems: invalid_title, invalid_schema, invalid_search_attributes,
-// invalid_relationships, unknown_type, narrowing_change.
+// invalid_relationships, unknown_type, narrowing_change, unsealing_change.
 func (d Definition) Decide(current Type, known func(typeName string) bool) ([]domain.Fact, error) {
 	if fault := textFault(d.Title, maxTitle); fault != "" {
 		return nil, problem.New(problem.Invalid, "invalid_title", "The title cannot be used.").
@@ -69,6 +69,9 @@ func (d Definition) Decide(current Type, known func(typeName string) bool) ([]do
 		return nil, err
 	}
 	if current.Exists() && !d.Force {
+		if err := d.checkUnsealing(current); err != nil {
+			return nil, err
+		}
 		if err := checkNarrowing(current, schema, kinds); err != nil {
 			return nil, err
 		}

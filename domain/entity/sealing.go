@@ -347,6 +347,29 @@ func (d Definition) checkSealing(current Type) error {
 	return nil
 }
 
+// checkUnsealing refuses a definition that leaves out what it seals or records of entities
+// that are there: that is done on purpose, and not by a line that is missing. Problem:
+// unsealing_change.
+func (d Definition) checkUnsealing(current Type) error {
+	if !current.Used {
+		return nil
+	}
+	var fields []problem.Field
+	for _, name := range current.Sensitive {
+		if !slices.Contains(d.Sensitive, name) {
+			fields = append(fields, problem.Field{Location: sensitiveLocation, Message: "does not name " + name + " any more: new values of it would be stored and shown in clear"})
+		}
+	}
+	if current.AuditsAll() && d.audits() != auditAll {
+		fields = append(fields, problem.Field{Location: "body.audit_reads", Message: "is not all any more: most reads would not be recorded"})
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return problem.New(problem.Conflict, "unsealing_change",
+		"What is secret or recorded now would not be so any more. Repeat what errors names, or send \"force\": true.").With(ordered(fields)...)
+}
+
 // audits is AuditReads as it is recorded.
 func (d Definition) audits() string {
 	if d.AuditReads == auditSensitive {

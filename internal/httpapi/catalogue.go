@@ -70,6 +70,7 @@ var catalogue = []entry{
 	{"subject_erased", problem.Conflict, "A person whom this is about was erased.", onCommands},
 	{"conflict", problem.Conflict, "The resource is in a state that forbids this.", onCommands},
 	{"narrowing_change", problem.Conflict, "Attributes that are valid now could be invalid under the new schema; errors says by which keywords, impact how many entities do not follow it. Send force to define it all the same.", onCommands},
+	{"unsealing_change", problem.Conflict, "The definition leaves out attributes that are sensitive, or that every read is recorded, and the type has entities. Send force if that is meant.", onCommands},
 	{"relationship_restricted", problem.Conflict, "A relationship keeps this from being done: what is archived is referred to by entities in use, or what is restored refers to archived ones. relationships counts them by kind.", onCommands},
 	{"relationship_cycle", problem.Conflict, "The target leads back to the entity, by a kind that must not go in a circle.", onCommands},
 	{"too_many_relationships", problem.Conflict, "An entity has 500 relationships at most, 10,000 lead to one at most, and archiving removes 500 at once at most.", onCommands},

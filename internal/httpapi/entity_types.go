@@ -19,11 +19,11 @@ type EntityTypeDefinition struct {
 	Title  string          `json:"title,omitempty" doc:"What people call such entities." example:"Customer"`
 	Schema json.RawMessage `json:"schema,omitempty" doc:"JSON Schema (draft 2020-12) that attributes must follow; any attributes without one."`
 	Search []string        `json:"search,omitempty" maxItems:"20" doc:"Names of the attributes that q of the list of entities searches. They must be in the properties of the schema, if it has any." example:"[\"name\",\"city\"]"`
-	Force  bool            `json:"force,omitempty" doc:"Let the definition refuse what the one before it allows."`
+	Force  bool            `json:"force,omitempty" doc:"Let the definition refuse what the one before it allows, and no longer seal or record what that one did."`
 
 	Relationships []readmodels.RelationshipKind `json:"relationships,omitempty" doc:"The kinds of relationships that entities of the type can have."`
 
-	Sensitive   []string `json:"sensitive,omitempty" maxItems:"200" doc:"Names of attributes that are stored as ciphertext everywhere and shown to the role privacy only, who is recorded; others see ***. No further ones once the type has entities." example:"[\"iban\"]"`
+	Sensitive   []string `json:"sensitive,omitempty" maxItems:"200" doc:"Names of attributes that are stored as ciphertext everywhere and shown to the role privacy only, who is recorded; others see ***. No further ones once the type has entities, and fewer only with force." example:"[\"iban\"]"`
 	DataSubject bool     `json:"data_subject,omitempty" doc:"Each entity is a person: all of its attributes and its key are sealed in the log under a key of its own. Cannot change once the type has entities."`
 	AuditReads  string   `json:"audit_reads,omitempty" enum:"sensitive,all" doc:"Which reads of its entities are recorded, for GET /audit/access: sensitive, those of sensitive attributes in clear; all, every read, whoever reads."`
 }

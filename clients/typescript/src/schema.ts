@@ -2005,7 +2005,7 @@ export interface components {
             audit_reads?: "sensitive" | "all";
             /** @description Each entity is a person: all of its attributes and its key are sealed in the log under a key of its own. Cannot change once the type has entities. */
             data_subject?: boolean;
-            /** @description Let the definition refuse what the one before it allows. */
+            /** @description Let the definition refuse what the one before it allows, and no longer seal or record what that one did. */
             force?: boolean;
             /** @description The kinds of relationships that entities of the type can have. */
             relationships?: components["schemas"]["RelationshipKind"][];
@@ -2020,7 +2020,7 @@ export interface components {
              */
             search?: string[];
             /**
-             * @description Names of attributes that are stored as ciphertext everywhere and shown to the role privacy only, who is recorded; others see ***. No further ones once the type has entities.
+             * @description Names of attributes that are stored as ciphertext everywhere and shown to the role privacy only, who is recorded; others see ***. No further ones once the type has entities, and fewer only with force.
              * @example [
              *       "iban"
              *     ]
@@ -3569,7 +3569,7 @@ export interface components {
         Verdict: {
             allowed: boolean;
             /**
-             * @description admin: admins may do everything. role, no_role: the entity has no entries, and a role allows it or none does. allowed, denied: by the entries given. not_named: the entity has entries, and none allows it.
+             * @description admin: admins may do everything. role: the entity has no entries, and a role allows it. no_role: no role allows it; to auditors and to who has no role nothing is allowed that their roles do not, whatever entries say. allowed, denied: by the entries given. not_named: the entity has entries, and none allows it.
              * @enum {string}
              */
             because: "admin" | "role" | "no_role" | "allowed" | "denied" | "not_named";
