@@ -66,9 +66,9 @@ func (a *API) createTransactions(ctx context.Context, in *createTransactionsInpu
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"If-Match", "If-None-Match"} { // a condition is kept or refused, never left out
-		if len(e.request.Header[name]) > 0 {
-			return nil, problem.New(problem.Malformed, "invalid_"+strings.ReplaceAll(strings.ToLower(name), "-", "_"), "The %s header cannot be used with many transactions.", name).
+	for name, code := range map[string]string{"If-Match": "invalid_if_match", "If-None-Match": "invalid_if_none_match"} {
+		if len(e.request.Header[name]) > 0 { // a condition is kept or refused, never left out
+			return nil, problem.New(problem.Malformed, code, "The %s header cannot be used with many transactions.", name).
 				With(problem.Field{Location: "header." + name, Message: "is for one resource"})
 		}
 	}
