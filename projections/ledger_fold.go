@@ -120,6 +120,7 @@ func (c *transactionChange) add(f *ledgerFold, e Event, payload any) error {
 			c.begin(e, p.Content, "submitted", p.By)
 		}
 		c.made(p.By)
+		c.movement = &p.Held // its date may have moved
 		f.moves.hold(e, p.Held, 1)
 	case ledger.Approved:
 		c.approvals = append(c.approvals, approvalRow{p.By.Sub, p.At, p.By.Person})

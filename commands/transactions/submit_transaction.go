@@ -11,7 +11,11 @@ import (
 //
 // Permission: transactions.write. Reads: the transaction, then its accounts, closed periods,
 // policies, and balances that are guarded.
-type SubmitTransaction struct{ ID uuid.UUID }
+type SubmitTransaction struct {
+	ID uuid.UUID
+	// Move lets the date move out of a closed period.
+	Move bool
+}
 
 // Boundaries names what the decision depends on.
 func (c SubmitTransaction) Boundaries(r domain.Reader) []domain.Tag { return boundaries(r, c.ID) }
@@ -22,6 +26,6 @@ func (c SubmitTransaction) Decide(r domain.Reader, m domain.Meta) (domain.Decisi
 	if err != nil {
 		return domain.Decision{}, err
 	}
-	facts, err := ledger.Submit(r, c.ID, current, m)
+	facts, err := ledger.Submit(r, c.ID, current, c.Move, m)
 	return decision(c.ID, facts), err
 }

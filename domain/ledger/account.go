@@ -135,14 +135,9 @@ func (n NewAccount) Decide(code Code, linked bool) ([]domain.Fact, error) {
 	opened := Opened{Code: n.Code, Name: n.Name, Kind: n.Kind, Currency: n.Currency, EntityID: n.EntityID}
 	faults := n.faults()
 	if n.MinBalance != nil && domain.KnownCurrency(n.Currency) {
-		minor, fault := parseSigned(*n.MinBalance, n.Currency)
-		if fault != "" {
+		minor, fault := parseLeast(*n.MinBalance, n.Currency)
+		if opened.MinBalance = FormatMinor(minor, n.Currency); fault != "" {
 			faults = append(faults, problem.Field{Location: "body.min_balance", Message: fault})
-		} else {
-			if minor > 0 {
-				faults = append(faults, problem.Field{Location: "body.min_balance", Message: "must not be above zero: a new account has nothing on it"})
-			}
-			opened.MinBalance = FormatMinor(minor, n.Currency)
 		}
 	}
 	switch {

@@ -52,19 +52,21 @@ func parseAmount(text, currency string) (int64, string) {
 	return minor, fault
 }
 
-// parseSigned reads an amount that may be zero or negative, as a least balance is.
-func parseSigned(text, currency string) (int64, string) {
+// parseLeast reads a least balance: zero, or a negative amount. Its second result is as of
+// parseAmount.
+func parseLeast(text, currency string) (int64, string) {
 	unsigned, negative := strings.CutPrefix(text, "-")
 	minor, fault := parseUnsigned(unsigned, currency)
 	switch {
 	case fault != "":
-		return 0, fault
+		return 0, fmt.Sprintf("must be 0 or a negative decimal string, as \"-%s\": digits, %s, and not below -%s",
+			FormatMinor(exampleMinor, currency), fractionRule(domain.CurrencyDigits(currency), currency), FormatMinor(maxMinor, currency))
 	case negative && minor == 0:
 		return 0, "must be 0, not minus zero"
-	case negative:
-		return -minor, ""
+	case !negative && minor > 0:
+		return 0, "must not be above zero: a new account has nothing on it"
 	}
-	return minor, ""
+	return -minor, ""
 }
 
 // parseUnsigned reads digits, and behind a point at most as many as the currency has.

@@ -40,15 +40,19 @@ func TestAmounts(t *testing.T) {
 	require.EqualValues(t, 1234, minor)
 }
 
-func TestSignedAmounts(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "-0.01": -1, "-12": -1200, "5": 500} {
-		minor, fault := ledger.ParseSigned(text, "EUR")
+func TestLeastBalances(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "0.00": 0, "-0.01": -1, "-12": -1200, "-9999999999999999.99": -999_999_999_999_999_999} {
+		minor, fault := ledger.ParseLeast(text, "EUR")
 		require.Empty(t, fault, text)
 		require.Equal(t, want, minor, text)
 	}
-	for _, text := range []string{"-0", "-0.00", "--1", "- 1", "-"} {
-		_, fault := ledger.ParseSigned(text, "EUR")
-		require.NotEmpty(t, fault, text)
+	const form = `must be 0 or a negative decimal string, as "-123.45": digits, and behind a point at most 2 for EUR, and not below -9999999999999999.99`
+	for text, want := range map[string]string{
+		"-0": "must be 0, not minus zero", "-0.00": "must be 0, not minus zero", "0.01": "must not be above zero: a new account has nothing on it",
+		"--1": form, "- 1": form, "-": form, "": form, "-1.005": form, "-1e3": form, "-10000000000000000": form,
+	} {
+		_, fault := ledger.ParseLeast(text, "EUR")
+		require.Equal(t, want, fault, text)
 	}
 }
 
@@ -57,7 +61,11 @@ func TestAmountsAreReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		currency := rapid.SampledFrom([]string{"EUR", "JPY", "KWD", "CLF"}).Draw(t, "currency")
 		minor := rapid.Int64Range(-ledger.MaxMinor, ledger.MaxMinor).Draw(t, "minor")
-		back, fault := ledger.ParseSigned(ledger.FormatMinor(minor, currency), currency)
+		read := ledger.ParseLeast
+		if minor > 0 {
+			read = ledger.ParseAmount
+		}
+		back, fault := read(ledger.FormatMinor(minor, currency), currency)
 		if fault != "" || back != minor {
 			t.Fatalf("%d %s became %s, then %d (%s)", minor, currency, ledger.FormatMinor(minor, currency), back, fault)
 		}

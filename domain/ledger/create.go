@@ -40,7 +40,7 @@ func (n NewTransaction) existing(r domain.Reader, ref Ref, content Content) (str
 	if n.status() != ref.Status {
 		differs = append(differs, "action")
 	}
-	if n.Move && ref.First.Date != content.Date { // the first one was moved
+	if n.Move && content.Date < ref.First.Date { // the first one was moved
 		differs = slices.DeleteFunc(differs, func(name string) bool { return name == "date" })
 	}
 	if len(differs) == 0 {

@@ -51,9 +51,9 @@ func (c Content) funded(r domain.Reader, id uuid.UUID, payload domain.Payload, m
 	return c.fact(r, id, payload, movements...), nil
 }
 
-// Submit asks for approval. Problems, in this order: invalid_state, account_closed,
-// period_closed, insufficient_funds.
-func Submit(r domain.Reader, id uuid.UUID, current Transaction, m domain.Meta) ([]domain.Fact, error) {
+// Submit asks for approval; move lets the date move out of a closed period. Problems, in this
+// order: invalid_state, account_closed, period_closed, insufficient_funds.
+func Submit(r domain.Reader, id uuid.UUID, current Transaction, move bool, m domain.Meta) ([]domain.Fact, error) {
 	if err := current.allowed(ActionSubmit, m.Now); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,8 @@ func Submit(r domain.Reader, id uuid.UUID, current Transaction, m domain.Meta) (
 	if err := checkOpen(r, held.Lines); err != nil {
 		return nil, err
 	}
-	if _, err := openDate(r, held.Date, false); err != nil {
+	var err error
+	if held.Date, err = openDate(r, held.Date, move); err != nil {
 		return nil, err
 	}
 	payload := Submitted{Held: held, By: byOf(m)}

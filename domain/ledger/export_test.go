@@ -3,7 +3,7 @@ package ledger
 // For tests of what is inside.
 var (
 	ParseAmount   = parseAmount
-	ParseSigned   = parseSigned
+	ParseLeast    = parseLeast
 	ParseUnsigned = parseUnsigned
 	ParseRate     = parseRate
 )

@@ -146,7 +146,14 @@ func keysOf(subjects []string) (tags []domain.Tag) {
 
 func submit(id uuid.UUID) act {
 	return on(id, func(r domain.Reader, t ledger.Transaction, m domain.Meta) ([]domain.Fact, error) {
-		return ledger.Submit(r, id, t, m)
+		return ledger.Submit(r, id, t, false, m)
+	})
+}
+
+// submitMoved lets the date move.
+func submitMoved(id uuid.UUID) act {
+	return on(id, func(r domain.Reader, t ledger.Transaction, m domain.Meta) ([]domain.Fact, error) {
+		return ledger.Submit(r, id, t, true, m)
 	})
 }
 

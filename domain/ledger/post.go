@@ -109,8 +109,11 @@ func checkApproved(r domain.Reader, t Transaction, counts func(Approval) bool) e
 	if have >= need {
 		return nil
 	}
-	p := problem.New(problem.Conflict, "approval_required",
-		"The amount needs the approval of %d, and has that of %d. Submit the transaction and let others approve it.", need, have)
+	todo := "Submit the transaction and let others approve it."
+	if t.Held() != nil {
+		todo = "Let more persons approve it. Approvals of those who may not approve any more do not count."
+	}
+	p := problem.New(problem.Conflict, "approval_required", "The amount needs the approval of %d, and has that of %d. %s", need, have, todo)
 	p.Extra = map[string]any{"approvals_needed": need, "approvals": have}
 	return p
 }

@@ -107,7 +107,7 @@ func (t Transaction) Evolve(f domain.Fact) domain.State {
 		if p.Content != nil {
 			t = Transaction{Content: p.Content.placed(f)}
 		}
-		t.Status, t.Makers = StatusSubmitted, joined(t.Makers, p.By)
+		t.Status, t.Content.Movement, t.Makers = StatusSubmitted, p.Held, joined(t.Makers, p.By)
 	case Approved:
 		t.Approvals = append(slices.Clone(t.Approvals), Approval{p.By, p.At})
 		if p.Complete {

@@ -358,6 +358,32 @@ func TestExternalRefs(t *testing.T) {
 	require.Equal(t, []string{"body.date"}, locations(b.problem("external_ref_taken", creating(moved))))
 }
 
+// A date moves forward only: a later one than the first was moved to is another.
+func TestAnExternalRefOfALaterDate(t *testing.T) {
+	b := newBook(t)
+	b.close("2026-03-31")
+	d := draft(day, "debit cash 1, credit sales 1")
+	d.ExternalRef = "moved"
+	moved := ledger.NewTransaction{ID: tx, Draft: d, Action: "post", Move: true}
+	b.did(creating(moved))
+	moved.ID, moved.Draft.Date = other, "2026-04-01"
+	b.found(tx, creating(moved))
+	moved.Draft.Date = "2026-04-02"
+	require.Equal(t, []string{"body.date"}, locations(b.When(creating(moved)).ThenProblem("external_ref_taken")))
+}
+
+// Who lacks approvals is told what to do about it, which depends on how far the transaction is.
+func TestWhatToDoAboutApprovals(t *testing.T) {
+	b := newBook(t)
+	b.policy("EUR", "100", 1)
+	over := draft(day, "debit cash 101, credit sales 101")
+	b.did(create(tx, "draft", over))
+	b.did(create(other, "submit", over))
+	require.ErrorContains(t, b.When(create(id(300), "post", over)).Err, "Submit the transaction and let others approve it.")
+	require.ErrorContains(t, b.When(b.post(tx)).Err, "Submit the transaction and let others approve it.")
+	require.ErrorContains(t, b.When(b.post(other)).Err, "Let more persons approve it.")
+}
+
 // found expects a transaction that was made before.
 func (b *book) found(id uuid.UUID, d domain.Decider) {
 	b.t.Helper()

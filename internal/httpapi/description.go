@@ -66,6 +66,7 @@ var requestExamples = map[string]string{
 	"createTransaction":  `{"date":"2026-01-31","description":"Office rent, January","lines":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","side":"debit","amount":"850.00"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","side":"credit","amount":"850.00"}],"external_ref":"rent-2026-01","action":"post"}`,
 	"createTransactions": `[{"date":"2026-01-31","description":"Office rent, January","lines":[{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c12","side":"debit","amount":"850.00"},{"account_id":"0197a3a2-51c4-7c3e-9d5b-6f2a8f1d0c13","side":"credit","amount":"850.00"}],"action":"post"}]`,
 	"patchTransaction":   `{"description":"Office rent, February","date":"2026-02-01"}`,
+	"submitTransaction":  `{"on_closed_period":"move"}`,
 	"postTransaction":    `{"on_closed_period":"move"}`,
 	"reverseTransaction": `{"date":"2026-02-03","description":"Charged twice"}`,
 	"setPolicy":          `{"currency":"EUR","approval_above":"1000.00","approvals_needed":1}`,

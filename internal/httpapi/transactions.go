@@ -155,8 +155,19 @@ func (a *API) act(ctx context.Context, text string, command func(uuid.UUID) doma
 	return submit(ctx, a, command(id), transactionResource)
 }
 
-func (a *API) submitTransaction(ctx context.Context, in *TransactionPath) (*receiptOutput[readmodels.Transaction], error) {
-	return a.act(ctx, in.ID, func(id uuid.UUID) domain.Decider { return transactions.SubmitTransaction{ID: id} })
+// Submitting is the body that asks for approval.
+type Submitting struct {
+	OnClosed string `json:"on_closed_period,omitempty" enum:"refuse,move" doc:"Where the date is in a closed period: refuse, also when absent, or move it to the first open date."`
+}
+
+type submitTransactionInput struct {
+	TransactionPath
+	Body *Submitting
+}
+
+func (a *API) submitTransaction(ctx context.Context, in *submitTransactionInput) (*receiptOutput[readmodels.Transaction], error) {
+	move := in.Body != nil && in.Body.OnClosed == moveDate
+	return a.act(ctx, in.ID, func(id uuid.UUID) domain.Decider { return transactions.SubmitTransaction{ID: id, Move: move} })
 }
 
 func (a *API) approveTransaction(ctx context.Context, in *TransactionPath) (*receiptOutput[readmodels.Transaction], error) {

@@ -50,6 +50,53 @@ func TestAmountsThatAreRefused(t *testing.T) {
 	b.refused(422, "invalid_amount", "POST", "/api/v1/transactions", b.body("draft", "2026-01-31", "debit 1020 1.5, credit 1020 1.5", ""))
 }
 
+// All other decimals are strings, too.
+func TestNumbersForDecimals(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	for location, request := range map[string][3]string{
+		"body.min_balance":    {"POST", "/api/v1/accounts", `{"code":"9","name":"n","kind":"asset","currency":"EUR","min_balance":-5}`},
+		"body.approval_above": {"PUT", "/api/v1/transactions/policy", `{"currency":"EUR","approval_above":5}`},
+		"body.lines/0/exchange.rate": {"POST", "/api/v1/transactions", strings.Replace(
+			b.body("post", "2026-01-31", "debit 1000 1 1 USD 1.5, credit 4000 1, debit 1010 1, credit 1010 1", ""), `"1.5"`, "1.5", 1)},
+	} {
+		p := b.refused(422, "invalid_request", request[0], request[1], request[2])
+		require.Len(t, p.Errors, 1)
+		require.Equal(t, location, p.Errors[0].Location)
+		require.Equal(t, `must be a decimal string, as "123.45", not a number`, p.Errors[0].Message)
+	}
+}
+
+// Whatever posts or submits moves a date out of a closed period, where that is asked for.
+func TestDatesThatMove(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	draft := func() string {
+		return "/api/v1/transactions/" + b.done("POST", "/api/v1/transactions", b.body("draft", "2026-01-15", "debit 1000 1, credit 4000 1", "")).ID
+	}
+	submitted, posted, patched, reversed := draft(), draft(), draft(), draft()
+	b.done("POST", patched+"/submit", "")
+	b.done("POST", reversed+"/post", "")
+	b.done("PUT", "/api/v1/transactions/periods", `{"closed_through":"2026-01-31"}`)
+	const move = `{"on_closed_period":"move"}`
+	for _, step := range [][4]string{
+		{submitted, "POST", submitted + "/submit", move}, {posted, "POST", posted + "/post", move},
+		{patched, "PATCH", patched + "?on_closed_period=move", `{"description":"x"}`}, {"", "POST", reversed + "/reverse", move},
+	} {
+		b.refused(409, "period_closed", step[1], strings.TrimSuffix(step[2], "?on_closed_period=move"), strings.ReplaceAll(step[3], "move", "refuse"))
+		moved := b.done(step[1], step[2], step[3])
+		var view struct{ Date string }
+		b.read("/api/v1/transactions/"+moved.ID, &view)
+		require.Equal(t, "2026-02-01", view.Date, step[2])
+	}
+	var waiting accountView
+	b.read("/api/v1/accounts/"+b.accounts["1000"], &waiting)
+	require.Equal(t, "2.00", *waiting.Pending)
+	b.done("POST", submitted+"/post", "")
+	b.balances("?as_of=2026-01-31", "1000=11.00")
+	b.refused(422, "invalid_request", "POST", patched+"/submit", `{"on_closed_period":"later"}`)
+}
+
 func TestRefusalsOfTheLedger(t *testing.T) {
 	t.Parallel()
 	b := smallBooks(t)

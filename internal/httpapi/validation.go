@@ -54,21 +54,21 @@ var pointers = strings.NewReplacer("].", "/", "[", "/", "]", "")
 func invalidRequest(details []*huma.ErrorDetail) *problem.Problem {
 	var unknown, other []problem.Field
 	for _, detail := range details {
+		fault := problem.Field{Location: clip(pointers.Replace(detail.Location)), Message: detail.Message}
+		if isDecimal(fault) {
+			fault.Message = wantsDecimal
+		}
 		if detail.Message != validation.MsgUnexpectedProperty {
-			other = append(other, problem.Field{Location: clip(pointers.Replace(detail.Location)), Message: detail.Message})
+			other = append(other, fault)
 		} else {
-			unknown = append(unknown, problem.Field{Location: clip(pointers.Replace(detail.Location)), Message: "is not a field of this request"})
+			fault.Message = "is not a field of this request"
+			unknown = append(unknown, fault)
 		}
 	}
 	switch {
 	case len(unknown) > 0:
 		return problem.New(problem.Invalid, "unknown_field", "The request has fields that do not exist. Remove them or check their spelling.").With(sorted(append(unknown, other...))...)
 	case slices.ContainsFunc(other, isAmount):
-		for i := range other {
-			if isAmount(other[i]) {
-				other[i].Message = wantsDecimal
-			}
-		}
 		return invalidAmounts(sorted(other)...)
 	default:
 		return problem.New(problem.Invalid, "invalid_request", "The request does not fit its description. See errors for what to change.").With(sorted(other)...)
@@ -82,10 +82,15 @@ func invalidAmounts(faults ...problem.Field) *problem.Problem {
 	return problem.New(problem.Invalid, "invalid_amount", "An amount cannot be used; errors says what is expected.").With(faults...)
 }
 
-// isAmount reports whether a fault is about an amount of money. Those are strings, so that
-// no reader takes them for doubles; a number is the fault that most people begin with.
-func isAmount(fault problem.Field) bool {
-	return strings.HasSuffix(fault.Location, "/amount") || fault.Location == "body.amount"
+// isAmount reports whether a fault is about the amount of a line, whose problem has a code of
+// its own.
+func isAmount(fault problem.Field) bool { return strings.HasSuffix(fault.Location, "/amount") }
+
+// isDecimal reports whether a fault is about a decimal. Those are strings, so that no reader
+// takes them for doubles; a number is the fault that most people begin with.
+func isDecimal(fault problem.Field) bool {
+	field := fault.Location[strings.LastIndexAny(fault.Location, "/.")+1:]
+	return slices.Contains([]string{"amount", "from_amount", "rate", "min_balance", "approval_above"}, field)
 }
 
 // sorted gives faults a stable order, which huma's walk over maps does not, and

@@ -3373,6 +3373,13 @@ export interface components {
              */
             ticket: string;
         };
+        Submitting: {
+            /**
+             * @description Where the date is in a closed period: refuse, also when absent, or move it to the first open date.
+             * @enum {string}
+             */
+            on_closed_period?: "refuse" | "move";
+        };
         Transaction: {
             /** @description Who has approved it. */
             approvals: components["schemas"]["Approval"][];
@@ -10932,7 +10939,17 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        /** @description At most 64 KiB. */
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "on_closed_period": "move"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Submitting"];
+            };
+        };
         responses: {
             /** @description OK */
             200: {
