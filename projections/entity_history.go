@@ -33,9 +33,7 @@ func EntityHistory() Projection {
 
 // entityHistoryDDL: the primary key finds the version of an entity that a time sees, and
 // those beside it, whatever else there is to choose: times never decrease, and version
-// tells apart what has one time. The aggregate makes the attributes of each version from
-// those before, so that a batch is one statement however many events of one entity are in
-// it.
+// tells apart what has one time.
 func entityHistoryDDL(schema string) string {
 	return `
 		CREATE TABLE ` + schema + `.entity_versions (
@@ -71,10 +69,7 @@ func entityHistoryDDL(schema string) string {
 			audit_reads text             NOT NULL,
 			sensitive   text[]           NOT NULL,
 			PRIMARY KEY (org, name)
-		);
-		CREATE FUNCTION ` + schema + `.patch(state jsonb, added jsonb, removed text[]) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS
-			'BEGIN RETURN (state || added) - removed; END';
-		CREATE AGGREGATE ` + schema + `.patched(jsonb, text[]) (SFUNC = ` + schema + `.patch, STYPE = jsonb, INITCOND = '{}');` + entityAccessDDL(schema)
+		);` + entityAccessDDL(schema)
 }
 
 // entityHistoryIndexes: what lists sort by and never changes is read from first versions,
@@ -90,25 +85,32 @@ func entityHistoryIndexes(schema string) string {
 		CREATE INDEX entity_versions_type_updated_at ON ` + table + ` (org, type, updated_at, id);`
 }
 
-// applyEntityHistory queues one statement with a row for each event of entities, and one for
-// the types.
+// maxVersionBytes bounds the attributes that a statement is given, where the next one goes on
+// from its rows: many small events of one large entity would else make each of them large.
+const maxVersionBytes = 1 << 20
+
+// applyEntityHistory queues a statement with a row for each event of entities, more of them
+// where these are large, and one for the types.
 func applyEntityHistory(batch *pgx.Batch, schema string, events []Event) error {
-	rows := versionRows{last: map[entityID]int{}}
+	rows := newVersionRows()
 	types := shownTypes{}
+	var access accessChanges
 	for _, e := range events {
 		if defined, ok := e.Payload.(entity.TypeDefined); ok {
 			types[typeID{e.Org, defined.Name}] = defined
 			continue
 		}
-		if err := rows.add(e); err != nil {
+		if err := rows.add(e, &access); err != nil {
 			return fmt.Errorf("folding position %d: %w", e.Position, err)
+		}
+		if rows.bytes > maxVersionBytes {
+			rows.queue(batch, schema)
+			rows = newVersionRows()
 		}
 	}
 	types.queue(batch, schema)
-	if len(rows.id) > 0 {
-		batch.Queue(insertVersions(schema), rows.arguments()...)
-	}
-	return rows.access.queue(batch, schema)
+	rows.queue(batch, schema)
+	return access.queue(batch, schema)
 }
 
 // shownTypes is the last word of a batch on how entities are shown, by type.
@@ -129,8 +131,8 @@ func (t shownTypes) queue(batch *pgx.Batch, schema string) {
 		ON CONFLICT (org, name) DO UPDATE SET audit_reads = excluded.audit_reads, sensitive = excluded.sensitive`, orgs, names, audits, sensitive)
 }
 
-// insertVersions: b is the last version from before the batch; the first version of the
-// batch goes on from it, and each later one from the one before.
+// insertVersions: b is the last version from before the statement, if there is one; all of
+// the statement go on from it.
 func insertVersions(schema string) string {
 	return `
 		INSERT INTO ` + schema + `.entity_versions (org, id, version, position, event_id, event_type, type, key, status, attributes, tags,
@@ -138,8 +140,7 @@ func insertVersions(schema string) string {
 		                                            request_id, correlation_id, type_version, kind, target)
 		SELECT u.org, u.id, u.version, u.position, u.event_id, u.event_type, coalesce(u.type, b.type), coalesce(u.key, b.key),
 		       coalesce(u.status, b.status),
-		       ` + schema + `.patched(CASE WHEN u.version = u.before + 1 THEN coalesce(b.attributes, '{}') || u.attributes::jsonb ELSE u.attributes::jsonb END,
-		                 u.removed::text[]) OVER (PARTITION BY u.org, u.id ORDER BY u.version ROWS UNBOUNDED PRECEDING),
+		       (coalesce(b.attributes, '{}') || u.attributes::jsonb) - u.removed::text[],
 		       coalesce(u.tags::text[], b.tags), u.changed::text[], coalesce(u.created_at, b.created_at), coalesce(u.created_by, b.created_by),
 		       u.updated_at, u.updated_by, u.on_behalf_of, u.reason, u.request_id, u.correlation_id,
 		       coalesce(nullif(u.type_version, 0), b.type_version, 0), u.kind, u.target
@@ -149,41 +150,71 @@ func insertVersions(schema string) string {
 		       AS u(org, id, before, version, position, event_id, event_type, type, key, status, attributes, removed, tags, changed,
 		            created_at, created_by, updated_at, updated_by, on_behalf_of, reason, request_id, correlation_id, type_version, kind, target)
 		  LEFT JOIN LATERAL (
-			SELECT * FROM ` + schema + `.entity_versions b WHERE b.org = u.org AND b.id = u.id ORDER BY b.updated_at DESC, b.version DESC LIMIT 1
+			SELECT * FROM ` + schema + `.entity_versions b WHERE u.before > 0 AND b.org = u.org AND b.id = u.id ORDER BY b.updated_at DESC, b.version DESC LIMIT 1
 		  ) b ON b.version = u.before`
 }
 
 // versionRows are the columns of many versions, for unnest. Null is what the version
-// before the batch says; lists are array literals.
+// before the first of them says; lists are array literals.
 type versionRows struct {
 	org, eventType, attributes, removed, changed []string
 	updatedBy, requestID, correlationID          []string
 	typeName, key, status, tags                  []*string
 	createdBy, onBehalfOf, reason, kind, target  []*string
 	id, eventID                                  [][16]byte
-	// before is the version that the entity had before the batch, 0 for none.
+	// before is the version that the entity had before these, 0 for none.
 	before, version, position []int64
-	// typeVersion is 0 for that of the version before the batch.
+	// typeVersion is 0 for that of the version before these.
 	typeVersion []int64
 	createdAt   []*time.Time
 	updatedAt   []time.Time
 
-	// last is where an entity's latest row is.
-	last   map[entityID]int
-	access accessChanges
+	// last is where an entity's latest row is, and sum what its events here come to.
+	last map[entityID]int
+	sum  map[entityID]*entityChange
+	// bytes are those of attributes.
+	bytes int
 }
 
-// versionDelta is what an event changes of an entity. Nil leaves alone, and a typeVersion
-// of 0.
+func newVersionRows() *versionRows {
+	return &versionRows{last: map[entityID]int{}, sum: map[entityID]*entityChange{}}
+}
+
+func (r *versionRows) queue(batch *pgx.Batch, schema string) {
+	if len(r.id) > 0 {
+		batch.Queue(insertVersions(schema), r.arguments()...)
+	}
+}
+
+// patch adds what an event's version has other than the one before these.
+func (r *versionRows) patch(e Event, id entityID) error {
+	sum := r.sum[id]
+	if sum == nil {
+		sum = &entityChange{}
+		r.sum[id] = sum
+	}
+	switch p := e.Payload.(type) {
+	case entity.Created:
+		sum.set = maps.Clone(p.Attributes) // the payload is not ours
+	case entity.Updated:
+		sum.update(p)
+	}
+	set, err := encodeAttributes(sum.set)
+	r.bytes += len(set)
+	r.attributes, r.removed = append(r.attributes, set), append(r.removed, arrayLiteral(slices.Sorted(maps.Keys(sum.removed))))
+	return err
+}
+
+// versionDelta is what an event changes of an entity, beside its attributes. Nil leaves
+// alone, and a typeVersion of 0.
 type versionDelta struct {
-	set, removed string
 	changed      []string
 	status, tags *string
 	typeVersion  int64
 	kind, target *string
 }
 
-func (r *versionRows) add(e Event) error {
+func (r *versionRows) add(e Event, access *accessChanges) error {
 	id, err := uuid.Parse(e.Stream.Name())
 	if err != nil {
 		return fmt.Errorf("stream of %s is not named by an id", e.Type)
@@ -193,13 +224,15 @@ func (r *versionRows) add(e Event) error {
 		return err
 	}
 	r.carry(e, entityID{e.Org, id}, delta)
+	if err := r.patch(e, entityID{e.Org, id}); err != nil {
+		return err
+	}
 	if p, ok := e.Payload.(entity.AccessChanged); ok {
-		r.access.add(entityID{e.Org, id}, p.Entries)
+		access.add(entityID{e.Org, id}, p.Entries)
 	}
 	r.org, r.id = append(r.org, e.Org), append(r.id, id)
 	r.version, r.position = append(r.version, e.Version), append(r.position, e.Position)
 	r.eventID, r.eventType = append(r.eventID, e.ID), append(r.eventType, e.Type)
-	r.attributes, r.removed = append(r.attributes, delta.set), append(r.removed, delta.removed)
 	r.changed = append(r.changed, arrayLiteral(delta.changed))
 	r.kind, r.target = append(r.kind, delta.kind), append(r.target, delta.target)
 	r.updatedAt, r.updatedBy = append(r.updatedAt, e.RecordedAt), append(r.updatedBy, e.Actor.Sub)
@@ -212,7 +245,7 @@ func (r *versionRows) add(e Event) error {
 	return nil
 }
 
-// carry adds what a row takes over from the entity's row before it in the batch.
+// carry adds what a row takes over from the entity's row before it.
 func (r *versionRows) carry(e Event, id entityID, delta versionDelta) {
 	before, typeName, key, status, tags := e.Version-1, (*string)(nil), (*string)(nil), delta.status, delta.tags
 	var (
@@ -239,16 +272,14 @@ func (r *versionRows) carry(e Event, id entityID, delta versionDelta) {
 }
 
 func versionDeltaOf(e Event) (versionDelta, error) {
-	delta := versionDelta{set: "{}", removed: "{}"}
+	var delta versionDelta
 	active, archived := statusActive, statusArchived
-	var change entityChange
 	switch p := e.Payload.(type) {
 	case entity.Created:
 		tags := arrayLiteral(p.Tags)
-		change.set, delta.changed, delta.status, delta.tags = p.Attributes, slices.Sorted(maps.Keys(p.Attributes)), &active, &tags
+		delta.changed, delta.status, delta.tags = slices.Sorted(maps.Keys(p.Attributes)), &active, &tags
 		delta.typeVersion = p.TypeVersion
 	case entity.Updated:
-		change.update(p)
 		delta.changed, delta.typeVersion = slices.Sorted(maps.Keys(p.Attributes)), p.TypeVersion
 		if p.Tags != nil {
 			tags := arrayLiteral(p.Tags)
@@ -266,10 +297,7 @@ func versionDeltaOf(e Event) (versionDelta, error) {
 	default:
 		return delta, fmt.Errorf("event type %s is not part of this view", e.Type)
 	}
-	var err error
-	delta.set, err = encodeAttributes(change.set)
-	delta.removed = arrayLiteral(slices.Sorted(maps.Keys(change.removed)))
-	return delta, err
+	return delta, nil
 }
 
 func (d *versionDelta) relationship(kind string, id uuid.UUID) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -157,4 +159,43 @@ func TestACheckpointKnowsTheTimeOfItsEvent(t *testing.T) {
 	require.NoError(t, h.admin.QueryRow(t.Context(), `SELECT recorded_at = $2 FROM view_checkpoints WHERE schema = $1`,
 		w.at.schema, history.events[1].RecordedAt).Scan(&same))
 	require.True(t, same)
+}
+
+// Many small events of a large entity in one batch go on from one another in several
+// statements, so that its attributes are not sent with each of them.
+func TestVersionsOfALargeEntityGoOnFromOneAnother(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	w := h.historyWriter(t, "entity_history_v1_91")
+	history := &history{codec: h.options.Codec, org: "acme", states: map[domain.Tag]domain.State{}, versions: map[domain.Tag]int64{}, folds: entity.Folds()}
+	stream, other := entity.Stream(uuid.New()), entity.Stream(uuid.New())
+	large := json.RawMessage(`"` + strings.Repeat("long ", maxVersionBytes/20) + `"`)
+	history.add(stream, entity.Created{Type: "thing", Key: "k", Attributes: map[string]json.RawMessage{"a": large, "b": large}, Tags: []string{"vip"}, TypeVersion: 3})
+	history.add(other, entity.Created{Type: "thing"})
+	for i := range 12 {
+		n := json.RawMessage(strconv.Itoa(i))
+		history.add(stream, entity.Updated{Attributes: map[string]json.RawMessage{"n": n, "b": json.RawMessage([]string{"null", `"again"`}[i%2])}})
+		history.add(other, entity.Updated{Attributes: map[string]json.RawMessage{"n": n}})
+		history.add(stream, entity.RelationshipAdded{Kind: "near", TargetID: uuid.New(), SourceType: "thing", TargetType: "thing"})
+	}
+	history.add(stream, entity.Archived{})
+	batch := &pgx.Batch{}
+	var events []Event
+	for _, e := range history.events {
+		fact, err := h.options.Codec.Fact(e)
+		require.NoError(t, err)
+		events = append(events, Event{Event: e, Payload: fact.Payload})
+	}
+	require.NoError(t, applyEntityHistory(batch, quoted(w.at.schema), events))
+	require.Equal(t, 2, batch.Len())
+	sent := 0
+	for _, statement := range batch.QueuedQueries {
+		for _, argument := range statement.Arguments {
+			texts, _ := argument.([]string)
+			sent += len(strings.Join(texts, ""))
+		}
+	}
+	require.Less(t, sent, 2*maxVersionBytes, "of 26 versions that begin with half of that")
+	require.NoError(t, w.write(t.Context(), history.events))
+	require.Equal(t, folded(t, history), h.versionsOf(t, w.at.schema, "acme"))
 }

@@ -12,13 +12,18 @@ import (
 // Most events are of one view or two; all other views only pass over them. All of a
 // process do so at about the same time, and move their checkpoints together:
 //
-//	views without rows to write ──▶ moves: whoever asks while one is under way ──▶ one transaction
+//	views without rows to write ──▶ moves: whoever asks within a millisecond ──▶ one transaction
 //
 // It is a short cut and no more: who could not be moved here writes its checkpoint itself,
 // and hears then what is wrong.
 
-// maxMoves bounds one transaction; there are fewer views.
-const maxMoves = 100
+const (
+	// maxMoves bounds one transaction; there are fewer views.
+	maxMoves = 100
+	// gatherTime is how long the first waits for others: less than the views that have rows
+	// to write take, for which whoever waits for a position waits, too.
+	gatherTime = time.Millisecond
+)
 
 // moves is what the views of an engine share.
 type moves struct {
@@ -59,19 +64,21 @@ func (m *moves) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case first := <-m.asked:
-			m.write(ctx, m.gather(first))
+			m.write(ctx, m.gather(first, gatherTime))
 		}
 	}
 }
 
-// gather takes those who wait.
-func (m *moves) gather(first *move) []*move {
+// gather takes those who ask within a time, the first of them included.
+func (m *moves) gather(first *move, within time.Duration) []*move {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
 	all := []*move{first}
 	for len(all) < maxMoves {
 		select {
 		case another := <-m.asked:
 			all = append(all, another)
-		default:
+		case <-timer.C:
 			return all
 		}
 	}

@@ -37,6 +37,7 @@ func TestAViewOfALostHistoryIsBuiltAnew(t *testing.T) {
 	h.run(t, New(h.options))
 	h.until(t, "the view is built anew", func() bool { v := h.view(t); return v.Schema != lost.Schema && v.Position == last+1 })
 	h.until(t, "what was lost is gone", func() bool { return len(h.schemas(t)) == 1 })
+	h.until(t, "the job has ended: a rebuild would take part in it", func() bool { return h.job(t).State == StateCompleted })
 	require.Equal(t, history.Epoch(), h.view(t).Epoch)
 	require.Empty(t, h.view(t).Previous, "there is nothing to go back to")
 	h.checkAgainstRebuild(t)

@@ -201,12 +201,13 @@ GRANT SELECT (created_at), DELETE ON operation_receipts TO hub_projector;
 
 -- Moves a checkpoint from one position to another, or raises HB001 when it is not
 -- there: whoever else moved it has written those rows. An error, because a batch is
--- sent in one go and only an error takes its other statements back.
+-- sent in one go and only an error takes its other statements back. It sets no search_path,
+-- which would take as long as the update itself: it acts as its caller, and names its schema.
 CREATE FUNCTION advance_view(view_schema text, from_position bigint, to_position bigint, to_epoch uuid, to_recorded_at timestamptz,
                              known_revision bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
-  UPDATE view_checkpoints c
+  UPDATE public.view_checkpoints c
      SET position = to_position, epoch = to_epoch, recorded_at = to_recorded_at, updated_at = clock_timestamp()
    WHERE c.schema = view_schema AND c.position = from_position AND c.position < to_position AND c.revision = known_revision;
   IF NOT FOUND THEN
