@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -46,29 +47,99 @@ func (s Sealed) Subjects() []string { return append([]string{s.Subject}, s.Withi
 // ParseSealed reads a value of an event; ok is false when it is not a sealed one. Values in
 // clear never begin like that: callers may not write the name.
 func ParseSealed(raw json.RawMessage, event uuid.UUID, pointer string) (s Sealed, ok bool) {
-	if !LooksSealed(raw) || json.Unmarshal(raw, &s) != nil {
+	if !LooksSealed(raw) {
+		return Sealed{}, false
+	}
+	if s, ok = readPlain(raw); !ok && json.Unmarshal(raw, &s) != nil {
 		return Sealed{}, false
 	}
 	s.Event, s.Pointer = event, pointer
 	return s, true
 }
 
+// readPlain reads what Data writes of most values, those of one subject, in a tenth of the
+// time that encoding/json takes; ok is false for all else.
+func readPlain(raw []byte) (s Sealed, ok bool) {
+	text, rest, isText := plainText(raw[len(sealedPrefix):])
+	rest, named := bytes.CutPrefix(rest, []byte(`,"subject":`))
+	subject, rest, isName := plainText(rest)
+	rest, sensitive := bytes.CutPrefix(rest, []byte(`,"sensitive":true`))
+	if !isText || !named || !isName || string(rest) != "}" {
+		return Sealed{}, false
+	}
+	return Sealed{Text: text, Subject: subject, Sensitive: sensitive}, true
+}
+
+// plainText reads a text that begins some JSON and is written as it is, without escapes and
+// in ASCII. rest is what follows it.
+func plainText(raw []byte) (text string, rest []byte, ok bool) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", nil, false
+	}
+	for i, b := range raw[1:] {
+		switch {
+		case b == '"':
+			return string(raw[1 : 1+i]), raw[i+2:], true
+		case !isPlain(b):
+			return "", nil, false
+		}
+	}
+	return "", nil, false
+}
+
+// isPlain reports whether a byte of a text is the same in JSON as encoding/json writes it.
+func isPlain(b byte) bool {
+	return b >= ' ' && b < utf8.RuneSelf && b != '"' && b != '\\' && b != '<' && b != '>' && b != '&'
+}
+
+const sealedPrefix = `{"` + SealedName + `":`
+
 // LooksSealed reports whether a text begins as sealed values do.
-func LooksSealed(raw []byte) bool { return bytes.HasPrefix(raw, []byte(`{"`+SealedName+`":`)) }
+func LooksSealed(raw []byte) bool { return bytes.HasPrefix(raw, []byte(sealedPrefix)) }
 
 // Data is the value as an event has it.
 func (s Sealed) Data() json.RawMessage {
-	s.Event, s.Pointer = uuid.Nil, ""
-	data, err := json.Marshal(s)
-	if err != nil {
-		panic(fmt.Sprintf("domain: strings cannot be encoded: %v", err))
+	data := make([]byte, 0, len(sealedPrefix)+len(s.Text)+len(s.Subject)+48) // with all names but within
+	data = appendText(append(data, sealedPrefix...), s.Text)
+	data = appendText(append(data, `,"subject":`...), s.Subject)
+	for i, subject := range s.Within {
+		data = append(data, []string{`,"within":[`, `,`}[min(i, 1)]...)
+		data = appendText(data, subject)
 	}
-	return data
+	if len(s.Within) > 0 {
+		data = append(data, ']')
+	}
+	if s.Sensitive {
+		data = append(data, `,"sensitive":true`...)
+	}
+	return append(data, '}')
 }
+
+// appendText adds a text as encoding/json writes it.
+func appendText(data []byte, text string) []byte {
+	for i := range len(text) {
+		if !isPlain(text[i]) {
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				panic(fmt.Sprintf("domain: texts cannot be encoded: %v", err))
+			}
+			return append(data, quoted...)
+		}
+	}
+	data = append(data, '"')
+	data = append(data, text...)
+	return append(data, '"')
+}
+
+// equalText begins the EqualityText of a text.
+const equalText = "text "
 
 // EqualityText is the same for values that are equal, and different for others: of texts,
 // numbers and booleans. It is "" for all else, which is not found by equality.
 func EqualityText(value json.RawMessage) string {
+	if text, rest, ok := plainText(value); ok && len(rest) == 0 {
+		return equalText + text
+	}
 	var v any
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.UseNumber()
@@ -77,7 +148,7 @@ func EqualityText(value json.RawMessage) string {
 	}
 	switch v := v.(type) {
 	case string:
-		return "text " + v
+		return equalText + v
 	case bool:
 		return fmt.Sprintf("bool %t", v)
 	case json.Number:
