@@ -42,7 +42,7 @@ func (s *system) startClearReads(ctx, background context.Context, options *httpa
 	}
 	store := eventstore.New(pool)
 	c := &clearReads{
-		keys:  keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: true, Metrics: s.metrics}),
+		keys:  keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: true, Cache: s.unwrapped, Metrics: s.metrics}),
 		store: store, recorder: eventstore.NewAccessRecorder(store), codec: codec(),
 	}
 	s.work(background, "access recorder", func(ctx context.Context) error {

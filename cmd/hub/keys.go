@@ -115,7 +115,7 @@ func (s *system) keys(ctx context.Context, pool *pgxpool.Pool, readOnly bool) (*
 	if s.masters == nil {
 		return nil, nil //nolint:nilnil // who gets it looks
 	}
-	keys := keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: readOnly, Metrics: s.metrics})
+	keys := keyring.New(keyring.Options{Pool: pool, Masters: s.masters, ReadOnly: readOnly, Cache: s.unwrapped, Metrics: s.metrics})
 	return keys, keys.Check(ctx)
 }
 

@@ -69,9 +69,11 @@ type system struct {
 	secret []byte
 	// masters are the master keys that follow from the secret.
 	masters *keyring.Masters
-	nats    *nats.Conn
-	feed    *subscription.Feed
-	log     *slog.Logger
+	// unwrapped are the keys that all keyrings of this process have in memory.
+	unwrapped *keyring.Cache
+	nats      *nats.Conn
+	feed      *subscription.Feed
+	log       *slog.Logger
 	// level is that of log; operators change it while the process runs.
 	level   *slog.LevelVar
 	metrics *telemetry.Registry
@@ -102,7 +104,7 @@ type system struct {
 }
 
 func newSystem(cfg config.Config, roles ...config.Role) *system {
-	s := &system{cfg: cfg, roles: roles, level: new(slog.LevelVar), metrics: telemetry.New(version), failed: make(chan error, 1)}
+	s := &system{cfg: cfg, roles: roles, level: new(slog.LevelVar), metrics: telemetry.New(version), unwrapped: keyring.NewCache(), failed: make(chan error, 1)}
 	s.level.Set(cfg.LogLevel)
 	s.log = newLog(cfg, s.level)
 	s.tracer = s.newTracer()

@@ -3,11 +3,11 @@ package keyring
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -17,26 +17,36 @@ import (
 const hashSecret = "hashes"
 
 // Hasher makes the keyed hashes of one organisation: equal for equal values, and of no use
-// to who has not the secret.
-type Hasher struct{ secret []byte }
+// to who has not the secret. It is safe for concurrent use.
+type Hasher struct {
+	// states are hash functions that know the secret already.
+	states sync.Pool
+}
+
+func newHasher(secret []byte) *Hasher {
+	return &Hasher{states: sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
+}
 
 // Hash is over the parts, each behind its length: what kind of hash it is, then what is
 // hashed.
 func (h *Hasher) Hash(parts ...string) []byte {
-	mac := hmac.New(sha256.New, h.secret)
+	text := make([]byte, 0, boundBytes)
 	for _, part := range parts {
-		mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) //nolint:gosec // parts are of an event at most
-		mac.Write([]byte(part))
+		text = appendPart(text, part)
 	}
+	mac := h.states.Get().(hash.Hash)
+	defer h.states.Put(mac)
+	mac.Reset()
+	_, _ = mac.Write(text) // a hash takes everything
 	return mac.Sum(nil)
 }
 
 // Hasher is that of an organisation, which gets its secret when it is first asked for. A
 // ReadOnly keyring gives nil while there is none: then nothing was ever hashed.
 func (k *Keyring) Hasher(ctx context.Context, org string) (*Hasher, error) {
-	k.mu.Lock()
-	hasher := k.hashers[org]
-	k.mu.Unlock()
+	k.cache.mu.Lock()
+	hasher := k.cache.hashers[org]
+	k.cache.mu.Unlock()
 	if hasher != nil {
 		return hasher, nil
 	}
@@ -44,13 +54,13 @@ func (k *Keyring) Hasher(ctx context.Context, org string) (*Hasher, error) {
 	if err != nil || secret == nil {
 		return nil, err
 	}
-	hasher = &Hasher{secret: secret}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.hashers) >= maxHashers {
-		clear(k.hashers)
+	hasher = newHasher(secret)
+	k.cache.mu.Lock()
+	defer k.cache.mu.Unlock()
+	if len(k.cache.hashers) >= maxHashers {
+		clear(k.cache.hashers)
 	}
-	k.hashers[org] = hasher
+	k.cache.hashers[org] = hasher
 	return hasher, nil
 }
 
@@ -69,35 +79,21 @@ func (k *Keyring) secret(ctx context.Context, org string) ([]byte, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("loading a secret: %w", err)
 		}
-		return k.masters.unwrapSecret(wrapped, by, boundTo)
+		return k.masters.unwrap(wrapped, by, boundTo)
 	}
-	fresh := make([]byte, sha256.Size)
-	_, _ = rand.Read(fresh) // never fails: crypto/rand ends the process instead
-	offered, err := k.masters.current.aead.Encrypt(fresh, boundTo)
+	offered, err := k.masters.wrap(randomBytes(), boundTo)
 	if err != nil {
-		return nil, fmt.Errorf("wrapping a secret: %w", err)
+		return nil, err
 	}
 	err = k.pool.QueryRow(ctx, `SELECT wrapped, master FROM hub_keys.ensure_secret($1, $2, $3, $4)`,
 		org, hashSecret, offered, k.masters.current.id).Scan(&wrapped, &by)
 	if err != nil {
 		return nil, fmt.Errorf("loading a secret: %w", err)
 	}
-	return k.masters.unwrapSecret(wrapped, by, boundTo)
-}
-
-func (m *Masters) unwrapSecret(wrapped []byte, by string, boundTo []byte) ([]byte, error) {
-	one, known := m.known[by]
-	if !known {
-		return nil, ErrOtherMaster
-	}
-	secret, err := one.aead.Decrypt(wrapped, boundTo)
-	if err != nil {
-		return nil, fmt.Errorf("unwrapping a secret: %w", err)
-	}
-	return secret, nil
+	return k.masters.unwrap(wrapped, by, boundTo)
 }
 
 // secretAssociated differs from that of every key: no subject's has a further part.
 func secretAssociated(org, name string) []byte {
-	return Ref{Org: org}.associated([]byte("secret"), []byte(name))
+	return Ref{Org: org}.associated("secret", name)
 }

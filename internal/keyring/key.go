@@ -1,7 +1,7 @@
 package keyring
 
 import (
-	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -9,8 +9,7 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/reactdjango-hub/backend/domain"
@@ -19,6 +18,13 @@ import (
 // ErrMoved means that a value cannot be opened by the key where it is: it was changed, or
 // sealed in another place, for another subject or by another key.
 var ErrMoved = errors.New("a sealed value does not belong where it is")
+
+const (
+	// keyBytes is the size of a key: AES-256-GCM.
+	keyBytes = 32
+	// boundBytes is enough for what most values are bound to.
+	boundBytes = 256
+)
 
 // Key is the key of one subject, unwrapped. The zero aead is that of an erased one.
 type Key struct {
@@ -29,16 +35,14 @@ type Key struct {
 	master  string
 }
 
-func newHandle() (*keyset.Handle, error) {
-	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
-	}
-	return handle, nil
+func randomBytes() []byte {
+	fresh := make([]byte, keyBytes)
+	_, _ = rand.Read(fresh) // never fails: crypto/rand ends the process instead
+	return fresh
 }
 
-func newKey(ref Ref, handle *keyset.Handle) (*Key, error) {
-	primitive, err := aead.New(handle)
+func newKey(ref Ref, key []byte) (*Key, error) {
+	primitive, err := subtle.NewAESGCM(key)
 	if err != nil {
 		return nil, fmt.Errorf("preparing a key: %w", err)
 	}
@@ -114,22 +118,30 @@ func usable(keys []*Key) error {
 // boundTo is what a layer of a value is bound to: its subject, the place and, where there
 // are several, all whose keys seal the value, so that no layer can be taken off.
 func (k *Key) boundTo(at Place, keys []*Key) []byte {
-	parts := [][]byte{[]byte("value"), at.Event[:], []byte(at.Pointer)}
+	b := k.ref.associated("value")
+	b = appendPart(b, at.Event[:])
+	b = appendPart(b, at.Pointer)
 	if len(keys) > 1 {
 		for _, key := range keys {
-			parts = append(parts, []byte(key.ref.Subject))
+			b = appendPart(b, key.ref.Subject)
 		}
 	}
-	return k.ref.associated(parts...)
+	return b
 }
 
 // associated is what ciphertext is bound to: each part behind its length, so that no two
 // places look alike.
-func (r Ref) associated(parts ...[]byte) []byte {
-	var b bytes.Buffer
-	for _, part := range append([][]byte{[]byte("hub.sealed.1"), []byte(r.Org), []byte(r.Subject)}, parts...) {
-		_, _ = b.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) //nolint:gosec // names and pointers are short
-		_, _ = b.Write(part)
+func (r Ref) associated(parts ...string) []byte {
+	b := appendPart(make([]byte, 0, boundBytes), "hub.sealed.1")
+	b = appendPart(b, r.Org)
+	b = appendPart(b, r.Subject)
+	for _, part := range parts {
+		b = appendPart(b, part)
 	}
-	return b.Bytes()
+	return b
+}
+
+func appendPart[T string | []byte](b []byte, part T) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // parts are of an event at most
+	return append(b, part...)
 }

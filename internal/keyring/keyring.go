@@ -13,13 +13,11 @@
 package keyring
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,16 +26,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reactdjango-hub/backend/internal/telemetry"
-)
-
-const (
-	// cacheTime is how long an unwrapped key is used without looking whether it is there
-	// still: the longest that another process goes on after an erasure.
-	cacheTime = 30 * time.Second
-	// maxCached bounds the unwrapped keys, of some 2 KiB each; and the organisations
-	// whose secret is held.
-	maxCached  = 10_000
-	maxHashers = 10_000
 )
 
 // Ref names a data subject.
@@ -51,12 +39,7 @@ type Keyring struct {
 	own     bool
 	now     func() time.Time
 	metrics metrics
-
-	mu      sync.Mutex
-	entries map[Ref]*list.Element
-	// recent has the most recently used in front.
-	recent  *list.List
-	hashers map[string]*Hasher
+	cache   *Cache
 }
 
 // Options are what a keyring needs.
@@ -66,6 +49,8 @@ type Options struct {
 	Pool     *pgxpool.Pool
 	Masters  *Masters
 	ReadOnly bool
+	// Cache is nil for one of its own.
+	Cache *Cache
 	// Metrics gets what the keyring counts; nil counts nowhere.
 	Metrics *telemetry.Registry
 	// Now is time.Now but in tests.
@@ -77,16 +62,10 @@ func New(o Options) *Keyring {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Keyring{
-		pool: o.Pool, masters: o.Masters, own: o.ReadOnly, now: o.Now, metrics: newMetrics(o.Metrics),
-		entries: make(map[Ref]*list.Element), recent: list.New(), hashers: make(map[string]*Hasher),
+	if o.Cache == nil {
+		o.Cache = NewCache()
 	}
-}
-
-// cached is a key that was seen at a time.
-type cached struct {
-	key  *Key
-	seen time.Time
+	return &Keyring{pool: o.Pool, masters: o.Masters, own: o.ReadOnly, now: o.Now, metrics: newMetrics(o.Metrics), cache: o.Cache}
 }
 
 // Load gives the keys of subjects; those without one are missing, and that of an erased
@@ -95,7 +74,7 @@ type cached struct {
 func (k *Keyring) Load(ctx context.Context, refs []Ref) (Keys, error) {
 	found := make(Keys, len(refs))
 	var missing []Ref
-	k.mu.Lock()
+	k.cache.mu.Lock()
 	for _, ref := range refs {
 		if key := k.fresh(ref); key != nil {
 			found[ref] = key
@@ -103,7 +82,7 @@ func (k *Keyring) Load(ctx context.Context, refs []Ref) (Keys, error) {
 			missing = append(missing, ref)
 		}
 	}
-	k.mu.Unlock()
+	k.cache.mu.Unlock()
 	k.metrics.cached.Add(float64(len(found)))
 	if len(missing) == 0 {
 		return found, nil
@@ -117,58 +96,21 @@ func (k *Keyring) Load(ctx context.Context, refs []Ref) (Keys, error) {
 		return nil, err
 	}
 	maps.Copy(found, loaded)
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.cache.mu.Lock()
+	defer k.cache.mu.Unlock()
 	for _, key := range loaded {
 		k.put(key)
 	}
 	return found, nil
 }
 
-// fresh is the cached key, if it was seen lately. Call it under mu.
-func (k *Keyring) fresh(ref Ref) *Key {
-	element, known := k.entries[ref]
-	if !known {
-		return nil
-	}
-	entry := element.Value.(*cached)
-	if k.now().Sub(entry.seen) >= cacheTime {
-		k.drop(element)
-		return nil
-	}
-	k.recent.MoveToFront(element)
-	return entry.key
-}
-
-func (k *Keyring) drop(element *list.Element) {
-	delete(k.entries, k.recent.Remove(element).(*cached).key.ref)
-	k.metrics.held.Add(-1)
-}
-
 // Remember puts new keys into the cache that Keep has put on disk.
 func (k *Keyring) Remember(keys []*Key) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.cache.mu.Lock()
+	defer k.cache.mu.Unlock()
 	for _, key := range keys {
 		// Without what is of no use on disk, and as a key that is not new.
 		k.put(&Key{ref: key.ref, aead: key.aead})
-	}
-}
-
-// put caches a key. That a subject was erased is not forgotten for a key that somebody
-// loaded before. Call it under mu.
-func (k *Keyring) put(key *Key) {
-	if element, known := k.entries[key.ref]; known {
-		if !key.Erased() && element.Value.(*cached).key.Erased() {
-			return
-		}
-		k.drop(element)
-	}
-	k.entries[key.ref] = k.recent.PushFront(&cached{key, k.now()})
-	k.metrics.held.Add(1)
-	for len(k.entries) > maxCached {
-		k.drop(k.recent.Back())
-		k.metrics.evicted.Inc()
 	}
 }
 
@@ -220,25 +162,22 @@ func (k *Keyring) unwrapped(ref Ref, wrapped []byte, master *string) (*Key, erro
 	if master == nil {
 		return &Key{ref: ref}, nil
 	}
-	handle, err := k.masters.unwrap(wrapped, *master, ref.associated())
+	key, err := k.masters.unwrap(wrapped, *master, ref.associated())
 	if err != nil {
 		return nil, err
 	}
-	return newKey(ref, handle)
+	return newKey(ref, key)
 }
 
 // New makes a key for a subject that has none. It opens what it seals from now on, and is
 // lost unless Keep puts it on disk.
 func (k *Keyring) New(ref Ref) (*Key, error) {
-	handle, err := newHandle()
+	fresh := randomBytes()
+	key, err := newKey(ref, fresh)
 	if err != nil {
 		return nil, err
 	}
-	key, err := newKey(ref, handle)
-	if err != nil {
-		return nil, err
-	}
-	key.wrapped, err = k.masters.wrap(handle, ref.associated())
+	key.wrapped, err = k.masters.wrap(fresh, ref.associated())
 	key.master = k.masters.current.id
 	return key, err
 }
@@ -319,8 +258,8 @@ func (k *Keyring) Erase(ctx context.Context, ref Ref, tokens []uuid.UUID) error 
 	if _, err := k.pool.Exec(ctx, `SELECT hub_keys.erase($1, $2, coalesce($3, '{}'::uuid[]))`, ref.Org, ref.Subject, tokens); err != nil {
 		return fmt.Errorf("erasing a key: %w", err)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.cache.mu.Lock()
+	defer k.cache.mu.Unlock()
 	k.put(&Key{ref: ref})
 	return nil
 }

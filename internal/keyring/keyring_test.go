@@ -232,6 +232,33 @@ func TestErasing(t *testing.T) {
 	require.True(t, other.load(t, ben).Erased())
 }
 
+// Keyrings of one process have one cache: what one keeps the other opens without asking, and
+// what one erases is gone for the other at once.
+func TestKeyringsOfAProcessShareWhatIsUnwrapped(t *testing.T) {
+	t.Parallel()
+	url := hubtest.Database(t, hubtest.Log())
+	masters, err := keyring.NewMasters(first)
+	require.NoError(t, err)
+	cache := keyring.NewCache()
+	commands := ring{Keyring: keyring.New(keyring.Options{Pool: hubtest.Pool(t, url, "hub_command"), Masters: masters, Cache: cache})}
+	commands.pool = hubtest.Pool(t, url, "hub_command")
+	closed := hubtest.Pool(t, url, "hub_projector")
+	closed.Close() // so that asking it fails
+	projector := ring{Keyring: keyring.New(keyring.Options{Pool: closed, Masters: masters, Cache: cache})}
+
+	_, err = projector.Load(t.Context(), []keyring.Ref{ana})
+	require.Error(t, err)
+	key := commands.made(t, ana)
+	text, err := keyring.Seal(place, []byte("7"), key)
+	require.NoError(t, err)
+	commands.Remember([]*keyring.Key{key})
+	plain, err := keyring.Open(place, text, projector.load(t, ana))
+	require.NoError(t, err)
+	assert.Equal(t, "7", string(plain))
+	require.NoError(t, commands.Erase(t.Context(), ana, nil))
+	assert.True(t, projector.load(t, ana).Erased())
+}
+
 func TestKeyedHashes(t *testing.T) {
 	t.Parallel()
 	url := hubtest.Database(t, hubtest.Log())

@@ -1,7 +1,6 @@
 package keyring
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
-	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
@@ -52,27 +50,36 @@ func NewMasters(current []byte, others ...[]byte) (*Masters, error) {
 // Format keeps the keys out of whatever is printed.
 func (m *Masters) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("***")) }
 
-// wrap gives the bytes of a key that only the current master opens, and only as the key
-// of what it is bound to.
-func (m *Masters) wrap(handle *keyset.Handle, boundTo []byte) ([]byte, error) {
-	var wrapped bytes.Buffer
-	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&wrapped), m.current.aead, boundTo); err != nil {
+// wrap gives the bytes of a key or a secret that only the current master opens, and only as
+// that of what it is bound to.
+func (m *Masters) wrap(key, boundTo []byte) ([]byte, error) {
+	wrapped, err := m.current.aead.Encrypt(key, boundTo)
+	if err != nil {
 		return nil, fmt.Errorf("wrapping a key: %w", err)
 	}
-	return wrapped.Bytes(), nil
+	return wrapped, nil
 }
 
 // unwrap reverses wrap. Error: ErrOtherMaster.
-func (m *Masters) unwrap(wrapped []byte, by string, boundTo []byte) (*keyset.Handle, error) {
+func (m *Masters) unwrap(wrapped []byte, by string, boundTo []byte) ([]byte, error) {
 	one, known := m.known[by]
 	if !known {
 		return nil, ErrOtherMaster
 	}
-	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(wrapped)), one.aead, boundTo)
+	key, err := one.aead.Decrypt(wrapped, boundTo)
 	if err != nil {
 		return nil, fmt.Errorf("unwrapping a key: %w", err)
 	}
-	return handle, nil
+	return key, nil
+}
+
+// rewrap wraps anew what a master has wrapped. Error: ErrOtherMaster.
+func (m *Masters) rewrap(wrapped []byte, by string, boundTo []byte) ([]byte, error) {
+	key, err := m.unwrap(wrapped, by, boundTo)
+	if err != nil {
+		return nil, err
+	}
+	return m.wrap(key, boundTo)
 }
 
 // querier is what a pool and a connection have in common.

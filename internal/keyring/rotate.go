@@ -29,11 +29,11 @@ func Rotate(ctx context.Context, conn *pgx.Conn, masters *Masters, progress func
 	if err != nil {
 		return 0, fmt.Errorf("counting keys: %w", err)
 	}
-	for _, table := range []rotated{rotatedKeys(masters), rotatedSecrets(masters)} {
+	for _, table := range []rotated{rotatedKeys(), rotatedSecrets()} {
 		at := row{}
 		for more := true; more; {
 			var n int64
-			if n, at, more, err = table.some(ctx, conn, masters.current.id, at); err != nil {
+			if n, at, more, err = table.some(ctx, conn, masters, at); err != nil {
 				return done, err
 			}
 			done += n
@@ -60,48 +60,34 @@ type row struct {
 // rotated is a table whose rows are wrapped.
 type rotated struct {
 	selects, updates string
-	rewrap           func(row) ([]byte, error)
+	boundTo          func(row) []byte
 }
 
-func rotatedKeys(masters *Masters) rotated {
+func rotatedKeys() rotated {
 	return rotated{
 		selects: `SELECT org, subject, wrapped, master FROM hub_keys.subject_keys
 			WHERE (org, subject) > ($1, $2) AND master <> $3 ORDER BY org, subject LIMIT $4 FOR UPDATE`,
 		updates: `UPDATE hub_keys.subject_keys k SET wrapped = u.wrapped, master = $4
 			FROM unnest($1::text[], $2::text[], $3::bytea[]) AS u(org, name, wrapped) WHERE k.org = u.org AND k.subject = u.name`,
-		rewrap: func(r row) ([]byte, error) {
-			boundTo := Ref{r.org, r.name}.associated()
-			handle, err := masters.unwrap(r.wrapped, r.master, boundTo)
-			if err != nil {
-				return nil, err
-			}
-			return masters.wrap(handle, boundTo)
-		},
+		boundTo: func(r row) []byte { return Ref{r.org, r.name}.associated() },
 	}
 }
 
-func rotatedSecrets(masters *Masters) rotated {
+func rotatedSecrets() rotated {
 	return rotated{
 		selects: `SELECT org, name, wrapped, master FROM hub_keys.secrets
 			WHERE (org, name) > ($1, $2) AND master <> $3 ORDER BY org, name LIMIT $4 FOR UPDATE`,
 		updates: `UPDATE hub_keys.secrets k SET wrapped = u.wrapped, master = $4
 			FROM unnest($1::text[], $2::text[], $3::bytea[]) AS u(org, name, wrapped) WHERE k.org = u.org AND k.name = u.name`,
-		rewrap: func(r row) ([]byte, error) {
-			boundTo := secretAssociated(r.org, r.name)
-			secret, err := masters.unwrapSecret(r.wrapped, r.master, boundTo)
-			if err != nil {
-				return nil, err
-			}
-			return masters.current.aead.Encrypt(secret, boundTo)
-		},
+		boundTo: func(r row) []byte { return secretAssociated(r.org, r.name) },
 	}
 }
 
 // some rotates the next rows after one, in a transaction.
-func (t rotated) some(ctx context.Context, conn *pgx.Conn, current string, after row) (n int64, last row, more bool, err error) {
+func (t rotated) some(ctx context.Context, conn *pgx.Conn, masters *Masters, after row) (n int64, last row, more bool, err error) {
 	last = after
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		found, err := tx.Query(ctx, t.selects, after.org, after.name, current, rotatedAtOnce)
+		found, err := tx.Query(ctx, t.selects, after.org, after.name, masters.current.id, rotatedAtOnce)
 		if err != nil {
 			return err
 		}
@@ -114,7 +100,7 @@ func (t rotated) some(ctx context.Context, conn *pgx.Conn, current string, after
 		var orgs, names []string
 		var wrapped [][]byte
 		for _, one := range rows {
-			anew, err := t.rewrap(one)
+			anew, err := masters.rewrap(one.wrapped, one.master, t.boundTo(one))
 			if err != nil {
 				return err
 			}
@@ -122,7 +108,7 @@ func (t rotated) some(ctx context.Context, conn *pgx.Conn, current string, after
 		}
 		if n = int64(len(rows)); n > 0 {
 			last, more = rows[n-1], n == rotatedAtOnce
-			_, err = tx.Exec(ctx, t.updates, orgs, names, wrapped, current)
+			_, err = tx.Exec(ctx, t.updates, orgs, names, wrapped, masters.current.id)
 		}
 		return err
 	})
