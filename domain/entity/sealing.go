@@ -122,6 +122,7 @@ func About(facts []domain.Fact, person func(uuid.UUID) bool) []domain.Fact {
 // split takes the values to seal out of attributes. A removal stays: it says no value.
 func (t Type) split(id uuid.UUID, attributes map[string]json.RawMessage) (open map[string]json.RawMessage, secrets map[string]domain.Secret) {
 	open = make(map[string]json.RawMessage, len(attributes))
+	var subjects []string
 	for name, value := range attributes {
 		sensitive := slices.Contains(t.Sensitive, name)
 		if isNull(value) || !t.DataSubject && !sensitive {
@@ -129,9 +130,9 @@ func (t Type) split(id uuid.UUID, attributes map[string]json.RawMessage) (open m
 			continue
 		}
 		if secrets == nil {
-			secrets = make(map[string]domain.Secret)
+			secrets, subjects = make(map[string]domain.Secret), []string{id.String()}
 		}
-		secrets[name] = domain.NewSecret(value, sensitive, id.String())
+		secrets[name] = domain.NewSecret(value, sensitive, subjects...)
 	}
 	return open, secrets
 }

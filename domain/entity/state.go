@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/google/uuid"
-
 	"github.com/reactdjango-hub/backend/domain"
 )
 
@@ -44,7 +42,7 @@ func (e Entity) Evolve(f domain.Fact) domain.State {
 	case Updated:
 		e.TypeVersion = cmp.Or(p.TypeVersion, e.TypeVersion)
 		if len(p.Attributes) > 0 {
-			e.Attributes, e.Sealed = e.changed(p.Attributes, f.ID)
+			e.Attributes, e.Sealed = e.changed(p.Attributes, sealedAmong(p.Attributes, f.ID))
 		}
 		if p.Tags != nil {
 			e.Tags = p.Tags
@@ -70,30 +68,26 @@ func created(p Created, f domain.Fact) Entity {
 		e.SealedKey = &key
 	}
 	if sealed := sealedAmong(p.Attributes, f.ID); sealed != nil {
-		e.Attributes, e.Sealed = Entity{}.changed(p.Attributes, f.ID)
+		e.Attributes, e.Sealed = Entity{}.changed(p.Attributes, sealed)
 	}
 	return e
 }
 
 // changed are the attributes of the entity after changes: those in clear, and those that
-// are sealed.
-func (e Entity) changed(changes map[string]json.RawMessage, event uuid.UUID) (map[string]json.RawMessage, map[string]domain.Sealed) {
-	next, fresh := replaced(e.Attributes, changes), sealedAmong(changes, event)
-	if len(fresh) == 0 && len(e.Sealed) == 0 {
-		return next, e.Sealed
-	}
-	sealed := make(map[string]domain.Sealed, len(e.Sealed)+len(fresh))
-	for name, value := range e.Sealed {
-		if _, touched := changes[name]; !touched {
-			sealed[name] = value
-		}
-	}
-	for name, value := range fresh {
-		sealed[name] = value
+// are sealed. fresh are the changes that are sealed.
+func (e Entity) changed(changes map[string]json.RawMessage, fresh map[string]domain.Sealed) (map[string]json.RawMessage, map[string]domain.Sealed) {
+	next, sealed := replaced(e.Attributes, changes), fresh
+	for name := range fresh {
 		delete(next, name)
 	}
-	if len(sealed) == 0 {
-		sealed = nil
+	for name, value := range e.Sealed {
+		if _, touched := changes[name]; touched {
+			continue
+		}
+		if sealed == nil {
+			sealed = make(map[string]domain.Sealed, len(e.Sealed))
+		}
+		sealed[name] = value
 	}
 	return next, sealed
 }
