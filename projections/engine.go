@@ -46,6 +46,9 @@ type Projection struct {
 	Tables  []string
 	DDL     func(schema string) string
 	Indexes func(schema string) string
+	// Masked says that masks of sensitive values are all that the view has a use for: its
+	// events have nothing in Sealed.
+	Masked bool
 	// Apply queues the statements that bring the tables of the schema from the
 	// position before the first event to that of the last. Set-based: a batch is up
 	// to subscription.MaxEvents events and as few statements as can be. An error blames

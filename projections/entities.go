@@ -54,7 +54,7 @@ func entitiesDDL(schema string) string {
 			position   bigint           NOT NULL,
 			event_id   uuid             NOT NULL,
 			type_version bigint         NOT NULL, -- the one that the attributes were last held against
-			sealed     jsonb            NOT NULL DEFAULT '{}', -- the sensitive attributes, of which attributes has masks
+			sealed     jsonb            NOT NULL DEFAULT '{}', -- the sensitive attributes, of which attributes has masks: entity.SealedRow
 			terms      integer[]        NOT NULL DEFAULT '{}', -- by which filters find it: entity_terms.go
 			PRIMARY KEY (org, id)
 		);

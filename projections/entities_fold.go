@@ -100,10 +100,11 @@ func (f *entityFold) add(e Event) error {
 	switch p := e.Payload.(type) {
 	case entity.Created:
 		c.created, c.typeName, c.key, c.status = true, p.Type, p.Key, statusActive
-		// A copy: later events of the batch change it, and the payload is not ours.
+		// A copy: later events of the batch change it, and the payload is not ours; what is
+		// sealed was put together for this view.
 		c.set, c.tags = maps.Clone(p.Attributes), p.Tags
 		c.createdAt, c.createdBy, c.typeVersion = e.RecordedAt, e.Actor.Sub, p.TypeVersion
-		c.sealed = maps.Clone(e.Sealed)
+		c.sealed = e.Sealed
 	case entity.Updated:
 		c.update(p)
 		for name := range p.Attributes {
@@ -213,18 +214,27 @@ func (r *entityRows) add(c *entityChange) error {
 	return r.addSealed(c)
 }
 
-// addSealed adds the sensitive attributes, and the names of all that changed.
+// addSealed adds the sensitive attributes, and the names of all that changed, of which only
+// an update has a use.
 func (r *entityRows) addSealed(c *entityChange) error {
-	text := []byte("{}")
-	if len(c.sealed) > 0 {
+	values := make(map[string]json.RawMessage, len(c.sealed))
+	for name, value := range c.sealed {
 		var err error
-		if text, err = json.Marshal(c.sealed); err != nil {
+		if values[name], err = entity.SealedRowValue(c.id, value.Sealed, value.Hash); err != nil {
 			return err
 		}
 	}
-	touched := slices.Concat(slices.Collect(maps.Keys(c.set)), slices.Collect(maps.Keys(c.removed)))
-	slices.Sort(touched)
-	r.sealed, r.touched = append(r.sealed, string(text)), append(r.touched, arrayLiteral(touched))
+	text, err := encodeAttributes(values)
+	if err != nil {
+		return err
+	}
+	touched := "{}"
+	if !c.created {
+		names := slices.Concat(slices.Collect(maps.Keys(c.set)), slices.Collect(maps.Keys(c.removed)))
+		slices.Sort(names)
+		touched = arrayLiteral(names)
+	}
+	r.sealed, r.touched = append(r.sealed, text), append(r.touched, touched)
 	return nil
 }
 

@@ -27,6 +27,7 @@ func EntityHistory() Projection {
 		Tables:  []string{"entity_versions", "entity_types", accessTable},
 		DDL:     entityHistoryDDL,
 		Indexes: entityHistoryIndexes,
+		Masked:  true,
 		Apply:   applyEntityHistory,
 	}
 }

@@ -20,7 +20,7 @@ import (
 // SealedValue is a sensitive value as a view may keep it.
 type SealedValue struct {
 	domain.Sealed
-	// Hash is that of KeyedHash, as hex; empty for what is no single value.
+	// Hash is the keyed hash, as hex; empty for what is no single value.
 	Hash string `json:"hash,omitempty"`
 }
 
@@ -29,12 +29,19 @@ var mask = json.RawMessage(`"` + domain.Mask + `"`)
 // errNoKeys is a fault of the program: it was put together without a keyring.
 var errNoKeys = errors.New("this projector has no keyring, and cannot open sealed values")
 
+// holding is an event of a batch that has sealed values.
+type holding struct {
+	event  *Event
+	values map[string]domain.Sealed
+}
+
 // unseal opens the sealed values of the events.
 func (w *writer) unseal(ctx context.Context, events []Event) error {
+	var found []holding
 	var refs []keyring.Ref
 	seen := map[keyring.Ref]bool{}
-	found := map[int]map[string]domain.Sealed{}
-	for i, e := range events {
+	for i := range events {
+		e := &events[i]
 		payload, ok := e.Payload.(domain.Opened)
 		if !ok {
 			continue
@@ -43,10 +50,10 @@ func (w *writer) unseal(ctx context.Context, events []Event) error {
 		if len(values) == 0 {
 			continue
 		}
-		found[i] = values
+		found = append(found, holding{e, values})
 		for _, value := range values {
-			for _, ref := range keyring.Refs(e.Org, value.Subjects()) {
-				if !seen[ref] {
+			for _, subject := range value.Subjects() {
+				if ref := (keyring.Ref{Org: e.Org, Subject: subject}); !seen[ref] {
 					seen[ref] = true
 					refs = append(refs, ref)
 				}
@@ -63,41 +70,43 @@ func (w *writer) unseal(ctx context.Context, events []Event) error {
 	if err != nil {
 		return err
 	}
-	for i, values := range found {
-		hasher, err := w.options.Keys.Hasher(ctx, events[i].Org)
-		if err != nil {
-			return err
+	for _, held := range found {
+		var hasher *keyring.Hasher
+		if !w.projection.Masked {
+			if hasher, err = w.options.Keys.Hasher(ctx, held.event.Org); err != nil {
+				return err
+			}
 		}
-		if err := events[i].open(values, keys, hasher); err != nil {
-			return &poisonError{reasonUnreadable, fmt.Errorf("position %d: %w", events[i].Position, err)}
+		if err := held.event.open(held.values, keys, hasher); err != nil {
+			return &poisonError{reasonUnreadable, fmt.Errorf("position %d: %w", held.event.Position, err)}
 		}
 	}
 	return nil
 }
 
-// open puts opened values into the event.
+// open puts opened values into the event; hasher is nil for a view of masks.
 func (e *Event) open(values map[string]domain.Sealed, keys keyring.Keys, hasher *keyring.Hasher) error {
 	shown := make(map[string]json.RawMessage, len(values))
 	for name, value := range values {
-		shown[name] = nil
 		plain, err := keys.Open(e.Org, value)
 		switch {
 		case errors.Is(err, domain.ErrErased):
+			shown[name] = nil
 			continue
 		case err != nil:
 			return err
-		}
-		if shown[name] = plain; !value.Sensitive {
+		case !value.Sensitive:
+			shown[name] = plain
 			continue
 		}
-		if shown[name] = mask; e.Sealed == nil {
-			e.Sealed = make(map[string]SealedValue)
+		if shown[name] = mask; hasher == nil {
+			continue
 		}
 		sealed := SealedValue{Sealed: value}
-		if hash := domain.EqualityText(plain); hash != "" {
-			sealed.Hash = hex.EncodeToString(hasher.Hash("attribute", name, hash))
+		if text := domain.EqualityText(plain); text != "" {
+			sealed.Hash = hex.EncodeToString(hasher.Hash("attribute", name, text))
 		}
-		e.Sealed[name] = sealed
+		e.Sealed = with(e.Sealed, name, sealed)
 	}
 	e.Payload = e.Payload.(domain.Opened).Shown(shown)
 	return nil

@@ -2,6 +2,7 @@ package readmodels
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/reactdjango-hub/backend/domain"
@@ -26,8 +27,8 @@ type Member struct {
 }
 
 // masked shows what is sealed as masks.
-func (m *Member) masked(column []byte) (err error) {
-	if m.Sealed, err = sealedAttributes(column); err != nil {
+func (m *Member) masked(column []byte) error {
+	if err := json.Unmarshal(column, &m.Sealed); err != nil {
 		return err
 	}
 	mask := Hidden

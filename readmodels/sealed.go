@@ -17,16 +17,6 @@ import (
 // sealedColumn is what is read beside the entity's columns where it is asked for.
 const sealedColumn = "e.sealed"
 
-// sealedAttributes reads the column.
-func sealedAttributes(text []byte) (map[string]domain.Sealed, error) {
-	if len(text) <= len("{}") {
-		return nil, nil
-	}
-	var found map[string]domain.Sealed
-	err := json.Unmarshal(text, &found)
-	return found, err
-}
-
 // sealedRow is what a row of a list says of sealed attributes.
 type sealedRow struct {
 	column []byte
