@@ -105,6 +105,14 @@ type Fresher interface {
 	Fresh() []Tag
 }
 
+// Deriver is a Decider that makes something out of another thing, which is what
+// preconditions are about.
+type Deriver interface {
+	Decider
+	// Origin is the stream of that thing, one of the boundaries.
+	Origin() Tag
+}
+
 // Walker is a Decider that finds its boundaries one after the other, along a way of
 // unknown length.
 type Walker interface {

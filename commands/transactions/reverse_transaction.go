@@ -16,6 +16,9 @@ func (c ReverseTransaction) Fresh() []domain.Tag {
 	return []domain.Tag{ledger.TransactionStream(c.By)}
 }
 
+// Origin is the transaction that is reversed.
+func (c ReverseTransaction) Origin() domain.Tag { return ledger.TransactionStream(c.ID) }
+
 // Boundaries names what the decision depends on.
 func (c ReverseTransaction) Boundaries(r domain.Reader) []domain.Tag {
 	return append(boundaries(r, c.ID), ledger.TransactionStream(c.By))

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -174,82 +173,4 @@ func TestAResourceThatCannotBeShown(t *testing.T) {
 	if !strings.Contains(e.log.String(), "resource not shown") {
 		t.Error("nobody is told")
 	}
-}
-
-// Every write shows what it is about where that is asked for, but that of many, which is
-// about no one resource; and what a read then answers is the same.
-func TestEveryWriteShowsWhatItIsAbout(t *testing.T) {
-	t.Parallel()
-	b := newBelongings(t, newBooks(t))
-	const prefer = "return=representation, wait=30"
-	made := func(action string) string {
-		return transactionsPath + "/" + b.done("POST", transactionsPath, b.body(action, "2026-01-02", "debit 1000 5, credit 4000 5", "")).ID
-	}
-	owned, account := entitiesPath+"/"+b.own[entitiesPath], accountsPath+"/"+b.own[accountsPath]
-	draft, submitted, rejected, voided := made("draft"), made("submit"), made("submit"), made("draft")
-	written := map[string]bool{}
-	for _, step := range []struct{ id, path, body string }{
-		{"defineEntityType", "/api/v1/entity-types/shown", `{"title":"Shown"}`},
-		{"updateOrganization", organizationPath, `{"timezone":"Europe/Paris"}`},
-		{"createEntity", entitiesPath, `{"type":"customer","attributes":{}}`},
-		{"patchEntity", owned, `{"tags":["shown"]}`},
-		{"shareEntity", owned + "/acl", `{"entries":[]}`},
-		{"addRelationship", owned + "/relationships", `{"kind":"employer","target_id":"` + b.target + `"}`},
-		{"removeRelationship", owned + "/relationships/employer/" + b.target, ""},
-		{"archiveEntity", owned + "/archive", ""},
-		{"restoreEntity", owned + "/restore", ""},
-		{"deleteEntity", owned, ""},
-		{"startBulkUpdate", bulkUpdatesPath, `{"filter":{"type":"customer"},"tags":["y"]}`},
-		{"cancelBulkUpdate", bulkUpdatesPath + "/" + b.own[bulkUpdatesPath] + "/cancel", ""},
-		{"setPolicy", transactionsPath + "/policy", `{"currency":"EUR","approval_above":"1.00","approvals_needed":1}`},
-		{"createTransaction", transactionsPath, b.body("draft", "2026-01-02", "debit 1000 5, credit 4000 5", "")},
-		{"patchTransaction", draft, `{"description":"d"}`},
-		{"submitTransaction", draft + "/submit", ""},
-		{"approveTransaction", submitted + "/approve", ""},
-		{"postTransaction", submitted + "/post", ""},
-		{"reverseTransaction", submitted + "/reverse", `{"date":"2026-01-03"}`},
-		{"rejectTransaction", rejected + "/reject", ""},
-		{"voidTransaction", voided + "/void", ""},
-		{"closePeriods", transactionsPath + "/periods", `{"closed_through":"2026-01-02"}`},
-		{"openAccount", accountsPath, `{"code":"9","name":"N","kind":"asset","currency":"EUR"}`},
-		{"closeAccount", account + "/close", ""},
-		{"reopenAccount", account + "/reopen", ""},
-	} {
-		written[step.id] = true
-		if step.id == "approveTransaction" {
-			b.as("ben", "admin") // nobody approves what they have submitted
-		}
-		answer := b.call(lineOf(b.api, step.id).Method, step.path, step.body, "Prefer", prefer)
-		receipt := answer.receipt()
-		if receipt.Resource == nil || answer.Header.Get("Preference-Applied") != "return=representation" {
-			t.Errorf("%s: %v %s", step.id, answer.Header, answer.Body)
-			continue
-		}
-		collection := lineOf(b.api, step.id).collectionOf()
-		if collection == "" {
-			collection = step.path
-		}
-		if lineOf(b.api, step.id).Method != "PUT" {
-			seen := b.call("GET", collection+"/"+receipt.ID, "", "Hub-Min-Position", fmt.Sprint(*receipt.Position), "Prefer", "wait=30")
-			sameJSON(t, step.id, receipt.Resource, seen.Body)
-		}
-	}
-	for _, line := range b.api.routes() {
-		if line.Kind == command && line.LinesOf == nil && !written[line.ID] {
-			t.Errorf("%s was not asked for its resource", line.ID)
-		}
-	}
-	// What would be closed is shown as it would be, with what is on it.
-	var would struct {
-		Resource struct{ Status, Balance string }
-	}
-	answer := b.call("POST", account+"/close?dry_run=true", "", "Prefer", prefer)
-	if answer.json(&would); would.Resource.Status != "closed" || would.Resource.Balance != "0.00" {
-		t.Errorf("%s", answer.Body)
-	}
-}
-
-// lineOf is the route of an operation.
-func lineOf(a *API, id string) *route {
-	return a.routes()[slices.IndexFunc(a.routes(), func(line *route) bool { return line.ID == id })]
 }

@@ -205,11 +205,8 @@ func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submissi
 	if err != nil {
 		return none, err
 	}
-	if condition.existing {
-		decider = existing{decider}
-	}
-	if condition.absent {
-		decider = absent{decider}
+	if condition.existing || condition.absent {
+		decider = conditional{decider, condition}
 	}
 	submission := commands.Submission{
 		Decider: decider,
@@ -225,35 +222,38 @@ func (a *API) submission(e *exchange, decider domain.Decider) (commands.Submissi
 	return submission, nil
 }
 
-// existing is a command that may only change what is there: If-Match: *.
-type existing struct{ domain.Decider }
-
-// Decide refuses what would create the resource.
-func (x existing) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-	decision, err := x.Decider.Decide(r, m)
-	if err == nil && decision.Created {
-		return domain.Decision{}, problem.New(problem.Stale, "version_conflict", "If-Match: * asks for a resource that exists, and this one does not.")
-	}
-	return decision, err
+// conditional is a command that may only change what is there, If-Match: *, or only make
+// what is not there, If-None-Match: *.
+type conditional struct {
+	domain.Decider
+	precondition
 }
 
-// absent is a command that may only make what is not there: If-None-Match: *.
-type absent struct{ domain.Decider }
-
-// Decide refuses what would not create the resource.
-func (x absent) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
-	decision, err := x.Decider.Decide(r, m)
-	if err == nil && !decision.Created {
-		stale := problem.StaleVersion(r.Version(decision.Stream))
+// Decide refuses what would do the other.
+func (c conditional) Decide(r domain.Reader, m domain.Meta) (domain.Decision, error) {
+	decision, err := c.Decider.Decide(r, m)
+	if err != nil {
+		return decision, err
+	}
+	stream, there := decision.Stream, !decision.Created
+	if deriver, ok := c.Decider.(domain.Deriver); ok {
+		stream = deriver.Origin()
+		there = r.Version(stream) > 0
+	}
+	switch {
+	case c.existing && !there:
+		return domain.Decision{}, problem.New(problem.Stale, "version_conflict", "If-Match: * asks for a resource that exists, and this one does not.")
+	case c.absent && there:
+		stale := problem.StaleVersion(r.Version(stream))
 		stale.Detail = "If-None-Match: * asks for a resource that does not exist yet, and this one does."
 		return domain.Decision{}, stale
 	}
-	return decision, err
+	return decision, nil
 }
 
 // Rounds passes on how far a domain.Walker goes.
-func (x existing) Rounds() int {
-	if walker, ok := x.Decider.(domain.Walker); ok {
+func (c conditional) Rounds() int {
+	if walker, ok := c.Decider.(domain.Walker); ok {
 		return walker.Rounds()
 	}
 	return 0

@@ -121,7 +121,7 @@ func TestIfMatchAnyAsksForSomethingThatExists(t *testing.T) {
 	e, last := answering(t, commands.Receipt{ID: "t", Version: 1}, nil)
 	e.call("PUT", "/api/v1/entity-types/t", `{}`, "If-Match", "*")
 	for created, code := range map[bool]string{true: "version_conflict", false: ""} {
-		decider := last.Decider.(existing)
+		decider := last.Decider.(conditional)
 		decider.Decider = decides(domain.Decision{Created: created})
 		_, err := decider.Decide(nil, domain.Meta{})
 		if p := problem.Of(err); (p == nil) != (code == "") || p != nil && (p.Code != code || p.Kind != problem.Stale) {
