@@ -115,6 +115,9 @@ func searchFunction(schema string) string {
 			word   text;
 			prefix text;
 			known  boolean;
+			sure   text := '';
+			turned text := '';
+			wide   integer;
 		BEGIN
 			IF own IS NULL OR phrase = '' OR types = '{}' THEN
 				RETURN;
@@ -151,8 +154,9 @@ func searchFunction(schema string) string {
 // searchSimilar is the rest of that function: what it does when nothing was found.
 func searchSimilar(schema string) string {
 	return `
-			-- Then what has similar ones in place of those words that nothing has, then less
-			-- similar ones, and at last in place of any word. The index is asked for the longest.
+			-- Then what has, in place of those words that nothing has, the same with two neighbouring
+			-- letters swapped, as that leaves a short word hardly a trigram; then similar ones, then
+			-- less similar ones, and at last in place of any word. The index is asked for the longest.
 			FOREACH word IN ARRAY words LOOP
 				prefix := '% ' || word || '%';
 				known := length(word) < 4 OR EXISTS (SELECT FROM unnest(sample) AS t(text) WHERE t.text LIKE prefix);
@@ -161,8 +165,12 @@ func searchSimilar(schema string) string {
 					   INTO known USING own, types, sees_all, names;
 				END IF;
 				IF known THEN
-					mixed := mixed || format(' AND d.text || '''' LIKE %L', prefix);
+					sure := sure || format(' AND d.text || '''' LIKE %L', prefix);
 				ELSE
+					wide := CASE WHEN word ~ '^([0-9][0-9a-z]{2}){3,}$' THEN 3 ELSE 1 END; -- of letters beyond ASCII
+					turned := turned || (SELECT format(' AND (%s)', string_agg(format('d.text LIKE %L', '% ' ||
+					            overlay(word PLACING substr(word, at + wide, wide) || substr(word, at, wide) FROM at) || '%'), ' OR '))
+					            FROM generate_series(1, least(length(word), wide * ` + mostSwapped + `) - 2 * wide + 1, wide) AS g(at));
 					mixed := mixed || format(' AND d.text || '''' %%> %L', word);
 					odd := CASE WHEN length(word) > length(odd) THEN word ELSE odd END;
 				END IF;
@@ -170,12 +178,18 @@ func searchSimilar(schema string) string {
 				                       ELSE format(' AND (d.text || '''' LIKE %L OR d.text || '''' %%> %L)', prefix, word) END;
 				long := CASE WHEN length(word) > length(long) THEN word ELSE long END;
 			END LOOP;
+			IF odd <> '' THEN
+				RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, turned || sure) USING own, types, phrase, most, of_status, sees_all, names;
+				IF FOUND THEN
+					RETURN;
+				END IF;
+			END IF;
 			FOR attempt IN 1 .. 3 LOOP
 				IF attempt = 2 THEN
 					PERFORM set_config('pg_trgm.word_similarity_threshold', '0.35', true);
 				END IF;
 				IF attempt < 3 AND odd <> '' THEN
-					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND d.text %%> %L', odd) || mixed) USING own, types, phrase, most, of_status, sees_all, names;
+					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND d.text %%> %L', odd) || mixed || sure) USING own, types, phrase, most, of_status, sees_all, names;
 				ELSIF attempt = 3 AND length(long) >= 4 THEN
 					RETURN QUERY EXECUTE format(` + searchQuery(schema) + `, score, format(' AND (d.text LIKE %L OR d.text %%> %L)', '% ' || long || '%', long) || alike)
 						USING own, types, phrase, most, of_status, sees_all, names;
@@ -198,6 +212,10 @@ func searchSees(schema, seesAll, names string) string {
 	return `(coalesce(` + seesAll + `, false) OR NOT EXISTS (SELECT FROM ` + schema + `.entity_access a WHERE a.org = d.org AND a.id = d.id
 					   AND NOT coalesce(a.readers && ` + names + ` AND NOT a.denied && ` + names + `, false)))`
 }
+
+// mostSwapped are the letters of a word, from its beginning, in which two neighbours may be
+// swapped: of longer words trigrams enough stay as they are.
+const mostSwapped = "12"
 
 // entitySearchIndexes: the list of what is not in the index yet is searched each time, so
 // it is kept short.

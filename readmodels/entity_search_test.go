@@ -46,7 +46,7 @@ func TestSearch(t *testing.T) {
 		`{"name":"Jürgen Müller & Søn","city":"Köln","codes":["A-17",42,{"x":"hidden"}],"other":"unseen"}`,
 		`{"name":"Anna Miller","city":"Paris"}`, `{"name":"Annabel O'Brien","city":"New York"}`,
 		`{"name":"Привет Мир"}`, `{"name":"東京都庁"}`, `{"name":"ΑΘΗΝΑ Straße"}`, `{"name":"100% _under\\score"}`,
-		`{"name":"Kainmowi"}`, `{"name":"***","city":"Oslo"}`,
+		`{"name":"Kainmowi"}`, `{"name":"***","city":"Oslo"}`, `{"name":"Jones","city":"Lima"}`, `{"name":"Jonas"}`,
 	} {
 		h.create(t, "customer", "", attributes, "eu")
 	}
@@ -72,6 +72,11 @@ func TestSearch(t *testing.T) {
 		"ｓｔｒａ":           {"ΑΘΗΝΑ Straße"},
 		"kaimnowi":       {"Kainmowi"},
 		"jurgn mueler":   {"Jürgen Müller & Søn"},
+		"jnoes":          {"Jones"}, // two letters swapped, which is closer than what is only similar
+		"joens lmia":     {"Jones"},
+		"ojne":           {"Jones"},
+		"pairs mill":     {"Anna Miller"},
+		"привте":         {"Привет Мир"},
 		"ller":           {"Müller drill", "Anna Miller", "Jürgen Müller & Søn"}, // nothing begins so, these are like it
 		"unseen":         {},
 		"hidden":         {},
