@@ -92,60 +92,65 @@ type Point struct {
 // now reports whether the point is in no past.
 func (p Point) now() bool { return p.AsOf == nil && p.KnownAt == nil }
 
-// parameters are the last date that counts and the last time, for sums.
-func (p Point) parameters() (date, known *time.Time) {
-	if p.AsOf != nil {
-		day := p.AsOf.Time()
-		date = &day
+// texts name the point, for cursors.
+func (p Point) texts() []string {
+	texts := []string{dateText(p.AsOf), ""}
+	if p.KnownAt != nil {
+		texts[1] = p.KnownAt.UTC().Format(time.RFC3339Nano)
 	}
-	return date, p.KnownAt
+	return texts
 }
 
-// sumsAt selects the sums of the entries of accounts up to a point: account_id, date, debit
-// and credit of buckets that are within it, and of the entries of those that it cuts. which is
-// a condition on the alias s; date and known name the point's parameters.
-func sumsAt(schema, which, date, known string) string {
-	within := which + ` AND (` + date + `::date IS NULL OR s.date <= ` + date + `)`
-	return `
+// sums selects the sums of the entries of accounts up to the point: account_id, date, debit
+// and credit of buckets that are within it, and of the entries of those that it cuts. which
+// is a condition on the alias s. What does not restrict is not said, so that what does is
+// looked up in an index whatever its value is.
+func (p Point) sums(schema, which string, args *arguments) string {
+	if p.AsOf != nil {
+		which += ` AND s.date <= ` + args.add(p.AsOf.Time()) + `::date`
+	}
+	whole := `
 		SELECT s.org, s.account_id, s.date, s.debit, s.credit FROM ` + schema + `.entry_sums s
-		 WHERE ` + within + ` AND (` + known + `::timestamptz IS NULL OR s.last_at <= ` + known + `)
+		 WHERE ` + which
+	if p.KnownAt == nil {
+		return whole
+	}
+	known := args.add(*p.KnownAt) + `::timestamptz`
+	return whole + ` AND s.last_at <= ` + known + `
 		UNION ALL
-		SELECT s.org, s.account_id, s.date, CASE e.side WHEN 'debit' THEN e.amount ELSE 0 END, CASE e.side WHEN 'credit' THEN e.amount ELSE 0 END
-		  FROM ` + schema + `.entry_sums s
-		  JOIN ` + schema + `.entries e ON e.org = s.org AND e.account_id = s.account_id AND e.date = s.date
-		   AND e.position >= s.bucket << ` + bucketBits + ` AND e.position < (s.bucket + 1) << ` + bucketBits + ` AND e.recorded_at <= ` + known + `
-		 WHERE ` + within + ` AND s.first_at <= ` + known + ` AND s.last_at > ` + known
+		SELECT s.org, s.account_id, s.date, e.debit, e.credit
+		  FROM ` + schema + `.entry_sums s CROSS JOIN LATERAL (
+			SELECT CASE e.side WHEN 'debit' THEN e.amount ELSE 0 END AS debit, CASE e.side WHEN 'credit' THEN e.amount ELSE 0 END AS credit
+			  FROM ` + schema + `.entries e
+			 WHERE e.org = s.org AND e.account_id = s.account_id AND e.date = s.date
+			   AND e.position >= s.bucket << ` + bucketBits + ` AND e.position < (s.bucket + 1) << ` + bucketBits + ` AND e.recorded_at <= ` + known + `
+			OFFSET 0 -- so that it stays a look-up for each bucket
+		  ) e
+		 WHERE ` + which + ` AND s.first_at <= ` + known + ` AND s.last_at > ` + known
 }
 
 // bucketBits is LedgerBucketBits of package projections.
 const bucketBits = "12"
 
 // totals joins what is on the accounts of the alias a, as t: of now, or of a point.
-func (p Point) totals(schema, date, known string) string {
+func (p Point) totals(schema string, args *arguments) string {
 	if p.now() {
 		return ` LEFT JOIN ` + schema + `.account_totals t ON t.org = a.org AND t.account_id = a.id`
 	}
 	return ` LEFT JOIN LATERAL (SELECT sum(x.debit) AS debit, sum(x.credit) AS credit, NULL::numeric AS held_debit, NULL::numeric AS held_credit FROM (` +
-		sumsAt(schema, `s.org = a.org AND s.account_id = a.id`, date, known) + `) x) t ON true`
+		p.sums(schema, `s.org = a.org AND s.account_id = a.id`, args) + `) x) t ON true`
 }
 
 // Account gives one account of an organisation. Problem: NotFound not_found, together with
 // the snapshot in which it was not there.
 func (s *Store) Account(ctx context.Context, org string, id uuid.UUID, point Point) (Account, Snapshot, error) {
 	var row accountRow
-	date, known := point.parameters()
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		row = accountRow{}
-		args := []any{ledgerView, org, id}
-		if !point.now() {
-			args = append(args, date, known)
-		}
-		return statement{
-			sql: `SELECT ` + heads + `, ` + accountColumns + `
-				FROM ` + pointed + ` LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = $3` + point.totals(schema, "$4", "$5"),
-			args: args,
-			row:  func(scan func(...any) error) error { return scan(row.columns()...) },
-		}
+		args := arguments{ledgerView, org, id}
+		sql := `SELECT ` + heads + `, ` + accountColumns + `
+				FROM ` + pointed + ` LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = $3` + point.totals(schema, &args)
+		return statement{sql: sql, args: args, planned: true, row: func(scan func(...any) error) error { return scan(row.columns()...) }}
 	})
 	if err != nil {
 		return Account{}, at, err
@@ -232,8 +237,7 @@ func (q AccountQuery) filterTexts() []string {
 	if q.EntityID != nil {
 		entity = q.EntityID.String()
 	}
-	date, known := q.parameters()
-	return []string{q.Kind, q.Currency, q.Status, q.Code, entity, textOf(date), textOf(known)}
+	return append([]string{q.Kind, q.Currency, q.Status, q.Code, entity}, q.texts()...)
 }
 
 func (q AccountQuery) sql(schema string, plan *listPlan[Account]) (string, []any) {
@@ -248,22 +252,11 @@ func (q AccountQuery) sql(schema string, plan *listPlan[Account]) (string, []any
 		where += ` AND e.entity_id = ` + args.add(*q.EntityID)
 	}
 	where += plan.where(&args)
-	from, date, known := schema+`.accounts e`, "", ""
-	if !q.now() {
-		onDate, knownAt := q.parameters()
-		date, known = args.add(onDate), args.add(knownAt)
-	}
+	from := schema + `.accounts e`
 	count := q.counted(from + " WHERE " + where)
 	return `SELECT ` + heads + `, ` + count + `, ` + accountColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL (
 		SELECT * FROM ` + from + ` WHERE ` + where + plan.page("e."+plan.sort.column, "e.id", &args) + `
-	) a ON true` + q.totals(schema, date, known) + plan.orderBy("a."+plan.sort.column, "a.id"), args
-}
-
-func textOf(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
+	) a ON true` + q.totals(schema, &args) + plan.orderBy("a."+plan.sort.column, "a.id"), args
 }
 
 // shownSum writes a sum of minor units with the digits of its currency.

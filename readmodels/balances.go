@@ -33,19 +33,21 @@ func (s *Store) Balances(ctx context.Context, org string, account uuid.UUID, dat
 	for i, date := range dates {
 		days[i] = date.Time()
 	}
+	last := Point{AsOf: &dates[len(dates)-1], KnownAt: known}
 	var kind, currency *string
 	var changes []*big.Int
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		kind, currency, changes = nil, nil, make([]*big.Int, len(dates))
-		return statement{
-			// A sum belongs to the first of the dates that it counts at: behind so many that are before it.
-			sql: `SELECT ` + heads + `, a.kind, a.currency, b.place, b.net::text
+		args := arguments{ledgerView, org, account, days}
+		// A sum belongs to the first of the dates that it counts at: behind so many that are before it.
+		sql := `SELECT ` + heads + `, a.kind, a.currency, b.place, b.net::text
 				FROM ` + pointed + ` LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = $3
 				LEFT JOIN (
-					SELECT width_bucket(x.date - 1, $6::date[]) AS place, sum(x.debit - x.credit) AS net
-					  FROM (` + sumsAt(schema, `s.org = $2 AND s.account_id = $3`, "$4", "$5") + `) x GROUP BY 1
-				) b ON true`,
-			args: []any{ledgerView, org, account, days[len(days)-1], known, days},
+					SELECT width_bucket(x.date - 1, $4::date[]) AS place, sum(x.debit - x.credit) AS net
+					  FROM (` + last.sums(schema, `s.org = $2 AND s.account_id = $3`, &args) + `) x GROUP BY 1
+				) b ON true`
+		return statement{
+			sql: sql, args: args, planned: true,
 			row: func(scan func(...any) error) error {
 				var place *int
 				var net *string

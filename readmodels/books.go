@@ -44,17 +44,15 @@ func (s *Store) TrialBalance(ctx context.Context, org string, point Point) (Tria
 		credits map[string]*big.Int
 		order   []string
 	)
-	date, known := point.parameters()
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		balance, order = TrialBalance{Items: []TrialBalanceItem{}, Totals: []TrialBalanceTotal{}}, nil
 		debits, credits = map[string]*big.Int{}, map[string]*big.Int{}
+		args := arguments{ledgerView, org}
+		sql := `SELECT ` + heads + `, a.id, a.code, a.name, a.kind, a.currency, (b.debit - b.credit)::text
+				FROM ` + pointed + ` LEFT JOIN (` + point.everyTotal(schema, &args) + `
+				) b ON true LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = b.account_id ORDER BY a.currency, a.code`
 		return statement{
-			sql: `SELECT ` + heads + `, a.id, a.code, a.name, a.kind, a.currency, (b.debit - b.credit)::text
-				FROM ` + pointed + ` LEFT JOIN (
-					SELECT x.account_id, sum(x.debit) AS debit, sum(x.credit) AS credit FROM (` + sumsAt(schema, `s.org = $2`, "$3", "$4") + `) x
-					 GROUP BY x.account_id
-				) b ON true LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = b.account_id ORDER BY a.currency, a.code`,
-			args: []any{ledgerView, org, date, known},
+			sql: sql, args: args, planned: true,
 			row: func(scan func(...any) error) error {
 				var (
 					id                              *uuid.UUID
@@ -91,6 +89,17 @@ func (s *Store) TrialBalance(ctx context.Context, org string, point Point) (Tria
 		balance.Totals = append(balance.Totals, TrialBalanceTotal{currency, shownSum(debits[currency], currency), shownSum(credits[currency], currency)})
 	}
 	return balance, at, nil
+}
+
+// everyTotal selects what every account with entries has on it: account_id, debit, credit.
+func (p Point) everyTotal(schema string, args *arguments) string {
+	if p.now() {
+		return `
+					SELECT t.account_id, t.debit, t.credit FROM ` + schema + `.account_totals t WHERE t.org = $2 AND (t.debit > 0 OR t.credit > 0)`
+	}
+	return `
+					SELECT x.account_id, sum(x.debit) AS debit, sum(x.credit) AS credit FROM (` + p.sums(schema, `s.org = $2`, args) + `) x
+					 GROUP BY x.account_id`
 }
 
 // Policy is the rule about approval of transactions in a currency.

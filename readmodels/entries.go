@@ -63,7 +63,7 @@ func (s *Store) Entries(ctx context.Context, org string, account uuid.UUID, q En
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		rows = entryRows{}
 		sql, args := q.sql(schema, org, account, limit, after)
-		return statement{sql: sql, args: args, row: rows.scan}
+		return statement{sql: sql, args: args, planned: true, row: rows.scan}
 	})
 	if err == nil && q.Cursor != "" {
 		err = begun.sameLog(at)
@@ -89,33 +89,38 @@ func (s *Store) Entries(ctx context.Context, org string, account uuid.UUID, q En
 }
 
 // sql is the statement: the rows of a page, what the account has before the earliest of
-// them, and the account itself.
+// them, and the account itself. The page is walked to in the order of the key, from where
+// it begins: what does not restrict is not said.
 func (q EntryQuery) sql(schema, org string, account uuid.UUID, limit int, after entryPlace) (string, []any) {
-	from, _ := Point{AsOf: q.From}.parameters()
-	to, _ := Point{AsOf: q.To}.parameters()
 	order, operator := "ASC", ">"
 	if q.Descending {
 		order, operator = "DESC", "<"
 	}
-	args, beyond := []any{ledgerView, org, account, from, to, limit + 1}, ""
+	args := arguments{ledgerView, org, account, limit + 1}
+	all := schema + `.entries e WHERE e.org = $2 AND e.account_id = $3`
+	if q.From != nil {
+		all += ` AND e.date >= ` + args.add(q.From.Time()) + `::date`
+	}
+	if q.To != nil {
+		all += ` AND e.date <= ` + args.add(q.To.Time()) + `::date`
+	}
+	beyond := ""
 	if q.Cursor != "" {
-		beyond = ` AND (e.date, e.position, e.line) ` + operator + ` ($7::date, $8::bigint, $9::integer)`
-		args = append(args, after.date, after.position, after.line)
+		beyond = ` AND (e.date, e.position, e.line) ` + operator + ` (` + args.add(after.date) + `::date, ` + args.add(after.position) + `::bigint, ` + args.add(after.line) + `::integer)`
 	}
 	sorted := "e.date " + order + ", e.position " + order + ", e.line " + order
-	all := schema + `.entries e WHERE e.org = $2 AND e.account_id = $3 AND ($4::date IS NULL OR e.date >= $4) AND ($5::date IS NULL OR e.date <= $5)`
 	return `WITH page AS MATERIALIZED (
 					SELECT * FROM ` + all + beyond + `
-					 ORDER BY ` + sorted + ` LIMIT $6
-				), first AS (SELECT date, position, line FROM page ORDER BY date, position, line LIMIT 1
+					 ORDER BY ` + sorted + ` LIMIT $4
+				), first AS (SELECT date, position, position >> ` + bucketBits + ` AS bucket, line FROM page ORDER BY date, position, line LIMIT 1
 				), opening AS (
 					SELECT coalesce(sum(x.net), 0)::text AS net FROM (
-						SELECT s.debit - s.credit AS net FROM first f JOIN ` + schema + `.entry_sums s
-						    ON s.org = $2 AND s.account_id = $3 AND (s.date, s.bucket) < (f.date, f.position >> ` + bucketBits + `)
+						SELECT s.debit - s.credit AS net FROM ` + schema + `.entry_sums s
+						 WHERE s.org = $2 AND s.account_id = $3 AND (s.date, s.bucket) < ((SELECT date FROM first), (SELECT bucket FROM first))
 						UNION ALL
-						SELECT CASE e.side WHEN 'debit' THEN e.amount ELSE -e.amount END FROM first f JOIN ` + schema + `.entries e
-						    ON e.org = $2 AND e.account_id = $3 AND e.date = f.date AND e.position >= (f.position >> ` + bucketBits + `) << ` + bucketBits + `
-						   AND (e.position, e.line) < (f.position, f.line)
+						SELECT CASE e.side WHEN 'debit' THEN e.amount ELSE -e.amount END FROM ` + schema + `.entries e
+						 WHERE e.org = $2 AND e.account_id = $3 AND e.date = (SELECT date FROM first) AND e.position >= (SELECT bucket FROM first) << ` + bucketBits + `
+						   AND (e.position, e.line) < ((SELECT position FROM first), (SELECT line FROM first))
 					) x
 				)
 				SELECT ` + heads + `, ` + q.counted(all) + `, a.kind, a.currency, o.net, e.transaction_id, e.date, e.side, e.amount, e.position, e.line, e.recorded_at

@@ -53,14 +53,17 @@ func (s *Store) Explain(ctx context.Context, org string, id uuid.UUID) (Explanat
 					SELECT * FROM ` + schema + `.transaction_events v WHERE v.org = $2 AND v.transaction_id = $3 ORDER BY v.version LIMIT $4
 				) v ON true
 				LEFT JOIN LATERAL (
-					SELECT e.* FROM ` + schema + `.transaction_accounts n
-					  JOIN ` + schema + `.entries e ON e.org = n.org AND e.account_id = n.account_id AND e.date = n.date AND e.position = v.position
-					 WHERE n.org = $2 AND n.transaction_id = $3 OFFSET 0 -- so that it stays a look-up for each event
+					SELECT e.* FROM ` + schema + `.transaction_accounts n CROSS JOIN LATERAL (
+						SELECT * FROM ` + schema + `.entries e
+						 WHERE e.org = n.org AND e.account_id = n.account_id AND e.date = n.date AND e.position = v.position OFFSET 0
+					) e
+					 WHERE n.org = $2 AND n.transaction_id = $3 OFFSET 0 -- so that both stay look-ups, for each event and each account
 				) e ON true
 				LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = e.account_id
 				ORDER BY v.version, e.line`,
-			args: []any{ledgerView, org, id, maxExplained},
-			row:  found.scan,
+			args:    []any{ledgerView, org, id, maxExplained},
+			planned: true,
+			row:     found.scan,
 		}
 	})
 	if err == nil && found.Status == "" {

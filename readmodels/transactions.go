@@ -240,7 +240,7 @@ func (s *Store) Transactions(ctx context.Context, org string, q TransactionQuery
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
 		page = TransactionPage{Items: []Transaction{}}
 		sql, args := q.sql(schema, plan)
-		return statement{sql: sql, args: args, cut: &plan.full, row: func(scan func(...any) error) error {
+		return statement{sql: sql, args: args, cut: &plan.full, planned: q.walks(plan), row: func(scan func(...any) error) error {
 			var row transactionRow
 			if err := scan(append([]any{&page.Count}, row.columns()...)...); err != nil {
 				return err
@@ -295,6 +295,18 @@ func (q TransactionQuery) sql(schema string, plan *listPlan[Transaction]) (strin
 	return `SELECT ` + heads + `, ` + count + `, ` + transactionColumns + ` FROM ` + pointed + ` LEFT JOIN LATERAL (
 		SELECT e.* FROM ` + from + ` WHERE ` + where + plan.page(sorted, id, &args) + `
 	) t ON true` + plan.orderBy("t."+plan.sort.column, "t.id"), args
+}
+
+// walks reports whether every row of an index, from where the page begins, is on it: then
+// one plan fits, whatever the values are. What else is asked for is left to PostgreSQL.
+func (q TransactionQuery) walks(plan *listPlan[Transaction]) bool {
+	if len(plan.filters) > 0 || q.IDs != nil || q.Q != "" || q.ExternalRef != "" || q.AwaitingApprovalOf != "" || q.Nothing {
+		return false
+	}
+	if plan.sort.column != "date" {
+		return q.Status == "" && q.AccountID == nil && q.From == nil && q.To == nil
+	}
+	return q.Status == "" || q.AccountID == nil
 }
 
 // where restricts transactions by what is theirs alone.
