@@ -66,6 +66,8 @@ func (p Posting) part(r domain.Reader, whole []Line) ([]Line, error) {
 		if fault := sideFault(line.Side); fault != "" {
 			return nil, invalidPatch("body."+at("lines", i, "side"), fault)
 		}
+	}
+	for i, line := range p.Lines {
 		if id, ok := accountID(line.AccountID); !ok || !slices.ContainsFunc(whole, func(l Line) bool { return l.AccountID == id }) {
 			return nil, problem.New(problem.Invalid, "unknown_account", "The transaction has no line on this account.").
 				With(problem.Field{Location: "body." + at("lines", i, "account_id"), Message: "is not the account of one of its lines"})

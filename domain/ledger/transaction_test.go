@@ -173,7 +173,7 @@ func TestPartialPost(t *testing.T) {
 	b.refused("unbalanced", part("debit cash 1, credit bank 2"))
 	b.refused("invalid_amount", part("debit cash -1, credit bank 2"))
 	b.refused("invalid_transaction", part("debit cash 1"))
-	b.refused("invalid_transaction", part("both cash 1, credit bank 1"))
+	b.refused("invalid_transaction", part("debit x 1, both bank 1"))
 	b.did(create(id(1003), "draft", draft(day, "debit cash 60, credit sales 60")))
 	b.did(b.post(id(1003), lines("debit cash 60, credit sales 60")...)) // all of it
 	fact := b.did(part("debit cash 30, debit loan 10, credit bank 40"))[0]

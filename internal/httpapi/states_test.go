@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,15 +162,26 @@ func (b *books) whoMay(action ledger.Action, ids map[ledger.Status]string) (who 
 // them are answered; -update writes it.
 func TestThePageShowsTheStateMachine(t *testing.T) {
 	t.Parallel()
-	want := smallBooks(t).states()
+	holdsPage(t, "states", smallBooks(t).states())
+}
+
+// writingPage is held by who reads the page, and perhaps writes it anew.
+var writingPage sync.Mutex
+
+// holdsPage holds a part of the page against what it is to be.
+func holdsPage(t *testing.T, part, want string) {
+	t.Helper()
+	writingPage.Lock()
+	defer writingPage.Unlock()
+	begin, end := "<!-- "+part+" -->\n", "<!-- /"+part+" -->"
 	data, err := os.ReadFile(ledgerPage)
 	require.NoError(t, err)
-	before, rest, found := strings.Cut(string(data), "<!-- states -->\n")
+	before, rest, found := strings.Cut(string(data), begin)
 	require.True(t, found)
-	shown, after, found := strings.Cut(rest, "<!-- /states -->")
+	shown, after, found := strings.Cut(rest, end)
 	require.True(t, found)
 	if *update {
-		require.NoError(t, os.WriteFile(ledgerPage, []byte(before+"<!-- states -->\n"+want+"<!-- /states -->"+after), 0o644))
+		require.NoError(t, os.WriteFile(ledgerPage, []byte(before+begin+want+end+after), 0o644))
 		return
 	}
 	require.Equal(t, want, shown, "run the test with -update")
