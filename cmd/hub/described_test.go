@@ -79,9 +79,9 @@ func (p *parameter) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-func newDescribed(t *testing.T) *described {
+func newDescribed(t *testing.T, h *hub) *described {
 	t.Helper()
-	d := &described{hub: newDevHub(t).start()}
+	d := &described{hub: h}
 	require.Equal(t, 200, d.get("/api/openapi.json", "", nil, &d.document))
 	admin := d.token("acme", "admin")
 	d.everybody = d.token("acme", "admin", "auditor", "privacy", "operator")
@@ -200,7 +200,17 @@ func (d *described) expect(status int, code, path string, op operation, query st
 // Whatever the document says that a read takes and answers, it takes and answers, and means.
 func TestEveryReadDoesWhatIsSaidOfIt(t *testing.T) {
 	t.Parallel()
-	d := newDescribed(t)
+	newDescribed(t, newDevHub(t).start()).everyReadDoes(t)
+}
+
+// So it is through a front door.
+func TestEveryReadThroughAFrontDoorDoesWhatIsSaidOfIt(t *testing.T) {
+	t.Parallel()
+	newDescribed(t, startRoles(t)).everyReadDoes(t)
+}
+
+func (d *described) everyReadDoes(t *testing.T) {
+	t.Helper()
 	tried := map[string]int{}
 	for path, op := range d.reads() {
 		whole := d.expect(200, "", path, op, "")
@@ -364,7 +374,7 @@ var tries = map[string]func(d *described, path string, op operation, whole readi
 // end and without the version it is the same path.
 func TestEveryPathTakesTheMethodsThatItSays(t *testing.T) {
 	t.Parallel()
-	d := newDescribed(t)
+	d := newDescribed(t, newDevHub(t).start())
 	var onlyForOperators int
 	for described, methods := range d.document.Paths {
 		path := d.at(described)
