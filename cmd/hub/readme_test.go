@@ -52,6 +52,12 @@ func TestTheExamplesOfEntitiesWork(t *testing.T) {
 	requireExamples(t, blocksOf(t, "docs/entities.md"))
 }
 
+// The examples of the page on accounts and transactions, as those of the README.
+func TestTheExamplesOfTheLedgerWork(t *testing.T) {
+	t.Parallel()
+	requireExamples(t, blocksOf(t, "docs/ledger.md"))
+}
+
 // requireExamples runs the commands of a page on a hub of their own: each answers what is
 // shown under it.
 func requireExamples(t *testing.T, blocks []block) {
