@@ -209,8 +209,9 @@ type TransactionQuery struct {
 	// Q is looked for in description and external_ref, in any case of letters.
 	Q           string
 	ExternalRef string
-	// AwaitingApprovalOf is a person who may approve: submitted transactions that neither
-	// were made by the person nor have the person's approval.
+	// AwaitingApprovalOf is a person who may approve: transactions that neither were made by
+	// the person nor have the person's approval, and are submitted, or approved by fewer than
+	// the policies of now ask for.
 	AwaitingApprovalOf string
 	// Nothing lists none: what is asked for can be nobody's.
 	Nothing bool
@@ -286,7 +287,7 @@ func (q TransactionQuery) sql(schema string, plan *listPlan[Transaction]) (strin
 		where = `n.org = $2 AND n.account_id = ` + args.add(*q.AccountID)
 		date, id = "n.date", "n.transaction_id"
 	}
-	where += q.where(date, &args) + plan.where(&args)
+	where += q.where(schema, date, &args) + plan.where(&args)
 	sorted := "e." + plan.sort.column
 	if sorted == "e.date" {
 		sorted = date
@@ -310,7 +311,7 @@ func (q TransactionQuery) walks(plan *listPlan[Transaction]) bool {
 }
 
 // where restricts transactions by what is theirs alone.
-func (q TransactionQuery) where(date string, args *arguments) (where string) {
+func (q TransactionQuery) where(schema, date string, args *arguments) (where string) {
 	if q.Status != "" {
 		where += ` AND e.status = ` + args.add(q.Status)
 	}
@@ -328,10 +329,20 @@ func (q TransactionQuery) where(date string, args *arguments) (where string) {
 	}
 	if q.AwaitingApprovalOf != "" {
 		person := args.add(q.AwaitingApprovalOf)
-		where += ` AND e.status = 'submitted' AND NOT ` + person + `::text = ANY (e.makers) AND NOT e.approvals @> jsonb_build_array(jsonb_build_object('person', ` + person + `::text))`
+		where += ` AND e.status IN ('submitted', 'approved') AND (e.status = 'submitted' OR ` + lacksApprovals(schema) + `) AND NOT ` + person + `::text = ANY (e.makers) AND NOT e.approvals @> jsonb_build_array(jsonb_build_object('person', ` + person + `::text))`
 	}
 	if q.Nothing {
 		where += ` AND false`
 	}
 	return where
+}
+
+// lacksApprovals says of the transaction of the alias e that a policy, which was set since,
+// asks for more approvals than it has. As in package ledger, the amount in a currency is that
+// of its debits.
+func lacksApprovals(schema string) string {
+	return `jsonb_array_length(e.approvals) < (
+		SELECT max(p.approvals_needed) FROM ` + schema + `.policies p
+		 WHERE p.org = e.org AND p.approval_above <> '' AND p.approval_above::numeric < (
+			SELECT sum((l->>'amount')::numeric) FROM json_array_elements(e.lines) l WHERE l->>'side' = 'debit' AND l->>'currency' = p.currency))`
 }

@@ -278,7 +278,7 @@ type listTransactionsInput struct {
 	To          string `query:"to" doc:"Only transactions of this date or before." example:"2026-01-31"`
 	Q           string `query:"q" maxLength:"200" doc:"Only transactions whose description or external_ref has this text in it, in capitals or not." example:"rent"`
 	ExternalRef string `query:"external_ref" doc:"Only the transaction with this external_ref." example:"invoice-4711"`
-	Awaiting    string `query:"awaiting" enum:"me" doc:"me: only submitted transactions that the caller may approve and has not approved yet; nothing for who may not approve."`
+	Awaiting    string `query:"awaiting" enum:"me" doc:"me: only transactions that the caller may approve and has not approved yet, and that are submitted, or lack approvals by a policy that was set since; nothing for who may not approve."`
 	Sort        string `query:"sort" enum:"date,-date,updated_at,-updated_at" default:"-date" doc:"Order; - for the latest first."`
 	Fields      string `query:"fields" doc:"Only these members, with commas between." example:"id,status"`
 	Selected

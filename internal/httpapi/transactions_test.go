@@ -225,6 +225,47 @@ func TestTheLifeOfATransaction(t *testing.T) {
 	require.Empty(t, empty.Items)
 }
 
+// What was approved and lacks approvals by a rule that was set since waits again.
+func TestWhatAwaitsApprovalByANewRule(t *testing.T) {
+	t.Parallel()
+	b := smallBooks(t)
+	policy := func(currency, above string, needed int) {
+		b.as("eva", "admin")
+		b.done("PUT", "/api/v1/transactions/policy", fmt.Sprintf(`{"currency":%q,"approval_above":%s,"approvals_needed":%d}`, currency, above, needed))
+	}
+	policy("EUR", `"5.00"`, 1)
+	b.as("ana", "editor")
+	small := b.done("POST", "/api/v1/transactions", b.body("submit", "2026-01-31", "debit 1000 5.00, credit 4000 5.00, debit 1010 10, credit 1010 10", "")).ID
+	large := b.done("POST", "/api/v1/transactions", b.body("submit", "2026-01-30", "debit 1000 3.00, debit 1000 3.00, credit 4000 6.00", "")).ID
+	b.as("bob", "approver")
+	waits := func(person string, want ...string) {
+		b.t.Helper()
+		b.as(person, "approver")
+		var page struct{ Items []struct{ ID string } }
+		b.read("/api/v1/transactions?awaiting=me&count=true", &page)
+		found := []string{}
+		for _, item := range page.Items {
+			found = append(found, item.ID)
+		}
+		require.Equal(t, append([]string{}, want...), found)
+	}
+	waits("bob", small, large)
+	for _, id := range []string{small, large} {
+		b.done("POST", "/api/v1/transactions/"+id+"/approve", "")
+	}
+	waits("carl")
+	policy("EUR", `"5.00"`, 2)
+	waits("carl", large)
+	waits("bob")
+	policy("USD", `"9.99"`, 3)
+	waits("carl", small, large)
+	policy("EUR", "null", 2)
+	waits("carl", small)
+	b.done("POST", "/api/v1/transactions/"+small+"/approve", "")
+	waits("carl")
+	waits("dora", small)
+}
+
 // What a write shows is what a read then shows, for every command.
 func TestTheRepresentationOfTransactions(t *testing.T) {
 	t.Parallel()

@@ -9355,7 +9355,7 @@ export interface operations {
                 q?: string;
                 /** @description Only the transaction with this external_ref. */
                 external_ref?: string;
-                /** @description me: only submitted transactions that the caller may approve and has not approved yet; nothing for who may not approve. */
+                /** @description me: only transactions that the caller may approve and has not approved yet, and that are submitted, or lack approvals by a policy that was set since; nothing for who may not approve. */
                 awaiting?: "me";
                 /** @description Order; - for the latest first. */
                 sort?: "date" | "-date" | "updated_at" | "-updated_at";
