@@ -1,9 +1,12 @@
 package entities_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 
@@ -65,8 +68,18 @@ func (p processes) events(t *testing.T) (all []domain.Event) {
 }
 
 func (p processes) submit(ctx context.Context, i int, d domain.Decider) error {
-	_, err := p.loops[i%len(p.loops)].Submit(ctx, commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{"editor"}}})
+	meta := domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{"editor"}}
+	if at, conditional := d.(atVersion); conditional {
+		meta.IfMatch = &at.version
+	}
+	_, err := p.loops[i%len(p.loops)].Submit(ctx, commands.Submission{Decider: d, Meta: meta})
 	return err
+}
+
+// atVersion is a command that is sent with If-Match.
+type atVersion struct {
+	domain.Decider
+	version int64
 }
 
 func (p processes) must(t *testing.T, deciders ...domain.Decider) {
@@ -116,6 +129,51 @@ func (p processes) together(t *testing.T, deciders ...domain.Decider) []string {
 	close(start)
 	group.Wait()
 	return codes
+}
+
+// Of patches of one version one wins, and the others are told so; without a version none is
+// refused, and nothing that any of them says is lost.
+func TestPatchesAtOnce(t *testing.T) {
+	t.Parallel()
+	const racers = 6
+	p := newProcesses(t)
+	p.define(t)
+	for range 25 {
+		id := p.people(t, 1)[0]
+		var conditional, merged []domain.Decider
+		want := map[string]json.RawMessage{}
+		for n := range racers {
+			name := fmt.Sprint("a", n)
+			merged = append(merged, entities.PatchEntity{ID: id, Patch: json.RawMessage(`{"attributes":{"` + name + `":1,"deep":{"` + name + `":1}}}`)})
+			conditional = append(conditional, atVersion{entities.PatchEntity{ID: id, Patch: json.RawMessage(`{"tags":["` + name + `"]}`)}, 1})
+			want[name] = json.RawMessage("1")
+		}
+		won := -1
+		for n, code := range p.together(t, conditional...) {
+			switch {
+			case code == "" && won < 0:
+				won = n
+			case code != "version_conflict":
+				t.Fatalf("%d: %q, and %d has won", n, code, won)
+			}
+		}
+		for _, code := range p.together(t, merged...) {
+			if code != "" {
+				t.Fatalf("refused: %s", code)
+			}
+		}
+		want["deep"], _ = json.Marshal(want)
+		var state entity.Entity
+		for _, e := range p.events(t) {
+			if fact, err := eventstore.NewCodec(entity.Kinds()...).Fact(e); e.Stream == entity.Stream(id) && err == nil {
+				state = state.Evolve(fact).(entity.Entity)
+			}
+		}
+		got, _ := json.Marshal(state.Attributes)
+		if expected, _ := json.Marshal(want); !bytes.Equal(got, expected) || won < 0 || !slices.Equal(state.Tags, []string{fmt.Sprint("a", won)}) {
+			t.Fatalf("%s and %v, want %s and those of %d", got, state.Tags, expected, won)
+		}
+	}
 }
 
 func boss(of, is uuid.UUID) domain.Decider {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reactdjango-hub/backend/commands"
 	"github.com/reactdjango-hub/backend/eventstore"
 	"github.com/reactdjango-hub/backend/internal/hubtest"
 	"github.com/reactdjango-hub/backend/internal/identity"
@@ -399,6 +400,50 @@ func TestOtherOrganisationsSeeNothing(t *testing.T) {
 			t.Errorf("%s: %d %s", path, answer.Status, answer.Body)
 		}
 	}
+}
+
+// Two organisations with the same names for everything do not come into each other's way.
+func TestOrganisationsDoNotCollide(t *testing.T) {
+	t.Parallel()
+	e := newSystem(t)
+	acme, other := e.admin, e.issuer.tokenOf(t, identity.TokenRequest{Sub: "ana", Org: "other", Roles: []string{"admin"}})
+	types := map[string]string{
+		"person":  `{"data_subject":true,"sensitive":["iban"],"search":["name"]}`,
+		"company": `{"search":["name"],"relationships":[{"kind":"owner","target":"company","acyclic":true}]}`,
+	}
+	ids := map[string]string{}
+	for _, org := range []string{"acme", "other"} {
+		e.admin = map[string]string{"acme": acme, "other": other}[org]
+		var last commands.Receipt
+		for kind, definition := range types {
+			e.call("PUT", "/api/v1/entity-types/"+kind, definition).receipt()
+			made, answer := e.create(`{"type":"`+kind+`","key":"1","attributes":{"name":"`+org+`","iban":"DE1"},"tags":["vip"]}`, "Idempotency-Key", "same-"+kind)
+			if answer.Header.Get("Idempotency-Replayed") != "" {
+				t.Errorf("%s is answered what another was", org)
+			}
+			e.call("POST", "/api/v1/entities", `{"type":"`+kind+`","key":"1","attributes":{}}`).expect(409, "key_taken")
+			ids[org+kind], last = made.ID, made
+		}
+		for query, want := range map[string]int{"key=1": 2, "tag=vip": 2, "q=" + org: 2, "attr.name=" + org: 2, "attr.name[ne]=x&count=true": 2} {
+			var page list
+			e.call("GET", "/api/v1/entities?"+query, "", after(last.Position)...).json(&page)
+			if len(page.Items) != want {
+				t.Errorf("%s of %s: %v", query, org, page.Items)
+			}
+		}
+	}
+	for _, query := range []string{"q=acme", "attr.name=acme", "id=" + ids["acmecompany"]} {
+		if found := e.call("GET", "/api/v1/entities?"+query, ""); !strings.Contains(string(found.Body), `"items":[]`) {
+			t.Errorf("%s: %s", query, found.Body)
+		}
+	}
+	e.relate(ids["othercompany"], "owner", ids["acmecompany"]).expect(422, "unknown_target")
+	e.admin = acme
+	cursor := e.call("GET", "/api/v1/entities?limit=1", "")
+	var page list
+	cursor.json(&page)
+	e.admin = other
+	e.call("GET", "/api/v1/entities?limit=1&cursor="+url.QueryEscape(*page.NextCursor), "").expect(400, "invalid_cursor")
 }
 
 // The front door without read tables of its own answers as the query API does.
