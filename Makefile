@@ -120,10 +120,12 @@ ROUNDS ?= 5
 torture: ## break things under load and check every promise: SEED=7 SECONDS=60 ROUNDS=5
 	go test -count=1 -timeout 0 ./internal/torture -run '^TestTorture$$' -seed $(SEED) -seconds $(SECONDS) -rounds $(ROUNDS)
 
-docs: $(CLIENT)/node_modules ## regenerate docs/openapi.json, the client's types and docs/events
+docs: $(CLIENT)/node_modules ## regenerate docs/openapi.json, docs/asyncapi.json, the client's types and docs/events
 	@mkdir -p .cache
 	go run ./cmd/hub openapi > .cache/openapi.json
 	mv .cache/openapi.json docs/openapi.json
+	go run ./cmd/hub asyncapi > .cache/asyncapi.json
+	mv .cache/asyncapi.json docs/asyncapi.json
 	go run ./internal/tidy/events
 	npm --prefix $(CLIENT) run --silent generate
 

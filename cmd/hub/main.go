@@ -73,7 +73,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newDev(), newServe(), newDevIdentity(), newHealthcheck(), newMigrate(), newConfig(), newToken(), newEvents(), newProjections(), newReactions(),
-		newKeys(), newLedger(), newBackup(), newRestore(), newOpenAPI(), newVersion(),
+		newKeys(), newLedger(), newBackup(), newRestore(), newOpenAPI(), newAsyncAPI(), newVersion(),
 	)
 	return root
 }

@@ -112,8 +112,11 @@ func newSystem(cfg config.Config, roles ...config.Role) *system {
 }
 
 // codec knows every event of every area.
-func codec() *eventstore.Codec {
-	return eventstore.NewCodec(slices.Concat(access.Kinds(), entity.Kinds(), ledger.Kinds(), member.Kinds(), logevent.Kinds(), organization.Kinds())...)
+func codec() *eventstore.Codec { return eventstore.NewCodec(kinds()...) }
+
+// kinds are all events that there are.
+func kinds() []domain.EventKind {
+	return slices.Concat(access.Kinds(), entity.Kinds(), ledger.Kinds(), member.Kinds(), logevent.Kinds(), organization.Kinds())
 }
 
 // folds say what the boundaries of every area fold to.
@@ -152,6 +155,7 @@ func (s *system) start(ctx context.Context) (err error) {
 		Ready:          s.ready,
 		RequestHashKey: config.DeriveKey(s.secret, "request hashes"), TicketKey: config.DeriveKey(s.secret, "stream tickets"),
 		AllowedHosts: s.cfg.AllowedHosts, CORSAllowedOrigins: s.cfg.CORSAllowedOrigins,
+		Kinds:   kinds(),
 		Version: version, Log: s.log, LogLevel: s.level, Metrics: s.metrics, Tracer: s.tracer, Probes: true, ShowMetrics: s.dev, AccessLevel: s.accessLevel(),
 	}
 	if err := s.newLimiter(); err != nil {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/reactdjango-hub/backend/commands"
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/internal/identity"
 	"github.com/reactdjango-hub/backend/internal/ratelimit"
 	"github.com/reactdjango-hub/backend/internal/telemetry"
@@ -66,6 +67,8 @@ type Options struct {
 	// AllowedHosts has Django's meaning, see hosts. Empty allows none.
 	AllowedHosts       []string
 	CORSAllowedOrigins []string
+	// Kinds are all events that there are, for the description of the streams.
+	Kinds []domain.EventKind
 	// Version is the build's, shown by the health report.
 	Version string
 	Log     *slog.Logger
@@ -127,6 +130,7 @@ type API struct {
 	stopping   chan struct{}
 	endStreams func()
 	spec       []byte
+	asyncSpec  []byte
 }
 
 // New checks the options and makes the API.
@@ -167,6 +171,9 @@ func New(o Options) (*API, error) {
 		a.health.probe = func(context.Context) Health { return Health{Status: Healthy, Database: "unknown"} }
 	}
 	if a.spec, err = Spec(); err != nil {
+		return nil, err
+	}
+	if a.asyncSpec, err = AsyncSpec(o.Kinds); err != nil {
 		return nil, err
 	}
 	target, err := url.Parse(o.QueryAPIURL)

@@ -94,7 +94,7 @@ func encodedSlash(u *url.URL) bool {
 }
 
 // unversioned are the paths below /api that belong to no version.
-var unversioned = map[string]struct{}{"v1": {}, "docs": {}, "openapi.json": {}}
+var unversioned = map[string]struct{}{"v1": {}, "docs": {}, "openapi.json": {}, "asyncapi.json": {}}
 
 func canonicalPath(path string) string {
 	if len(path) > 1 {

@@ -349,6 +349,7 @@ func (a *API) routes() []*route {
 func (a *API) pages() []page {
 	pages := []page{
 		{"/api/openapi.json", a.serveSpec},
+		{asyncPath, a.serveAsyncSpec},
 		{"/api/docs", serveDocs},
 		{"/api/docs/problems", serveProblems},
 		{"/api/docs/assets/{name}", serveAsset},
