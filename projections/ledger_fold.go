@@ -21,7 +21,7 @@ type ledgerFold struct {
 	accounts     accountRows
 	transactions []*transactionChange
 	byID         map[entityID]*transactionChange
-	moves        moveRows
+	held         holdRows
 	entries      entryRows
 	trail        trailRows
 	policies     map[typeID]policyRow
@@ -112,8 +112,8 @@ func (c *transactionChange) add(f *ledgerFold, e Event, payload any) error {
 		c.resets, c.approvals = true, nil
 		c.made(p.By)
 		if p.Released != nil {
-			f.moves.hold(e, *p.Released, -1)
-			f.moves.hold(e, p.Content.Movement, 1)
+			f.held.add(e, *p.Released, -1)
+			f.held.add(e, p.Content.Movement, 1)
 		}
 	case ledger.Submitted:
 		if c.status = "submitted"; p.Content != nil {
@@ -121,7 +121,7 @@ func (c *transactionChange) add(f *ledgerFold, e Event, payload any) error {
 		}
 		c.made(p.By)
 		c.movement = &p.Held // its date may have moved
-		f.moves.hold(e, p.Held, 1)
+		f.held.add(e, p.Held, 1)
 	case ledger.Approved:
 		c.approvals = append(c.approvals, approvalRow{p.By.Sub, p.At, p.By.Person})
 		if p.Complete {
@@ -143,7 +143,6 @@ func (c *transactionChange) add(f *ledgerFold, e Event, payload any) error {
 		}
 		c.end(f, e, "posted", p.Released)
 		c.movement = &p.Movement
-		f.moves.post(e, p.Movement)
 		f.entries.add(e, c.id, p.Movement)
 	case ledger.Reversed:
 		c.status, c.reversedBy = "reversed", &p.ReversedBy
@@ -184,7 +183,7 @@ func (c *transactionChange) made(by ledger.By) {
 
 func (c *transactionChange) end(f *ledgerFold, e Event, status string, released *ledger.Movement) {
 	if c.status = status; released != nil {
-		f.moves.hold(e, *released, -1)
+		f.held.add(e, *released, -1)
 	}
 }
 
@@ -245,29 +244,25 @@ func (f *ledgerFold) queueRules(batch *pgx.Batch, schema string) {
 	}
 }
 
-// queueTransactions queues one statement for new transactions, one for others, and two for
-// the accounts that they name.
-func (f *ledgerFold) queueTransactions(batch *pgx.Batch, schema string) error {
-	var created, changed transactionRows
-	var named namedRows
+// queueChanges queues what changes transactions that were there before, and returns the new
+// ones and the accounts that all of them name.
+func (f *ledgerFold) queueChanges(batch *pgx.Batch, schema string) (created transactionRows, named namedRows, err error) {
+	var changed transactionRows
 	for _, c := range f.transactions {
 		rows := &changed
 		if c.created {
 			rows = &created
 		}
 		if err := rows.add(c); err != nil {
-			return err
+			return created, named, err
 		}
 		named.add(c)
 	}
-	if len(created.ids) > 0 {
-		batch.Queue(insertTransactions(schema), created.parameters()...)
-	}
+	named.forget(batch, schema)
 	if len(changed.ids) > 0 {
 		batch.Queue(updateTransactions(schema), changed.parameters()...)
 	}
-	named.queue(batch, schema)
-	return nil
+	return created, named, nil
 }
 
 // transactionRows are changes by column.
@@ -355,14 +350,17 @@ const transactionUnnest = `unnest($1::text[], $2::uuid[], $3::text[], $4::date[]
 	AS u(org, id, status, date, description, external_ref, lines, metadata, expires_at, replaced, resets, approvals, makers, reverses,
 		reversed_by, version, created_at, created_by, updated_at, updated_by, search, subjects, private)`
 
-func insertTransactions(schema string) string {
-	return `
-		INSERT INTO ` + schema + `.transactions (org, id, status, date, description, external_ref, lines, metadata, expires_at, approvals, makers,
+func (r *transactionRows) insert(batch *pgx.Batch, schema string) {
+	if len(r.ids) == 0 {
+		return
+	}
+	batch.Queue(`
+		INSERT INTO `+schema+`.transactions (org, id, status, date, description, external_ref, lines, metadata, expires_at, approvals, makers,
 		            reverses, reversed_by, version, created_at, created_by, updated_at, updated_by, search, subjects, private)
 		SELECT u.org, u.id, u.status, u.date, u.description, u.external_ref, u.lines::json, u.metadata::json, u.expires_at, u.approvals::jsonb,
 		       u.makers::text[], u.reverses, u.reversed_by, u.version, u.created_at, u.created_by, u.updated_at, u.updated_by, u.search,
 		       u.subjects::uuid[], u.private::json
-		  FROM ` + transactionUnnest
+		  FROM `+transactionUnnest, r.parameters()...)
 }
 
 // updateTransactions leaves alone what a batch says nothing about.

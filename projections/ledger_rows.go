@@ -32,72 +32,48 @@ func (r *namedRows) add(c *transactionChange) {
 	}
 }
 
-func (r *namedRows) queue(batch *pgx.Batch, schema string) {
-	if len(r.anew) > 0 {
-		batch.Queue(`DELETE FROM `+schema+`.transaction_accounts a USING unnest($1::text[], $2::uuid[]) u(org, id)
-			WHERE a.org = u.org AND a.transaction_id = u.id`, r.anewOrgs, r.anew)
+// forget queues that those which were named before are so no more. They are found by the
+// lines of their transaction, which must be the old ones still.
+func (r *namedRows) forget(batch *pgx.Batch, schema string) {
+	if len(r.anew) == 0 {
+		return
 	}
+	batch.Queue(`DELETE FROM `+schema+`.transaction_accounts a
+		 USING unnest($1::text[], $2::uuid[]) u(org, id) JOIN `+schema+`.transactions t ON t.org = u.org AND t.id = u.id
+		 CROSS JOIN LATERAL json_array_elements(t.lines) line
+		 WHERE a.org = t.org AND a.account_id = (line->>'account_id')::uuid AND a.date = t.date AND a.transaction_id = t.id`, r.anewOrgs, r.anew)
+}
+
+func (r *namedRows) insert(batch *pgx.Batch, schema string) {
 	if len(r.orgs) > 0 {
 		batch.Queue(`INSERT INTO `+schema+`.transaction_accounts (org, transaction_id, account_id, date)
 			SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::date[])`, r.orgs, r.transactions, r.accountsIDs, r.dates)
 	}
 }
 
-// moveRows are what a batch adds to the totals of accounts.
-type moveRows struct {
-	orgs                                  []string
-	accounts                              [][16]byte
-	debits, credits, heldDebits, heldCred []int64
+// holdRows are what a batch adds to what is held on accounts.
+type holdRows struct {
+	orgs            []string
+	accounts        [][16]byte
+	debits, credits []int64
 }
 
-func (r *moveRows) add(org string, account uuid.UUID, debit, credit, heldDebit, heldCredit int64) {
-	r.orgs, r.accounts = append(r.orgs, org), append(r.accounts, account)
-	r.debits, r.credits = append(r.debits, debit), append(r.credits, credit)
-	r.heldDebits, r.heldCred = append(r.heldDebits, heldDebit), append(r.heldCred, heldCredit)
-}
-
-func (r *moveRows) post(e Event, m ledger.Movement) {
-	for _, line := range m.Lines {
-		debit, credit := sides(line)
-		r.add(e.Org, line.AccountID, debit, credit, 0, 0)
-	}
-}
-
-// hold adds what a transaction would do to each account, net, or with -1 takes it away.
-func (r *moveRows) hold(e Event, m ledger.Movement, sign int64) {
+// add adds what a transaction would do to each account, net, or with -1 takes it away.
+func (r *holdRows) add(e Event, m ledger.Movement, sign int64) {
 	for _, account := range ledger.AccountsOf(m.Lines) {
 		var net int64
 		for _, line := range m.Lines {
-			if line.AccountID == account {
-				debit, credit := sides(line)
-				net += debit - credit
+			switch {
+			case line.AccountID != account:
+			case line.Side == ledger.Debit:
+				net += line.Amount.Minor
+			default:
+				net -= line.Amount.Minor
 			}
 		}
-		r.add(e.Org, account, 0, 0, sign*max(0, net), sign*max(0, -net))
+		r.orgs, r.accounts = append(r.orgs, e.Org), append(r.accounts, account)
+		r.debits, r.credits = append(r.debits, sign*max(0, net)), append(r.credits, sign*max(0, -net))
 	}
-}
-
-func sides(line ledger.Line) (debit, credit int64) {
-	if line.Side == ledger.Debit {
-		return line.Amount.Minor, 0
-	}
-	return 0, line.Amount.Minor
-}
-
-func (r *moveRows) queue(batch *pgx.Batch, schema string) {
-	if len(r.orgs) == 0 {
-		return
-	}
-	batch.Queue(`
-		INSERT INTO `+schema+`.account_totals AS t (org, account_id, debit, credit, held_debit, held_credit)
-		SELECT org, account_id, sum(debit), sum(credit), sum(held_debit), sum(held_credit)
-		  FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-		       AS u(org, account_id, debit, credit, held_debit, held_credit)
-		 GROUP BY org, account_id
-		ON CONFLICT (org, account_id) DO UPDATE
-		   SET debit = t.debit + excluded.debit, credit = t.credit + excluded.credit,
-		       held_debit = t.held_debit + excluded.held_debit, held_credit = t.held_credit + excluded.held_credit`,
-		r.orgs, r.accounts, r.debits, r.credits, r.heldDebits, r.heldCred)
 }
 
 // entryRows are the entries of a batch.
@@ -118,25 +94,36 @@ func (r *entryRows) add(e Event, transaction uuid.UUID, m ledger.Movement) {
 	}
 }
 
-func (r *entryRows) queue(batch *pgx.Batch, schema string) {
-	if len(r.orgs) == 0 {
+// queue queues one statement: the entries, and from them the sums by date and the totals,
+// to which what is held goes, too. Sums are made by PostgreSQL, because they have no bound.
+func (r *entryRows) queue(batch *pgx.Batch, schema string, held holdRows) {
+	if len(r.orgs)+len(held.orgs) == 0 {
 		return
 	}
-	parameters := []any{r.orgs, r.accounts, r.dates, r.positions, r.lines, r.transactions, r.sides, r.amounts, r.recordedAt}
-	const rows = `unnest($1::text[], $2::uuid[], $3::date[], $4::bigint[], $5::integer[], $6::uuid[], $7::text[], $8::bigint[], $9::timestamptz[])
-		AS u(org, account_id, date, position, line, transaction_id, side, amount, recorded_at)`
 	batch.Queue(`
-		INSERT INTO `+schema+`.entries (org, account_id, date, position, line, transaction_id, side, amount, recorded_at)
-		SELECT * FROM `+rows, parameters...)
-	batch.Queue(`
-		INSERT INTO `+schema+`.entry_sums AS s (org, account_id, date, bucket, debit, credit, first_at, last_at)
-		SELECT org, account_id, date, position >> $10::integer, coalesce(sum(amount) FILTER (WHERE side = 'debit'), 0),
-		       coalesce(sum(amount) FILTER (WHERE side = 'credit'), 0), min(recorded_at), max(recorded_at)
-		  FROM `+rows+` GROUP BY 1, 2, 3, 4
-		ON CONFLICT (org, account_id, date, bucket) DO UPDATE
-		   SET debit = s.debit + excluded.debit, credit = s.credit + excluded.credit,
-		       first_at = least(s.first_at, excluded.first_at), last_at = greatest(s.last_at, excluded.last_at)`,
-		append(parameters, LedgerBucketBits)...)
+		WITH e AS (
+			INSERT INTO `+schema+`.entries (org, account_id, date, position, line, transaction_id, side, amount, recorded_at)
+			SELECT * FROM unnest($1::text[], $2::uuid[], $3::date[], $4::bigint[], $5::integer[], $6::uuid[], $7::text[], $8::bigint[], $9::timestamptz[])
+			RETURNING org, account_id, date, position >> $10::integer AS bucket, CASE side WHEN 'debit' THEN amount ELSE 0 END AS debit,
+			          CASE side WHEN 'debit' THEN 0 ELSE amount END AS credit, recorded_at
+		), sums AS (
+			INSERT INTO `+schema+`.entry_sums AS s (org, account_id, date, bucket, debit, credit, first_at, last_at)
+			SELECT org, account_id, date, bucket, sum(debit), sum(credit), min(recorded_at), max(recorded_at) FROM e GROUP BY 1, 2, 3, 4
+			ON CONFLICT (org, account_id, date, bucket) DO UPDATE
+			   SET debit = s.debit + excluded.debit, credit = s.credit + excluded.credit,
+			       first_at = least(s.first_at, excluded.first_at), last_at = greatest(s.last_at, excluded.last_at)
+		)
+		INSERT INTO `+schema+`.account_totals AS t (org, account_id, debit, credit, held_debit, held_credit)
+		SELECT org, account_id, sum(debit), sum(credit), sum(held_debit), sum(held_credit) FROM (
+			SELECT org, account_id, debit, credit, 0 AS held_debit, 0 AS held_credit FROM e
+			UNION ALL SELECT org, account_id, 0, 0, held_debit, held_credit
+			  FROM unnest($11::text[], $12::uuid[], $13::bigint[], $14::bigint[]) AS u(org, account_id, held_debit, held_credit)
+		) moved GROUP BY org, account_id
+		ON CONFLICT (org, account_id) DO UPDATE
+		   SET debit = t.debit + excluded.debit, credit = t.credit + excluded.credit,
+		       held_debit = t.held_debit + excluded.held_debit, held_credit = t.held_credit + excluded.held_credit`,
+		r.orgs, r.accounts, r.dates, r.positions, r.lines, r.transactions, r.sides, r.amounts, r.recordedAt, LedgerBucketBits,
+		held.orgs, held.accounts, held.debits, held.credits)
 }
 
 // trailRows are the events of transactions.

@@ -41,7 +41,7 @@ type ExplainedEntry struct {
 }
 
 // Explain gives the events behind the numbers of a transaction. Its entries are looked for
-// on the accounts that it names, by their key. Problem: NotFound not_found.
+// on the accounts of its lines, by their key. Problem: NotFound not_found.
 func (s *Store) Explain(ctx context.Context, org string, id uuid.UUID) (Explanation, Snapshot, error) {
 	var found Explanation
 	at, err := s.read(ctx, org, ledgerView, func(schema string) statement {
@@ -53,11 +53,10 @@ func (s *Store) Explain(ctx context.Context, org string, id uuid.UUID) (Explanat
 					SELECT * FROM ` + schema + `.transaction_events v WHERE v.org = $2 AND v.transaction_id = $3 ORDER BY v.version LIMIT $4
 				) v ON true
 				LEFT JOIN LATERAL (
-					SELECT e.* FROM ` + schema + `.transaction_accounts n CROSS JOIN LATERAL (
+					SELECT e.* FROM (SELECT DISTINCT (line->>'account_id')::uuid AS id FROM json_array_elements(t.lines) line) n CROSS JOIN LATERAL (
 						SELECT * FROM ` + schema + `.entries e
-						 WHERE e.org = n.org AND e.account_id = n.account_id AND e.date = n.date AND e.position = v.position OFFSET 0
-					) e
-					 WHERE n.org = $2 AND n.transaction_id = $3 OFFSET 0 -- so that both stay look-ups, for each event and each account
+						 WHERE e.org = $2 AND e.account_id = n.id AND e.date = t.date AND e.position = v.position OFFSET 0
+					) e OFFSET 0 -- so that it stays a look-up for each event and each account
 				) e ON true
 				LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = e.account_id
 				ORDER BY v.version, e.line`,
