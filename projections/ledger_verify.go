@@ -334,7 +334,7 @@ func (s *ledgerSums) numbers() map[ledgerKey]string {
 	}
 	for key, sum := range s.buckets {
 		s.prints.add(ledgerKey{key.account.org, key.account.id, whatSums + key.date.String()},
-			fmt.Sprint(key.bucket, " ", sum.bothSides.String(), " ", sum.first, " ", sum.last))
+			fmt.Sprint(key.bucket, " ", sum.String(), " ", sum.first, " ", sum.last))
 	}
 	return s.prints.into(numbers)
 }

@@ -139,12 +139,12 @@ func (d *described) reads() map[string]operation {
 
 // at is a path with its values.
 func (d *described) at(path string) string {
-	start := strings.IndexByte(path, '{')
-	if start < 0 {
+	before, rest, found := strings.Cut(path, "{")
+	if !found {
 		return path
 	}
-	end := strings.IndexByte(path, '}')
-	return d.replacing.Replace(path[:start] + d.own[path[:start]] + path[end+1:])
+	_, after, _ := strings.Cut(rest, "}")
+	return d.replacing.Replace(before + d.own[before] + after)
 }
 
 // reading is what came, of a stream without its body.

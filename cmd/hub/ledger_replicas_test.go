@@ -172,7 +172,8 @@ func (r *replicas) spend(purse string, round, enough int, victims func()) int {
 	var group sync.WaitGroup
 	for caller := range 8 {
 		group.Go(func() {
-			for n := 0; r.pay(purse, fmt.Sprintf("%d-%d-%d", round, caller, n), caller+n, caller+n/5); n++ {
+			for n, paid := 0, true; paid; n++ {
+				paid = r.pay(purse, fmt.Sprintf("%d-%d-%d", round, caller, n), caller+n, caller+n/5)
 			}
 		})
 	}
@@ -184,7 +185,8 @@ func (r *replicas) spend(purse string, round, enough int, victims func()) int {
 	victims()
 	group.Wait()
 	// What was held by those who gave up is there again.
-	for n := 0; r.pay(purse, fmt.Sprintf("%d-rest-%d", round, n), 1, n); n++ {
+	for n, paid := 0, true; paid; n++ {
+		paid = r.pay(purse, fmt.Sprintf("%d-rest-%d", round, n), 1, n)
 	}
 	return len(r.made) - before
 }

@@ -106,11 +106,10 @@ func (c CreateTransactions) Decide(r domain.Reader, m domain.Meta) (domain.Decis
 // twice checks that the transaction which an item has found was not made by an item before it.
 // Problem: external_ref_taken.
 func (c CreateTransactions) twice(found string) error {
-	id, err := uuid.Parse(found)
-	if err != nil || BatchID(id, 0) != c.First {
-		return nil
+	if id, err := uuid.Parse(found); err == nil && BatchID(id, 0) == c.First {
+		return problem.New(problem.Conflict, "external_ref_taken", "The item with index %d has the same external_ref. Send it once.", binary.BigEndian.Uint16(id[14:]))
 	}
-	return problem.New(problem.Conflict, "external_ref_taken", "The item with index %d has the same external_ref. Send it once.", binary.BigEndian.Uint16(id[14:]))
+	return nil
 }
 
 // at adds the index of an item to its problem.

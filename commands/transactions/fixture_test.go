@@ -132,11 +132,6 @@ func (b *book) policy(currency, above string, needed int) {
 	b.did(transactions.SetPolicy{NewPolicy: ledger.NewPolicy{Currency: currency, ApprovalAbove: &above, ApprovalsNeeded: needed}})
 }
 
-func (b *book) close(through string) {
-	b.t.Helper()
-	b.did(transactions.ClosePeriods{Through: &through})
-}
-
 // state is the transaction as the facts so far have it.
 func (b *book) state(id uuid.UUID) ledger.Transaction {
 	b.t.Helper()

@@ -204,10 +204,7 @@ func patching(p ledger.Patch) act {
 	if p.Known == nil {
 		p.Known = known
 	}
-	return on(p.ID, func(r domain.Reader, t ledger.Transaction, m domain.Meta) ([]domain.Fact, error) {
-		return p.Decide(r, t, m)
-	},
-		append(accounts, keysOf([]string{ana.String(), ben.String()})...)...)
+	return on(p.ID, p.Decide, append(accounts, keysOf([]string{ana.String(), ben.String()})...)...)
 }
 
 func known(entity uuid.UUID) bool { return entity == ana || entity == ben }
@@ -221,10 +218,7 @@ func reverse(id, by uuid.UUID, date string) act {
 }
 
 func reversing(v ledger.Reversal) act {
-	return on(v.ID, func(r domain.Reader, t ledger.Transaction, m domain.Meta) ([]domain.Fact, error) {
-		return v.Decide(r, t, m)
-	},
-		ledger.TransactionStream(v.By))
+	return on(v.ID, v.Decide, ledger.TransactionStream(v.By))
 }
 
 // lines reads "debit bank 12.34, credit sales 12.34".
