@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,9 +34,7 @@ func Kind[P Payload](upcasters ...Upcaster) EventKind {
 		upcasters:     upcasters,
 		decode: func(data []byte) (Payload, error) {
 			var p P
-			d := json.NewDecoder(bytes.NewReader(data))
-			d.UseNumber()
-			if err := d.Decode(&p); err != nil {
+			if err := json.Unmarshal(data, &p); err != nil {
 				return nil, err
 			}
 			return p, nil

@@ -47,7 +47,7 @@ type Projection struct {
 	DDL     func(schema string) string
 	Indexes func(schema string) string
 	// Masked says that masks of sensitive values are all that the view has a use for: its
-	// events have nothing in Sealed.
+	// events have nothing in Sealed and Hashes.
 	Masked bool
 	// Apply queues the statements that bring the tables of the schema from the
 	// position before the first event to that of the last. Set-based: a batch is up
@@ -66,8 +66,10 @@ type Event struct {
 	domain.Event
 	// Payload has sealed values opened, as far as views may show them.
 	Payload domain.Payload
-	// Sealed are the sensitive values of the payload, which shows masks for them.
-	Sealed map[string]SealedValue
+	// Sealed are the sensitive values of the payload, which shows masks for them, and Hashes
+	// the keyed hashes of those that are single values, as hex.
+	Sealed map[string]domain.Sealed
+	Hashes map[string]string
 }
 
 // Options are what the engine and a rebuild work on.

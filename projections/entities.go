@@ -1,11 +1,11 @@
 package projections
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -190,7 +190,12 @@ func upsertTypes(schema string) string {
 // encodeAttributes gives the text of a jsonb object. The values are JSON already, and
 // json.Marshal would read all of them again.
 func encodeAttributes(attributes map[string]json.RawMessage) (string, error) {
-	var text bytes.Buffer
+	size := 2
+	for name, value := range attributes {
+		size += len(name) + len(value) + 4
+	}
+	var text strings.Builder
+	text.Grow(size)
 	text.WriteByte('{')
 	for i, name := range slices.Sorted(maps.Keys(attributes)) {
 		if i > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
@@ -67,8 +68,9 @@ type entityChange struct {
 	eventID   uuid.UUID
 
 	typeVersion int64
-	// sealed are the sensitive attributes among set.
-	sealed map[string]SealedValue
+	// sealed are the sensitive attributes among set, with the hashes of those that have one.
+	sealed map[string]domain.Sealed
+	hashes map[string]string
 }
 
 type typeChange struct {
@@ -104,14 +106,18 @@ func (f *entityFold) add(e Event) error {
 		// sealed was put together for this view.
 		c.set, c.tags = maps.Clone(p.Attributes), p.Tags
 		c.createdAt, c.createdBy, c.typeVersion = e.RecordedAt, e.Actor.Sub, p.TypeVersion
-		c.sealed = e.Sealed
+		c.sealed, c.hashes = e.Sealed, e.Hashes
 	case entity.Updated:
 		c.update(p)
 		for name := range p.Attributes {
 			delete(c.sealed, name)
+			delete(c.hashes, name)
 		}
 		for name, value := range e.Sealed {
 			c.sealed = with(c.sealed, name, value)
+		}
+		for name, hash := range e.Hashes {
+			c.hashes = with(c.hashes, name, hash)
 		}
 	case entity.Archived:
 		c.status = statusArchived
@@ -217,16 +223,9 @@ func (r *entityRows) add(c *entityChange) error {
 // addSealed adds the sensitive attributes, and the names of all that changed, of which only
 // an update has a use.
 func (r *entityRows) addSealed(c *entityChange) error {
-	values := make(map[string]json.RawMessage, len(c.sealed))
-	for name, value := range c.sealed {
-		var err error
-		if values[name], err = entity.SealedRowValue(c.id, value.Sealed, value.Hash); err != nil {
-			return err
-		}
-	}
-	text, err := encodeAttributes(values)
+	text, err := entity.SealedRow(c.id, c.sealed, c.hashes)
 	if err != nil {
-		return err
+		return fmt.Errorf("encoding the sensitive attributes at position %d: %w", c.position, err)
 	}
 	touched := "{}"
 	if !c.created {
@@ -234,7 +233,7 @@ func (r *entityRows) addSealed(c *entityChange) error {
 		slices.Sort(names)
 		touched = arrayLiteral(names)
 	}
-	r.sealed, r.touched = append(r.sealed, text), append(r.touched, touched)
+	r.sealed, r.touched = append(r.sealed, string(text)), append(r.touched, touched)
 	return nil
 }
 

@@ -164,7 +164,7 @@ func (c *transactionChange) begin(e Event, content *ledger.Content, status strin
 func (c *transactionChange) says(e Event, content *ledger.Content) {
 	c.content, c.movement, c.subjects, c.private = content, &content.Movement, e.Subjects, nil
 	if sealed, found := e.Sealed[ledger.PrivateName]; found {
-		c.private = &sealed.Sealed
+		c.private = &sealed
 	}
 }
 

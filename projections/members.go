@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reactdjango-hub/backend/domain"
 	"github.com/reactdjango-hub/backend/domain/member"
 )
 
@@ -40,13 +41,13 @@ func Members() Projection {
 // events are rare. A name or an address that is not told again stays.
 func applyMembers(batch *pgx.Batch, schema string, events []Event) error {
 	type key struct{ org, sub string }
-	last, sealed := map[key]Event{}, map[key]map[string]SealedValue{}
+	last, sealed := map[key]Event{}, map[key]map[string]domain.Sealed{}
 	var order []key
 	for _, e := range events {
 		k := key{e.Org, e.Stream.Name()}
 		if _, found := last[k]; !found {
 			order = append(order, k)
-			sealed[k] = map[string]SealedValue{}
+			sealed[k] = map[string]domain.Sealed{}
 		}
 		last[k] = e
 		maps.Copy(sealed[k], e.Sealed)

@@ -17,13 +17,6 @@ import (
 // them. What cannot be opened where it is makes the event unreadable and parks its stream;
 // that a key cannot be loaded or unwrapped stops the view until it can.
 
-// SealedValue is a sensitive value as a view may keep it.
-type SealedValue struct {
-	domain.Sealed
-	// Hash is the keyed hash, as hex; empty for what is no single value.
-	Hash string `json:"hash,omitempty"`
-}
-
 var mask = json.RawMessage(`"` + domain.Mask + `"`)
 
 // errNoKeys is a fault of the program: it was put together without a keyring.
@@ -84,29 +77,31 @@ func (w *writer) unseal(ctx context.Context, events []Event) error {
 	return nil
 }
 
-// open puts opened values into the event; hasher is nil for a view of masks.
+// open puts opened values into the event; hasher is nil for a view of masks. The values are
+// the event's from then on.
 func (e *Event) open(values map[string]domain.Sealed, keys keyring.Keys, hasher *keyring.Hasher) error {
 	shown := make(map[string]json.RawMessage, len(values))
 	for name, value := range values {
 		plain, err := keys.Open(e.Org, value)
+		erased := errors.Is(err, domain.ErrErased)
 		switch {
-		case errors.Is(err, domain.ErrErased):
+		case erased:
 			shown[name] = nil
-			continue
 		case err != nil:
 			return err
-		case !value.Sensitive:
+		case value.Sensitive:
+			shown[name] = mask
+		default:
 			shown[name] = plain
-			continue
 		}
-		if shown[name] = mask; hasher == nil {
-			continue
+		if erased || !value.Sensitive {
+			delete(values, name)
+		} else if text := domain.EqualityText(plain); hasher != nil && text != "" {
+			e.Hashes = with(e.Hashes, name, hex.EncodeToString(hasher.Hash("attribute", name, text)))
 		}
-		sealed := SealedValue{Sealed: value}
-		if text := domain.EqualityText(plain); text != "" {
-			sealed.Hash = hex.EncodeToString(hasher.Hash("attribute", name, text))
-		}
-		e.Sealed = with(e.Sealed, name, sealed)
+	}
+	if hasher != nil {
+		e.Sealed = values
 	}
 	e.Payload = e.Payload.(domain.Opened).Shown(shown)
 	return nil

@@ -128,6 +128,7 @@ func (w *writer) commit(ctx context.Context, db batchSender, batch *pgx.Batch, n
 // sort decodes the events that the projection is made of, and sets those of parked
 // streams aside.
 func (w *writer) sort(events []domain.Event) (handled []Event, skipped skippedEvents, err error) {
+	handled = make([]Event, 0, len(events))
 	for _, e := range events {
 		if !slices.Contains(w.projection.Types, e.Type) {
 			continue

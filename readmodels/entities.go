@@ -85,7 +85,7 @@ func (s *Store) entity(ctx context.Context, by Reader, id uuid.UUID, expandType,
 			args: args,
 			row: func(scan func(...any) error) (err error) {
 				if found, err = row.scan(scan, &e); err == nil {
-					e.Sealed, err = entity.SealedRow(id, sealed)
+					e.Sealed, err = entity.ReadSealedRow(id, sealed)
 				}
 				return err
 			},
@@ -129,7 +129,7 @@ func (s *Store) Entities(ctx context.Context, by Reader, q EntityQuery) (EntityP
 			var e Entity
 			found, err := row.scan(scan, &e)
 			if err == nil {
-				e.Sealed, err = entity.SealedRow(e.ID, seals.column)
+				e.Sealed, err = entity.ReadSealedRow(e.ID, seals.column)
 			}
 			if e.Definition != nil {
 				types[e.Definition.Name] = e.Definition

@@ -2,6 +2,8 @@ package entity
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -15,17 +17,44 @@ import (
 //
 //	{"email":{"$sealed":"…","event":"…","hash":"…"}}
 
-// SealedRowValue is one such member of the entity of this id. hash finds equal values; it is
-// "" for what has none.
-func SealedRowValue(id uuid.UUID, s domain.Sealed, hash string) (json.RawMessage, error) {
-	text := make([]byte, 0, len(s.Text)+len(hash)+96) // with an id and the names
+// sealedMemberBytes is what a member takes beside its name, its hash and what is sealed.
+const sealedMemberBytes = 96
+
+// SealedRow is the object of the entity of this id. hashes find equal values; not all have
+// one.
+func SealedRow(id uuid.UUID, sealed map[string]domain.Sealed, hashes map[string]string) ([]byte, error) {
+	if len(sealed) == 0 {
+		return []byte("{}"), nil
+	}
+	size, entity := 2, id.String()
+	for name, s := range sealed {
+		size += sealedMemberBytes + len(name) + len(s.Text) + len(hashes[name])
+	}
+	text := append(make([]byte, 0, size), '{')
+	for i, name := range slices.Sorted(maps.Keys(sealed)) {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		quoted, err := json.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		text = append(append(text, quoted...), ':')
+		if text, err = appendSealed(text, entity, sealed[name], hashes[name]); err != nil {
+			return nil, err
+		}
+	}
+	return append(text, '}'), nil
+}
+
+func appendSealed(text []byte, entity string, s domain.Sealed, hash string) ([]byte, error) {
 	text = append(append(text, `{"`+domain.SealedName+`":"`...), s.Text...)
 	text = append(append(text, `","event":"`...), s.Event.String()...)
 	if hash != "" {
 		text = append(append(text, `","hash":"`...), hash...)
 	}
 	text = append(text, '"')
-	if s.Subject != id.String() || len(s.Within) > 0 {
+	if s.Subject != entity || len(s.Within) > 0 {
 		whose, err := json.Marshal(s.Subjects())
 		if err != nil {
 			return nil, err
@@ -35,8 +64,8 @@ func SealedRowValue(id uuid.UUID, s domain.Sealed, hash string) (json.RawMessage
 	return append(text, '}'), nil
 }
 
-// SealedRow reads the object of the entity of this id; nil when nothing is sealed.
-func SealedRow(id uuid.UUID, text []byte) (map[string]domain.Sealed, error) {
+// ReadSealedRow reads the object of the entity of this id; nil when nothing is sealed.
+func ReadSealedRow(id uuid.UUID, text []byte) (map[string]domain.Sealed, error) {
 	if len(text) <= len("{}") {
 		return nil, nil
 	}

@@ -12,35 +12,38 @@ import (
 	"github.com/reactdjango-hub/backend/domain/entity"
 )
 
-// What a row keeps of a sensitive attribute says again all that opening it takes.
+// What a row keeps of sensitive attributes says again all that opening them takes.
 func TestSealedRows(t *testing.T) {
 	t.Parallel()
 	id, event := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
-	for name, want := range map[string]domain.Sealed{
-		"email":  {Subject: id.String()},
-		"a/b":    {Subject: id.String(), Within: []string{"ana"}},
-		"theirs": {Subject: `a"n<a`},
-	} {
-		want.Text, want.Event, want.Pointer, want.Sensitive = "AA+/", event, entity.AttributePointer(name), true
-		for _, hash := range []string{"", "0aff"} {
-			value, err := entity.SealedRowValue(id, want, hash)
-			require.NoError(t, err)
-			text, err := json.Marshal(map[string]json.RawMessage{name: value})
-			require.NoError(t, err)
-			found, err := entity.SealedRow(id, text)
-			require.NoError(t, err)
-			assert.Equal(t, want.Subjects(), found[name].Subjects())
-			one := found[name]
-			one.Within, want.Within = nil, nil
-			assert.Equal(t, want, one)
-			var row struct{ Hash string }
-			require.NoError(t, json.Unmarshal(value, &row))
-			assert.Equal(t, hash, row.Hash)
-		}
+	sealed := map[string]domain.Sealed{
+		"email":   {Subject: id.String(), Within: []string{}},
+		"a/b\"<&": {Subject: id.String(), Within: []string{"ana"}},
+		"theirs":  {Subject: `a"n<a`, Within: []string{}},
 	}
-	none, err := entity.SealedRow(id, []byte(`{}`))
+	hashes := map[string]string{"email": "0aff"}
+	for name, s := range sealed {
+		s.Text, s.Event, s.Pointer, s.Sensitive = "AA+/", event, entity.AttributePointer(name), true
+		sealed[name] = s
+	}
+	text, err := entity.SealedRow(id, sealed, hashes)
 	require.NoError(t, err)
-	assert.Nil(t, none)
-	_, err = entity.SealedRow(id, []byte(`{"a":1}`))
+	found, err := entity.ReadSealedRow(id, text)
+	require.NoError(t, err)
+	assert.Equal(t, []string(nil), found["email"].Within)
+	found["email"] = sealed["email"] // but for nil in place of none
+	assert.Equal(t, sealed, found)
+	var row map[string]struct{ Hash *string }
+	require.NoError(t, json.Unmarshal(text, &row))
+	assert.Equal(t, "0aff", *row["email"].Hash)
+	assert.Nil(t, row["theirs"].Hash)
+
+	none, err := entity.SealedRow(id, nil, nil)
+	require.NoError(t, err)
+	assert.Equal(t, "{}", string(none))
+	found, err = entity.ReadSealedRow(id, none)
+	require.NoError(t, err)
+	assert.Nil(t, found)
+	_, err = entity.ReadSealedRow(id, []byte(`{"a":1}`))
 	require.Error(t, err)
 }

@@ -19,26 +19,37 @@ const hashSecret = "hashes"
 // Hasher makes the keyed hashes of one organisation: equal for equal values, and of no use
 // to who has not the secret. It is safe for concurrent use.
 type Hasher struct {
-	// states are hash functions that know the secret already.
+	// states are *hashing.
 	states sync.Pool
 }
 
+// hashing is a hash function that knows the secret already, and memory for what is hashed.
+type hashing struct {
+	mac  hash.Hash
+	text []byte
+}
+
 func newHasher(secret []byte) *Hasher {
-	return &Hasher{states: sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
+	return &Hasher{states: sync.Pool{New: func() any { return &hashing{mac: hmac.New(sha256.New, secret)} }}}
 }
 
 // Hash is over the parts, each behind its length: what kind of hash it is, then what is
 // hashed.
 func (h *Hasher) Hash(parts ...string) []byte {
-	text := make([]byte, 0, boundBytes)
+	state := h.states.Get().(*hashing)
+	text := state.text[:0]
 	for _, part := range parts {
 		text = appendPart(text, part)
 	}
-	mac := h.states.Get().(hash.Hash)
-	defer h.states.Put(mac)
-	mac.Reset()
-	_, _ = mac.Write(text) // a hash takes everything
-	return mac.Sum(nil)
+	state.mac.Reset()
+	_, _ = state.mac.Write(text) // a hash takes everything
+	sum := state.mac.Sum(nil)
+	clear(text) // it is a value in clear
+	if cap(text) <= boundBytes {
+		state.text = text
+	}
+	h.states.Put(state)
+	return sum
 }
 
 // Hasher is that of an organisation, which gets its secret when it is first asked for. A
