@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,12 +35,12 @@ func (n NewTransaction) existing(r domain.Reader, ref Ref, content Content) (str
 	if err != nil { // what nobody can read any more is no difference
 		first.Description, first.Private = content.Description, content.Private
 	}
+	if n.Move { // the first one was, perhaps
+		content.Date = max(content.Date, first.Date)
+	}
 	differs := content.differences(first)
 	if n.status() != ref.Status {
 		differs = append(differs, "action")
-	}
-	if n.Move && content.Date < ref.First.Date { // the first one was moved
-		differs = slices.DeleteFunc(differs, func(name string) bool { return name == "date" })
 	}
 	if len(differs) == 0 {
 		return ref.TransactionID, nil

@@ -34,6 +34,8 @@ type book struct {
 	t *testing.T
 	// lost are the persons whose approvals do not count any more.
 	lost map[string]bool
+	// facts are all that happened.
+	facts []domain.Fact
 	// aboveLimit says that the caller may post what needed approval, too.
 	aboveLimit bool
 }
@@ -60,6 +62,7 @@ func (b *book) did(d domain.Decider) []domain.Fact {
 	b.t.Helper()
 	o := b.When(d)
 	require.NoError(b.t, o.Err)
+	b.facts = append(b.facts, o.Decision.Facts...)
 	return o.Decision.Facts
 }
 
