@@ -23,10 +23,9 @@ import (
 // replicas are two processes that take commands on one log, either of which may be killed at
 // any time, and callers who pay out of purses that may not be overdrawn.
 type replicas struct {
-	*hub     // the first of them
-	fronts   []*hub
-	postgres *hubtest.Durable
-	token    string
+	*hub   // the first of them
+	fronts []*hub
+	token  string
 	// paid is who is paid, and equity who pays in.
 	paid, equity string
 
@@ -38,14 +37,13 @@ type replicas struct {
 	made map[string]string
 }
 
-func newReplicas(t *testing.T) *replicas {
+func newReplicas(t *testing.T, database string) *replicas {
 	t.Helper()
-	r := &replicas{postgres: hubtest.DurableServer(t, nil), made: map[string]string{}}
+	r := &replicas{made: map[string]string{}}
 	r.begun = sync.NewCond(&r.mu)
-	require.NoError(t, hubtest.LogAndViews().Up(t.Context(), r.postgres.URL("postgres")))
 	issuer := newIssuer(t)
 	shared := []string{
-		"DATABASE_URL=" + r.postgres.URL("postgres"), "NATS_URL=" + hubtest.NATSProcess(t).URL(), "IDENTITY_SERVICE_URL=" + issuer,
+		"DATABASE_URL=" + database, "HUB_RATE_LIMIT=off", "HUB_LOG_LEVEL=warn", "NATS_URL=" + hubtest.NATSProcess(t).URL(), "IDENTITY_SERVICE_URL=" + issuer,
 		"SECRET_KEY=of-a-test-and-long-enough-for-anyone", "HUB_DATA_DIR=" + t.TempDir(),
 	}
 	newServeHub(t, shared, "relay", "projector", "reactor").launch()
@@ -71,6 +69,17 @@ func (r *replicas) opened(code, kind, least string) string {
 	}
 	account, _ := r.send(http.MethodPost, "/api/v1/accounts", r.token, nil, body)
 	return account.ID
+}
+
+// purse is an account that has so much, and may be overdrawn by so much.
+func (r *replicas) purse(round, funds, overdraft int) string {
+	r.t.Helper()
+	purse := r.opened(fmt.Sprint("purse ", round), "asset", fmt.Sprint(-overdraft))
+	r.send(http.MethodPost, "/api/v1/transactions", r.token, nil, map[string]any{"date": "2026-01-01", "action": "post", "lines": []any{
+		map[string]any{"account_id": purse, "side": "debit", "amount": fmt.Sprint(funds)},
+		map[string]any{"account_id": r.equity, "side": "credit", "amount": fmt.Sprint(funds)},
+	}})
+	return purse
 }
 
 // betweenTries is how long a caller waits when no process answers.
@@ -192,7 +201,7 @@ func (r *replicas) spend(purse string, round, enough int, victims func()) int {
 }
 
 // crash kills one of the processes, both, or the database, and starts them again.
-func (r *replicas) crash(which int) {
+func (r *replicas) crash(which int, database *hubtest.Durable) {
 	switch which {
 	case 0, 1:
 		r.fronts[which].kill()
@@ -203,8 +212,8 @@ func (r *replicas) crash(which int) {
 		r.fronts[1].launch()
 		r.fronts[0].launch()
 	default:
-		r.postgres.Kill()
-		r.postgres.Start()
+		database.Kill()
+		database.Start()
 	}
 }
 
@@ -316,7 +325,9 @@ func (r *replicas) proves(purses map[string]cents) {
 // the log once, and the views and the proof of the books agree with it.
 func TestTheLedgerOfTwoProcessesThatAreKilled(t *testing.T) {
 	t.Parallel()
-	r := newReplicas(t)
+	database := hubtest.DurableServer(t, nil)
+	require.NoError(t, hubtest.LogAndViews().Up(t.Context(), database.URL("postgres")))
+	r := newReplicas(t, database.URL("postgres"))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -324,14 +335,10 @@ func TestTheLedgerOfTwoProcessesThatAreKilled(t *testing.T) {
 	for round, which := range []int{0, 1, 0, 1, 2, 3} {
 		const funds = 40
 		overdraft := 15 * (round % 2)
-		purse := r.opened(fmt.Sprint("purse ", round), "asset", fmt.Sprint(-overdraft))
+		purse := r.purse(round, funds, overdraft)
 		purses[purse] = cents(-100 * overdraft)
-		r.send(http.MethodPost, "/api/v1/transactions", r.token, nil, map[string]any{"date": "2026-01-01", "action": "post", "lines": []any{
-			map[string]any{"account_id": purse, "side": "debit", "amount": fmt.Sprint(funds)},
-			map[string]any{"account_id": r.equity, "side": "credit", "amount": fmt.Sprint(funds)},
-		}})
 		want := funds + overdraft
-		require.Equal(t, want, r.spend(purse, round, 1+random.IntN(want), func() { r.crash(which) }), "round %d", round)
+		require.Equal(t, want, r.spend(purse, round, 1+random.IntN(want), func() { r.crash(which, database) }), "round %d", round)
 	}
 
 	r.proves(purses)
@@ -354,4 +361,39 @@ func TestTheLedgerOfTwoProcessesThatAreKilled(t *testing.T) {
 	assert.Zero(t, report[0].Count, "%v", report[0].Differences)
 	assert.Equal(t, len(r.made)+len(purses), report[0].Entries/2)
 	r.command("projections", "verify", "ledger")
+}
+
+// 64 debits of 1 on a balance of 10, which two processes are sent at once: exactly 10 succeed,
+// a hundred times.
+func TestDebitsAtTwoProcessesAtOnce(t *testing.T) {
+	t.Parallel()
+	const rounds, debits, funds = 100, 64, 10
+	r := newReplicas(t, hubtest.Database(t, hubtest.LogAndViews()))
+	for _, front := range r.fronts {
+		transport := &http.Transport{MaxIdleConnsPerHost: debits}
+		t.Cleanup(transport.CloseIdleConnections)
+		front.client = &http.Client{Transport: transport}
+	}
+	for round := range rounds {
+		purse := r.purse(round, funds, 0)
+		answers := make([]string, debits)
+		var released, all sync.WaitGroup
+		released.Add(1)
+		for i := range debits {
+			all.Go(func() {
+				released.Wait()
+				status, said := r.ask(i, "/api/v1/transactions", "", r.payment(purse, "", "post"))
+				answers[i] = strings.TrimSpace(fmt.Sprint(status, " ", said.Code))
+			})
+		}
+		released.Done()
+		all.Wait()
+		count := map[string]int{}
+		for _, answer := range answers {
+			count[answer]++
+		}
+		require.Equal(t, map[string]int{"201": funds, "409 insufficient_funds": debits - funds}, count, "round %d", round)
+	}
+	report := listed[projections.LedgerReport](r.hub, "ledger", "verify")
+	assert.Zero(t, report[0].Count, "%v", report[0].Differences)
 }

@@ -223,36 +223,56 @@ func TestRacesOverATransaction(t *testing.T) {
 	}
 }
 
-// Expiry against posting at the very instant: whatever comes first, nothing is posted that
-// has expired.
+// Expiry against posting, by two processes whose clocks differ by as little as they can: one
+// of the two is done, whichever comes first, and the other is told so.
 func TestExpiryAgainstPost(t *testing.T) {
 	t.Parallel()
 	r := newRacers(t)
 	purse, outside := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
-	r.open(purse, "")
+	r.open(purse, "0")
 	r.open(outside, "")
-	for _, now := range []time.Duration{-time.Microsecond, 0} {
-		for range 20 {
-			until := time.Now().Add(time.Hour).Truncate(time.Microsecond)
-			d := pay(purse, outside, "1")
-			d.ExpiresAt = &until
-			c := newTransaction("submit", d)
-			r.done(c)
-			at := domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, Now: until.Add(now)}
-			var all sync.WaitGroup
-			for i, decider := range []domain.Decider{postIt(c.ID), transactions.ExpireTransaction{ID: c.ID}} {
-				all.Go(func() {
-					_, _ = r.loops[i].Submit(context.Background(), commands.Submission{Decider: decider, Meta: at})
-				})
-			}
-			all.Wait()
-			want := ledger.StatusPosted
-			if now == 0 {
-				want = ledger.StatusExpired
-			}
-			require.Equal(t, want, r.state(c.ID).Status)
+	r.done(newTransaction("post", pay(outside, purse, "1000")))
+	for round := range 100 {
+		until := time.Now().Add(time.Hour).Truncate(time.Microsecond)
+		d := pay(purse, outside, "1")
+		d.ExpiresAt = &until
+		c := newTransaction("submit", d)
+		r.done(c)
+		var start, all sync.WaitGroup
+		start.Add(1)
+		var posting, expiring error
+		for i, act := range []func(*commands.Loop){
+			func(l *commands.Loop) {
+				_, posting = l.Submit(context.Background(), at(until.Add(-time.Microsecond), postIt(c.ID)))
+			},
+			func(l *commands.Loop) {
+				_, expiring = l.Submit(context.Background(), at(until, transactions.ExpireTransaction{ID: c.ID}))
+			},
+		} {
+			all.Go(func() {
+				start.Wait()
+				act(r.loops[(i+round)%2])
+			})
 		}
+		start.Done()
+		all.Wait()
+		require.NoError(t, expiring, "it does nothing where it comes too late")
+		if posting == nil {
+			require.Equal(t, ledger.StatusPosted, r.state(c.ID).Status)
+			continue
+		}
+		require.Equal(t, "invalid_state", problem.Of(posting).Code)
+		require.Equal(t, ledger.StatusExpired, r.state(c.ID).Status)
+		r.done(newTransaction("post", pay(purse, outside, "1"))) // what it held is free
 	}
+	// A hundred times 1 were spent, by the ones or the others.
+	require.Error(t, r.submit(0, "ana", newTransaction("post", pay(purse, outside, "900.01"))))
+	r.done(newTransaction("post", pay(purse, outside, "900")))
+}
+
+// at is a command of an approver at a time.
+func at(now time.Time, d domain.Decider) commands.Submission {
+	return commands.Submission{Decider: d, Meta: domain.Meta{Org: "acme", Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{"admin"}, Now: now}}
 }
 
 // The reversal of a reversal, and the two racing: each transaction is taken back once.
