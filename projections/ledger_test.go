@@ -281,12 +281,18 @@ func (h *ledgerHistory) check(t *testing.T, r *rapid.T, reads *readmodels.Store)
 func (h *ledgerHistory) checkStatement(t *testing.T, r *rapid.T, reads *readmodels.Store, a ledgerAccount) {
 	t.Helper()
 	descending := rapid.Bool().Draw(r, "descending")
-	q := readmodels.EntryQuery{Page: readmodels.Page{Limit: 3}, Descending: descending}
+	q := readmodels.EntryQuery{Page: readmodels.Page{Limit: 3, Count: true}, Descending: descending}
+	known := h.events[len(h.events)-1].RecordedAt
+	if rapid.Bool().Draw(r, "as known") {
+		known = h.events[rapid.IntRange(0, len(h.events)-1).Draw(r, "statement known")].RecordedAt
+		q.KnownAt = &known
+	}
 	var all []readmodels.Entry
+	var count int64
 	for {
 		page, _, err := reads.Entries(t.Context(), h.org, a.id, q)
 		require.NoError(r, err)
-		all = append(all, page.Items...)
+		all, count = append(all, page.Items...), *page.Count
 		if page.NextCursor == nil {
 			break
 		}
@@ -294,11 +300,12 @@ func (h *ledgerHistory) checkStatement(t *testing.T, r *rapid.T, reads *readmode
 	}
 	counted := 0
 	for _, line := range h.posted {
-		if line.AccountID == a.id {
+		if line.AccountID == a.id && !line.at.After(known) {
 			counted++
 		}
 	}
 	require.Len(r, all, counted)
+	require.EqualValues(r, counted, count)
 	var balance int64
 	for n := range all {
 		i := n

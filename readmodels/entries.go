@@ -36,6 +36,8 @@ type EntryPage struct {
 type EntryQuery struct {
 	Page
 	From, To *ledger.Date
+	// KnownAt leaves out what was recorded later, in the balances, too; nil leaves out nothing.
+	KnownAt *time.Time
 	// Descending lists the latest first; balances are the same.
 	Descending bool
 }
@@ -48,7 +50,7 @@ func (s *Store) Entries(ctx context.Context, org string, account uuid.UUID, q En
 	if err != nil {
 		return EntryPage{}, Snapshot{}, err
 	}
-	scope := cursorScope{org: org, route: "entries", sort: strconv.FormatBool(q.Descending), filters: []string{account.String(), dateText(q.From), dateText(q.To)}}
+	scope := cursorScope{org: org, route: "entries", sort: strconv.FormatBool(q.Descending), filters: []string{account.String(), dateText(q.From), dateText(q.To), Point{KnownAt: q.KnownAt}.texts()[1]}}
 	var after entryPlace
 	var begun cursor
 	if q.Cursor != "" {
@@ -92,40 +94,64 @@ func (s *Store) Entries(ctx context.Context, org string, account uuid.UUID, q En
 // them, and the account itself. The page is walked to in the order of the key, from where
 // it begins: what does not restrict is not said.
 func (q EntryQuery) sql(schema, org string, account uuid.UUID, limit int, after entryPlace) (string, []any) {
-	order, operator := "ASC", ">"
+	order, beyond := "ASC", ">"
 	if q.Descending {
-		order, operator = "DESC", "<"
+		order, beyond = "DESC", "<"
 	}
 	args := arguments{ledgerView, org, account, limit + 1}
-	all := schema + `.entries e WHERE e.org = $2 AND e.account_id = $3`
+	all, dates, known, place := schema+`.entries e WHERE e.org = $2 AND e.account_id = $3`, "", "", ""
 	if q.From != nil {
-		all += ` AND e.date >= ` + args.add(q.From.Time()) + `::date`
+		dates += ` AND e.date >= ` + args.add(q.From.Time()) + `::date`
 	}
 	if q.To != nil {
-		all += ` AND e.date <= ` + args.add(q.To.Time()) + `::date`
+		dates += ` AND e.date <= ` + args.add(q.To.Time()) + `::date`
 	}
-	beyond := ""
+	if q.KnownAt != nil {
+		known = ` AND e.recorded_at <= ` + args.add(*q.KnownAt) + `::timestamptz`
+	}
 	if q.Cursor != "" {
-		beyond = ` AND (e.date, e.position, e.line) ` + operator + ` (` + args.add(after.date) + `::date, ` + args.add(after.position) + `::bigint, ` + args.add(after.line) + `::integer)`
+		place = ` AND (e.date, e.position, e.line) ` + beyond + ` (` + args.add(after.date) + `::date, ` + args.add(after.position) + `::bigint, ` + args.add(after.line) + `::integer)`
 	}
+	all += dates + known
 	sorted := "e.date " + order + ", e.position " + order + ", e.line " + order
-	return `WITH page AS MATERIALIZED (
-					SELECT * FROM ` + all + beyond + `
-					 ORDER BY ` + sorted + ` LIMIT $4
+	page := `SELECT * FROM ` + all + place + ` ORDER BY ` + sorted + ` LIMIT $4`
+	if q.KnownAt != nil {
+		buckets := strings.ReplaceAll(dates, "e.", "s.") + ` AND s.first_at <= ` + args.add(*q.KnownAt) + `::timestamptz`
+		if q.Cursor != "" {
+			buckets += ` AND (s.date, s.bucket) ` + beyond + `= (` + args.add(after.date) + `::date, ` + args.add(after.position) + `::bigint >> ` + bucketBits + `)`
+		}
+		page = knownPage(schema, buckets, known+place, order)
+	}
+	before := Point{KnownAt: q.KnownAt}.sums(schema, `s.org = $2 AND s.account_id = $3 AND (s.date, s.bucket) < ((SELECT date FROM first), (SELECT bucket FROM first))`, &args)
+	return `WITH page AS MATERIALIZED (` + page + `
 				), first AS (SELECT date, position, position >> ` + bucketBits + ` AS bucket, line FROM page ORDER BY date, position, line LIMIT 1
 				), opening AS (
 					SELECT coalesce(sum(x.net), 0)::text AS net FROM (
-						SELECT s.debit - s.credit AS net FROM ` + schema + `.entry_sums s
-						 WHERE s.org = $2 AND s.account_id = $3 AND (s.date, s.bucket) < ((SELECT date FROM first), (SELECT bucket FROM first))
+						SELECT b.debit - b.credit AS net FROM (` + before + `) b
 						UNION ALL
 						SELECT CASE e.side WHEN 'debit' THEN e.amount ELSE -e.amount END FROM ` + schema + `.entries e
 						 WHERE e.org = $2 AND e.account_id = $3 AND e.date = (SELECT date FROM first) AND e.position >= (SELECT bucket FROM first) << ` + bucketBits + `
-						   AND (e.position, e.line) < ((SELECT position FROM first), (SELECT line FROM first))
+						   AND (e.position, e.line) < ((SELECT position FROM first), (SELECT line FROM first))` + known + `
 					) x
 				)
 				SELECT ` + heads + `, ` + q.counted(all) + `, a.kind, a.currency, o.net, e.transaction_id, e.date, e.side, e.amount, e.position, e.line, e.recorded_at
 				  FROM ` + pointed + ` LEFT JOIN ` + schema + `.accounts a ON a.org = $2 AND a.id = $3
 				  LEFT JOIN opening o ON true LEFT JOIN page e ON true ORDER BY ` + sorted, args
+}
+
+// knownPage selects a page of the entries that a condition on the alias e lets through, by way
+// of the buckets that a condition on s does: so what was recorded later is not walked through,
+// however much it is. A bucket gives at most a page.
+func knownPage(schema, buckets, entries, order string) string {
+	return `
+		SELECT e.* FROM ` + schema + `.entry_sums s CROSS JOIN LATERAL (
+			SELECT * FROM ` + schema + `.entries e
+			 WHERE e.org = s.org AND e.account_id = s.account_id AND e.date = s.date
+			   AND e.position >= s.bucket << ` + bucketBits + ` AND e.position < (s.bucket + 1) << ` + bucketBits + entries + `
+			 ORDER BY e.position ` + order + `, e.line ` + order + ` LIMIT $4
+		) e
+		 WHERE s.org = $2 AND s.account_id = $3` + buckets + `
+		 ORDER BY s.date ` + order + `, s.bucket ` + order + `, e.position ` + order + `, e.line ` + order + ` LIMIT $4`
 }
 
 // entryPlace is an entry within a statement.

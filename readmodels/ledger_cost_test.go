@@ -103,6 +103,10 @@ func TestLedgerReadsCostWhatTheyShow(t *testing.T) {
 		read(name, func() error { return entries(readmodels.EntryQuery{Descending: descending}) })
 		read(name+", from", func() error { return entries(readmodels.EntryQuery{Descending: descending, From: &day}) })
 		read(name+", to", func() error { return entries(readmodels.EntryQuery{Descending: descending, To: &day}) })
+		read(name+", as known", func() error { return entries(readmodels.EntryQuery{Descending: descending, KnownAt: &known}) })
+		read(name+", of a date as known", func() error {
+			return entries(readmodels.EntryQuery{Descending: descending, From: &day, KnownAt: &known})
+		})
 		read(name+", a page in the middle", func() error {
 			return entries(readmodels.EntryQuery{Descending: descending, Page: readmodels.Page{Cursor: page[descending]}})
 		})

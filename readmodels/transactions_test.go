@@ -275,6 +275,27 @@ func TestAStatementOfManyBuckets(t *testing.T) {
 	require.Equal(t, "200.00", page.Items[0].Balance)
 	// Known after 10,000 of them, which cuts buckets of every date.
 	known, date := time.Date(2026, 2, 1, 0, 0, 10_000, 0, time.UTC), dated(t, "2026-02-01")
+	for _, descending := range []bool{false, true} {
+		q, seen := readmodels.EntryQuery{Page: readmodels.Page{Limit: 499, Count: true}, Descending: descending, From: &date, KnownAt: &known}, 0
+		for {
+			page, _, err := h.reads.Entries(t.Context(), "acme", account, q)
+			require.NoError(t, err)
+			require.EqualValues(t, 6667, *page.Count, "of the last two dates")
+			for _, e := range page.Items {
+				balance := 3334 + seen // those of the first date are before
+				if descending {
+					balance = 10_000 - seen
+				}
+				require.Equal(t, ledger.FormatMinor(int64(balance), "EUR"), e.Balance)
+				seen++
+			}
+			if page.NextCursor == nil {
+				break
+			}
+			q.Cursor = *page.NextCursor
+		}
+		require.Equal(t, 6667, seen)
+	}
 	a, _, err := h.reads.Account(t.Context(), "acme", account, readmodels.Point{KnownAt: &known})
 	require.NoError(t, err)
 	require.Equal(t, "100.00", a.Balance)

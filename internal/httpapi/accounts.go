@@ -235,13 +235,14 @@ func idParameter(name, text string) (*uuid.UUID, error) {
 
 type listEntriesInput struct {
 	AccountPath
-	From   string `query:"from" doc:"Only entries of this date or later." example:"2026-01-01"`
-	To     string `query:"to" doc:"Only entries of this date or before." example:"2026-01-31"`
-	Sort   string `query:"sort" enum:"date,-date" default:"date" doc:"Order; - for the latest first. The balances are the same."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
-	Cursor string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
-	Count  bool   `query:"count" doc:"Add count, the number of all matches."`
-	Fields string `query:"fields" doc:"Only these members, with commas between." example:"date,amount,balance"`
+	From    string `query:"from" doc:"Only entries of this date or later." example:"2026-01-01"`
+	To      string `query:"to" doc:"Only entries of this date or before." example:"2026-01-31"`
+	KnownAt string `query:"known_at" doc:"Only entries that had been recorded by this time, with the balances as they were known then." example:"2026-02-03T09:30:00Z"`
+	Sort    string `query:"sort" enum:"date,-date" default:"date" doc:"Order; - for the latest first. The balances are the same."`
+	Limit   int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many items at most; fewer when they are large."`
+	Cursor  string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were."`
+	Count   bool   `query:"count" doc:"Add count, the number of all matches."`
+	Fields  string `query:"fields" doc:"Only these members, with commas between." example:"date,amount,balance"`
 }
 
 func (a *API) listEntries(ctx context.Context, in *listEntriesInput) (*view[readmodels.EntryPage], error) {
@@ -261,10 +262,14 @@ func (a *API) listEntries(ctx context.Context, in *listEntriesInput) (*view[read
 	if err != nil {
 		return nil, err
 	}
+	point, err := PointInTime{KnownAt: in.KnownAt}.point()
+	if err != nil {
+		return nil, err
+	}
 	org := exchangeOf(ctx).caller.Org
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.EntryPage, readmodels.Snapshot, error) {
 		return a.reads.Entries(ctx, org, id, readmodels.EntryQuery{
-			Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, From: from, To: to, Descending: in.Sort == "-date",
+			Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, From: from, To: to, KnownAt: point.KnownAt, Descending: in.Sort == "-date",
 		})
 	})
 	if err != nil {

@@ -222,6 +222,9 @@ func TestAMonthOfBooks(t *testing.T) {
 	b.statement("1000", "?from=2026-01-10&to=2026-01-20", bank[3:6]...)
 	slices.Reverse(bank)
 	b.statement("1000", "?sort=-date&limit=3", bank[:3]...)
+	b.statement("6100", "?known_at="+knownBefore, "2026-01-07 debit 850.00 850.00", "2026-01-07 debit 850.00 1700.00")
+	b.statement("1000", "?sort=-date&limit=2&known_at="+knownBefore, bank[3:5]...)
+	b.refused(422, "invalid_filter", "GET", "/api/v1/accounts/"+b.accounts["1000"]+"/entries?known_at=yesterday", "")
 	b.statement("4000", "", "2026-01-05 credit 1000.00 1000.00", "2026-01-31 credit 200.00 1200.00")
 	b.statement("6100", "", "2026-01-07 debit 850.00 850.00", "2026-01-07 debit 850.00 1700.00", "2026-01-30 credit 850.00 850.00", "2026-02-01 debit 9.99 859.99")
 

@@ -52,7 +52,7 @@ func (a *API) ledgerRoutes() []*route {
 			Method: http.MethodGet, Path: accountsPath + "/{id}/entries", ID: "listEntries",
 			Kind: query, Permission: commands.AccountsRead, Status: http.StatusOK,
 			Tag: "Accounts", Summary: "The statement of an account",
-			Description: "Its entries by date, and those of a date as they were recorded, with the balance after each.",
+			Description: "Its entries by date, and those of a date as they were recorded, with the balance after each; with known_at, as it was known then.",
 			register:    handle(a.listEntries),
 		},
 		{

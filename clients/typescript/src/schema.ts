@@ -97,7 +97,7 @@ export interface paths {
         };
         /**
          * The statement of an account
-         * @description Its entries by date, and those of a date as they were recorded, with the balance after each.
+         * @description Its entries by date, and those of a date as they were recorded, with the balance after each; with known_at, as it was known then.
          */
         get: operations["listEntries"];
         put?: never;
@@ -5382,6 +5382,8 @@ export interface operations {
                 from?: string;
                 /** @description Only entries of this date or before. */
                 to?: string;
+                /** @description Only entries that had been recorded by this time, with the balances as they were known then. */
+                known_at?: string;
                 /** @description Order; - for the latest first. The balances are the same. */
                 sort?: "date" | "-date";
                 /** @description How many items at most; fewer when they are large. */
