@@ -1,7 +1,6 @@
 package local
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // Bounds of the embedded JetStream. Everything of ours is stored in files; the
@@ -41,31 +41,33 @@ type NATSOptions struct {
 // NATS is a server with JetStream in this process.
 type NATS struct {
 	server *server.Server
-	// password is that of this process's own connections, "" where everybody may do as much.
-	password string
+	// own is the key of this process's own connections, nil where everybody may do as much.
+	own nkeys.KeyPair
 }
 
-// The users of a server that is read only. Whoever comes over the network is the reader,
-// without a password.
-const (
-	ownUser    = "hub"
-	readerUser = "reader"
-)
-
-// readers makes users of which only this process may do more than read streams: ask what
-// there is, get single messages, have consumers and acknowledge. What else is published is
-// refused, so that nobody makes events or takes them away. A client can still have the server
-// put one of its answers into a stream, by naming a subject of it as the place to answer to;
-// that is no event, and the relay makes the stream anew.
-func readers(password string) []*server.User {
+// readOnly makes two users: this process, with a key of the moment, which may do everything,
+// and everybody else, without one, who may read streams: ask what there is, get single
+// messages, have consumers and acknowledge. What else they publish is refused, so that nobody
+// makes events or takes them away. A client can still have the server put one of its answers
+// into a stream, by naming a subject of it as the place to answer to; that is no event, and
+// the relay makes the stream anew.
+func readOnly(settings *server.Options) (own nkeys.KeyPair, err error) {
 	allowed := []string{
 		"$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST",
 		"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.>", "$JS.ACK.>", "$JS.FC.>",
 	}
-	return []*server.User{
-		{Username: ownUser, Password: password},
-		{Username: readerUser, Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: allowed}}},
+	for _, permissions := range []*server.Permissions{{Publish: &server.SubjectPermission{Allow: allowed}}, nil} {
+		if own, err = nkeys.CreateUser(); err != nil {
+			return nil, err
+		}
+		name, err := own.PublicKey()
+		if err != nil {
+			return nil, err
+		}
+		settings.Nkeys = append(settings.Nkeys, &server.NkeyUser{Nkey: name, Permissions: permissions})
 	}
+	settings.NoAuthUser = settings.Nkeys[0].Nkey
+	return own, nil
 }
 
 // StartNATS returns when clients can connect.
@@ -92,8 +94,10 @@ func StartNATS(options NATSOptions) (*NATS, error) {
 	}
 	n := &NATS{}
 	if options.ReadOnly {
-		n.password = rand.Text()
-		settings.Users, settings.NoAuthUser = readers(n.password), readerUser
+		var err error
+		if n.own, err = readOnly(settings); err != nil {
+			return nil, fmt.Errorf("embedded NATS: %w", err)
+		}
 	}
 	s, err := server.NewServer(settings)
 	if err != nil {
@@ -114,8 +118,12 @@ func StartNATS(options NATSOptions) (*NATS, error) {
 // Connect makes a connection within the process, without a socket, that may do everything.
 func (n *NATS) Connect(options ...nats.Option) (*nats.Conn, error) {
 	options = append(options, nats.InProcessServer(n.server))
-	if n.password != "" {
-		options = append(options, nats.UserInfo(ownUser, n.password))
+	if n.own != nil {
+		name, err := n.own.PublicKey()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, nats.Nkey(name, n.own.Sign))
 	}
 	return nats.Connect("", options...)
 }

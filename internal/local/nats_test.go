@@ -1,14 +1,17 @@
 package local_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
 	"github.com/reactdjango-hub/backend/internal/hubtest"
@@ -66,7 +69,9 @@ func TestClientsOfTheNetworkOnlyRead(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	server := startNATS(t, local.NATSOptions{StoreDir: t.TempDir(), ListenAddr: "127.0.0.1:0", ReadOnly: true})
+	var said bytes.Buffer
+	server := startNATS(t, local.NATSOptions{StoreDir: t.TempDir(), ListenAddr: "127.0.0.1:0", ReadOnly: true, Log: slog.New(slog.NewTextHandler(&said, nil))})
+	require.Empty(t, said.String(), "there is nothing to warn of")
 	own, err := server.Connect()
 	require.NoError(t, err)
 	defer own.Close()
@@ -134,7 +139,11 @@ func TestClientsOfTheNetworkOnlyRead(t *testing.T) {
 	require.Equal(t, uint64(4), info.State.LastSeq)
 	require.Equal(t, uint64(4), info.State.Msgs)
 
-	_, err = nats.Connect(server.URL(), nats.UserInfo("hub", "guessed"))
+	guessed, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	name, err := guessed.PublicKey()
+	require.NoError(t, err)
+	_, err = nats.Connect(server.URL(), nats.Nkey(name, guessed.Sign))
 	require.ErrorIs(t, err, nats.ErrAuthorization)
 }
 

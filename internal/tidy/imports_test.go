@@ -110,6 +110,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":                   {"cmd/hub"},
 	"github.com/tink-crypto/tink-go/v2":        {"internal/keyring"},
 	"github.com/nats-io/nats-server/v2":        {"internal/local"},
+	"github.com/nats-io/nkeys":                 {"internal/local"},
 	// JSON that refuses what encoding/json lets through: duplicate names, bad UTF-8.
 	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity"},
 	// cmd/hub opens the pools and hands them on.
