@@ -209,7 +209,7 @@ func (t *turn) sealed(d *decided, fact domain.Fact) (domain.Fact, error) {
 	return fact, err
 }
 
-// sealedReason is why a command was given as the event of one of its facts has it: sealed
+// sealedReason is why a command was given, or a fact of it decided, as the event of one of its facts has it: sealed
 // for all whom that is about, so in another way for each event.
 func (t *turn) sealedReason(d *decided, fact domain.Fact) (string, error) {
 	m := d.call.Meta
@@ -218,10 +218,14 @@ func (t *turn) sealedReason(d *decided, fact domain.Fact) (string, error) {
 			return "", fmt.Errorf("a fact is about the subject %q, which the command did not name", ref.Subject)
 		}
 	}
-	if m.Reason == "" || len(fact.Subjects) == 0 {
-		return m.Reason, nil
+	reason := m.Reason
+	if fact.Reason != nil {
+		reason = *fact.Reason
 	}
-	text, err := json.Marshal(m.Reason)
+	if reason == "" || len(fact.Subjects) == 0 {
+		return reason, nil
+	}
+	text, err := json.Marshal(reason)
 	if err != nil {
 		return "", fmt.Errorf("encoding a reason: %w", err)
 	}

@@ -30,7 +30,9 @@ type Fact struct {
 	// Subjects are the ids of the persons this is about, each one once. The command names
 	// them among its boundaries (SubjectTag): why it was given is sealed for them.
 	Subjects []string
-	Payload  Payload
+	// Reason is why this was done, where it is another than why the command was given.
+	Reason  *string
+	Payload Payload
 }
 
 // Event is one row of the log, with Data as the exact bytes stored. Contract: §4.

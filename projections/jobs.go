@@ -46,7 +46,6 @@ func WorkJobs() Projection {
 					about          jsonb            NOT NULL,
 					by_sub         text             NOT NULL,
 					by_person      text             NOT NULL,
-					reason         text             NOT NULL,
 					request_id     text             NOT NULL,
 					correlation_id text             NOT NULL,
 					started_by     uuid             NOT NULL, -- the event that has started it
@@ -192,17 +191,17 @@ func (r *jobRows) queue(batch *pgx.Batch, schema string) {
 // startedJobs are jobs that begin, by column.
 type startedJobs struct {
 	jobRows
-	kinds, abouts, subs, persons, reasons, requests, correlations []string
-	totals, positions                                             []int64
-	startedBy                                                     []uuid.UUID
-	startedAt                                                     []time.Time
+	kinds, abouts, subs, persons, requests, correlations []string
+	totals, positions                                    []int64
+	startedBy                                            []uuid.UUID
+	startedAt                                            []time.Time
 }
 
 func (r *startedJobs) add(key jobKey, d *jobDelta) {
 	r.jobRows.add(key, d)
 	r.kinds, r.abouts, r.totals = append(r.kinds, d.begun.Kind), append(r.abouts, string(d.begun.About)), append(r.totals, int64(d.begun.Total))
 	r.subs, r.persons = append(r.subs, d.begun.By.Sub), append(r.persons, d.begun.By.Person)
-	r.reasons, r.requests, r.correlations = append(r.reasons, d.start.Reason), append(r.requests, d.start.RequestID), append(r.correlations, d.start.CorrelationID)
+	r.requests, r.correlations = append(r.requests, d.start.RequestID), append(r.correlations, d.start.CorrelationID)
 	r.startedBy, r.positions, r.startedAt = append(r.startedBy, d.start.ID), append(r.positions, d.start.Position), append(r.startedAt, d.start.RecordedAt)
 }
 
@@ -212,12 +211,12 @@ func (r *startedJobs) queue(batch *pgx.Batch, schema string) {
 	}
 	batch.Queue(`
 		INSERT INTO `+schema+`.jobs (org, id, kind, state, code, cleared, total, created, updated, unchanged, failed, about, by_sub, by_person,
-		                             reason, request_id, correlation_id, started_by, position, version, started_at, updated_at, ended_at)
+		                             request_id, correlation_id, started_by, position, version, started_at, updated_at, ended_at)
 		SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::bigint[], $8::bigint[], $9::bigint[],
-		                     $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-		                     $18::uuid[], $19::bigint[], $20::bigint[], $21::timestamptz[], $22::timestamptz[], $23::timestamptz[])`,
+		                     $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::text[], $15::text[], $16::text[],
+		                     $17::uuid[], $18::bigint[], $19::bigint[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[])`,
 		r.orgs, r.ids, r.kinds, r.states, r.codes, r.cleared, r.totals, r.created, r.updated, r.unchanged, r.failed, r.abouts, r.subs, r.persons,
-		r.reasons, r.requests, r.correlations, r.startedBy, r.positions, r.versions, r.startedAt, r.updatedAt, r.endedAt)
+		r.requests, r.correlations, r.startedBy, r.positions, r.versions, r.startedAt, r.updatedAt, r.endedAt)
 }
 
 // jobFailureRows are items that failed, by column.

@@ -48,7 +48,6 @@ type OpenJob struct {
 	ID            uuid.UUID
 	Kind, State   string
 	By            domain.Actor
-	Reason        string
 	RequestID     string
 	CorrelationID string
 	// StartedBy is the event that has started it.
@@ -250,12 +249,12 @@ func (j *jobs) clear(ctx context.Context, t *jobTurns) error {
 	return err
 }
 
-// submit gives a command for whom the job works, with the reason that was given.
+// submit gives a command for whom the job works.
 func (j *jobs) submit(ctx context.Context, t *jobTurns, decider domain.Decider, dryRun bool) (commands.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	return j.options.Submit(ctx, commands.Submission{Decider: decider, DryRun: dryRun, Meta: domain.Meta{
-		Org: t.Org, Actor: t.By, Reason: t.Reason, RequestID: t.RequestID, CorrelationID: t.CorrelationID, CausationID: t.StartedBy.String(),
+		Org: t.Org, Actor: t.By, RequestID: t.RequestID, CorrelationID: t.CorrelationID, CausationID: t.StartedBy.String(),
 	}})
 }
 
@@ -274,13 +273,13 @@ func (j *jobs) open(ctx context.Context) ([]OpenJob, error) {
 		return nil, fmt.Errorf("reading where the view of jobs is: %w", err)
 	}
 	rows, err := j.options.Pool.Query(ctx, `
-		SELECT org, id, kind, state, by_sub, by_person, reason, request_id, correlation_id, started_by
+		SELECT org, id, kind, state, by_sub, by_person, request_id, correlation_id, started_by
 		  FROM `+pgx.Identifier{schema, jobsName}.Sanitize()+` WHERE NOT cleared AND kind = ANY($1) ORDER BY position LIMIT $2`, j.names, maxOpenJobs)
 	if err != nil {
 		return nil, fmt.Errorf("looking for open jobs: %w", err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o OpenJob, err error) {
-		err = row.Scan(&o.Org, &o.ID, &o.Kind, &o.State, &o.By.Sub, &o.By.Person, &o.Reason, &o.RequestID, &o.CorrelationID, &o.StartedBy)
+		err = row.Scan(&o.Org, &o.ID, &o.Kind, &o.State, &o.By.Sub, &o.By.Person, &o.RequestID, &o.CorrelationID, &o.StartedBy)
 		return o, err
 	})
 	if err != nil {

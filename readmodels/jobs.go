@@ -28,7 +28,6 @@ type Job struct {
 	Failed     int64      `json:"failed" doc:"Items that were refused; …/errors says why." example:"3"`
 	Rate       float64    `json:"rate" doc:"Items a second since it was started." example:"812.5"`
 	ETASeconds *float64   `json:"eta_seconds" nullable:"true" doc:"In how many seconds it will be done at that rate; null when nobody can tell, and of a job that has ended." example:"0.98"`
-	Reason     string     `json:"reason,omitempty" doc:"Hub-Reason of the request." example:"New segments"`
 	StartedAt  time.Time  `json:"started_at" doc:"When it was started."`
 	StartedBy  string     `json:"started_by" doc:"Who has started it, and for whom it works." example:"ana"`
 	UpdatedAt  time.Time  `json:"updated_at" doc:"When it last got further."`
@@ -55,24 +54,24 @@ func (r JobReader) sees(args *arguments) string {
 }
 
 // jobColumns are what scanJob reads, of the alias j.
-const jobColumns = `j.id, j.state, j.code, j.total, j.created, j.updated, j.unchanged, j.failed, j.reason, j.started_at, j.by_sub, j.updated_at, j.ended_at, j.version, j.about`
+const jobColumns = `j.id, j.state, j.code, j.total, j.created, j.updated, j.unchanged, j.failed, j.started_at, j.by_sub, j.updated_at, j.ended_at, j.version, j.about`
 
 // scanJob reads a row. It reports false for the row of nulls of a statement that finds
 // nothing. before are the columns in front of these.
 func scanJob(scan func(...any) error, j *Job, before ...any) (bool, error) {
 	var (
 		id                                         *uuid.UUID
-		state, code, reason, by                    *string
+		state, code, by                            *string
 		total, created, updated, unchanged, failed *int64
 		version                                    *int64
 		startedAt, updatedAt, endedAt              *time.Time
 	)
 	err := scan(append(before,
-		&id, &state, &code, &total, &created, &updated, &unchanged, &failed, &reason, &startedAt, &by, &updatedAt, &endedAt, &version, (*[]byte)(&j.About))...)
+		&id, &state, &code, &total, &created, &updated, &unchanged, &failed, &startedAt, &by, &updatedAt, &endedAt, &version, (*[]byte)(&j.About))...)
 	if err != nil || id == nil {
 		return false, err
 	}
-	j.ID, j.State, j.Code, j.Total, j.Reason, j.StartedBy, j.Version = *id, *state, *code, *total, *reason, *by, *version
+	j.ID, j.State, j.Code, j.Total, j.StartedBy, j.Version = *id, *state, *code, *total, *by, *version
 	j.Created, j.Updated, j.Unchanged, j.Failed = *created, *updated, *unchanged, *failed
 	j.Processed = j.Created + j.Updated + j.Unchanged + j.Failed
 	j.StartedAt, j.UpdatedAt = startedAt.UTC(), updatedAt.UTC()

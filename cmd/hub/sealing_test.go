@@ -215,6 +215,7 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	h.answers(403, http.MethodGet, "/api/v1/audit/access?actor=pia", admin, nil, nil)
 	h.answers(422, http.MethodGet, "/api/v1/audit/access", auditor, nil, nil)
 
+	h.plantInBulk(t, id)
 	h.plantInTransactions(t, id, customer["id"].(string))
 	h.command("projections", "verify")
 	assert.Contains(t, h.command("keys", "list"), "acme")
@@ -241,6 +242,24 @@ func TestSealedValuesStaySecret(t *testing.T) {
 	assert.Empty(t, filesWith(t, dir, plantedReason))
 	assert.Empty(t, filesWith(t, dir, plantedName))
 	assert.Empty(t, filesWith(t, filepath.Join(dir, natsDir), plantedPersonal))
+}
+
+// plantInBulk changes a person by a bulk update, and holds what is seen of why.
+func (h *hub) plantInBulk(t *testing.T, patient string) {
+	t.Helper()
+	admin, because := h.as("ana", "admin"), map[string]string{"Hub-Reason": plantedReason, "Idempotency-Key": "bulk"}
+	body := map[string]any{"filter": map[string]any{"type": "patient", "attr.name": plantedPersonal}, "attributes": map[string]any{"diagnosis": plantedSensitive + "!"}}
+	h.answers(200, http.MethodPost, "/api/v1/entities/bulk?dry_run=true", admin, because, body)
+	started := h.answers(202, http.MethodPost, "/api/v1/entities/bulk", admin, because, body)
+	job := "/api/v1/entities/bulk/" + started["job_id"].(string)
+	h.eventually("the job is done", func() bool {
+		response, text, err := h.do(t.Context(), http.MethodGet, job, admin, nil, nil)
+		return err == nil && response.StatusCode == 200 && strings.Contains(string(text), `"state":"completed"`)
+	})
+	done := h.answers(200, http.MethodGet, job, admin, nil, nil)
+	assert.EqualValues(t, 1, done["updated"])
+	changed := h.answers(200, http.MethodGet, "/api/v1/entities/"+patient+"/history?limit=1", h.as("pia", "privacy"), after(int64(done["selected_at"].(float64))+1), nil)
+	assert.Equal(t, plantedReason, changed["items"].([]any)[0].(map[string]any)["reason"])
 }
 
 // plantInTransactions makes transactions about two entities through every way in, and holds

@@ -39,7 +39,7 @@ func (c AdvanceBulkUpdate) job(r domain.Reader) entity.BulkUpdate {
 func (c AdvanceBulkUpdate) Boundaries(r domain.Reader) []domain.Tag {
 	tags := []domain.Tag{entity.BulkUpdateStream(c.ID)}
 	job := c.job(r)
-	if job.Sealed != nil {
+	if job.Seals() {
 		tags = append(tags, domain.SubjectTag(c.ID.String()))
 	}
 	if c.Pace.Unfit != "" {
@@ -69,7 +69,8 @@ func (c AdvanceBulkUpdate) Decide(r domain.Reader, m domain.Meta) (domain.Decisi
 		return aboutJob(c.ID, job.Step(c.ID, []entity.BulkOutcome{unfit})), nil
 	}
 	patch, err := job.Patch(r)
-	if errors.Is(err, domain.ErrErased) {
+	reason, errOfReason := job.Reason(r)
+	if err = errors.Join(err, errOfReason); errors.Is(err, domain.ErrErased) {
 		return aboutJob(c.ID, job.Fail(c.ID, jobDataLost)), nil
 	}
 	if err != nil {
@@ -80,6 +81,7 @@ func (c AdvanceBulkUpdate) Decide(r domain.Reader, m domain.Meta) (domain.Decisi
 		if outcomes[i], err = c.patch(r, job, one, PatchEntity{ID: one.ID, Patch: patch}, m); err != nil {
 			return domain.Decision{}, err
 		}
+		outcomes[i].Reason = reason
 	}
 	return aboutJob(c.ID, job.Step(c.ID, outcomes)), nil
 }

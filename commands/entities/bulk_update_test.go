@@ -85,8 +85,17 @@ func TestStartBulkUpdate(t *testing.T) {
 
 	given(t).When(start(toGold)).Then(started(0), ended(entity.BulkUpdateCompleted{}))
 
-	// Tags are labels and not sealed: such a job has no key.
-	decided := given(t).When(start(`{"tags":["b","a"]}`)).Named(boundaries...)
+	// Why is sealed with it, as it may speak of whom the job will change, and in no event in clear.
+	because, none := domain.NewSecret(json.RawMessage(`"They \"asked\""`), true, job.String()), ""
+	first, rest := started(1), selected(entity.Selected{ID: ana, Version: 3})
+	payload := first.Payload.(entity.BulkUpdateStarted)
+	payload.Because = &because
+	first.Payload, first.Reason, rest.Reason = payload, &none, &none
+	asked := func(m *domain.Meta) { m.Reason = `They "asked"` }
+	given(t).With(asked).When(start(toGold, entity.Selected{ID: ana, Version: 3})).Then(first, rest)
+
+	// Tags are labels and not sealed.
+	decided := given(t).When(start(`{"tags":["b","a"]}`)).Named(append(boundaries, domain.SubjectTag(job.String()))...)
 	if tags := decided.Decision.Facts[0].Payload.(entity.BulkUpdateStarted).Tags; !slices.Equal(tags, []string{"a", "b"}) {
 		t.Errorf("%v", tags)
 	}
@@ -214,6 +223,20 @@ func TestAdvanceBulkUpdate(t *testing.T) {
 	running.When(entities.ClearBulkUpdate{ID: job}).ThenNothing()
 	running.Erase(job.String()).When(advance).Then(ended(entity.BulkUpdateFailed{Code: "job_data_lost"})).
 		When(advance).ThenNothing()
+
+	// Each entity is changed for the reason that the job was started for.
+	why := "They asked"
+	because := domain.NewSecret(json.RawMessage(`"They asked"`), true, job.String())
+	changed := gold(person(1))
+	changed.Reason = &why
+	explained := given(t, begun(func(b *entity.BulkUpdateStarted) { b.Patch, b.Because, b.Tags = nil, &because, []string{"a"} })...).With(byAReactor).
+		When(entities.AdvanceBulkUpdate{ID: job, Pace: commands.Pace{Most: 1}}).
+		Named(entity.BulkUpdateStream(job), domain.SubjectTag(job.String()), "entity_type:customer", entity.Stream(person(1)))
+	if facts := explained.Decision.Facts; len(facts) != 2 || facts[0].Reason == nil || *facts[0].Reason != why || facts[1].Reason != nil {
+		t.Errorf("%+v", facts)
+	}
+	given(t, begun(func(b *entity.BulkUpdateStarted) { b.Because = &because })...).With(byAReactor).
+		When(entities.AdvanceBulkUpdate{ID: job, Pace: commands.Pace{Most: 1}}).Then(changed, progressed(1, 1, 0))
 
 	// A dry run is the same steps on what is not in the log.
 	preview, err := entity.NewBulkUpdate{ID: job, Document: json.RawMessage(toGold), Selected: set, By: owner("ana", "editor"), Day: days[0]}.Preview()

@@ -14,20 +14,18 @@ import (
 // that are under way.
 type StartBulkUpdate struct {
 	// Update has a new random id, and the day (domain.JobDays) that is written with it. Who
-	// it works for is the caller.
+	// it works for, and why, is the caller's.
 	Update entity.NewBulkUpdate
 	// Days are those whose jobs count.
 	Days [2]string
 }
 
 // Boundaries names the job's own stream, still empty, and the jobs under way, and
-// that the patch is sealed by a key of the job.
+// that patch and reason are sealed by a key of the job.
 func (c StartBulkUpdate) Boundaries(domain.Reader) []domain.Tag {
-	tags := []domain.Tag{entity.BulkUpdateStream(c.Update.ID), domain.OpenJobsTag(c.Days[0]), domain.OpenJobsTag(c.Days[1])}
-	if c.Update.Seals() {
-		tags = append(tags, domain.SubjectTag(c.Update.ID.String()))
+	return []domain.Tag{
+		entity.BulkUpdateStream(c.Update.ID), domain.OpenJobsTag(c.Days[0]), domain.OpenJobsTag(c.Days[1]), domain.SubjectTag(c.Update.ID.String()),
 	}
-	return tags
 }
 
 // Fresh says that the id is new.
@@ -46,7 +44,7 @@ func (c StartBulkUpdate) Decide(r domain.Reader, m domain.Meta) (domain.Decision
 		return domain.Decision{}, err
 	}
 	update := c.Update
-	update.By, update.Day = domain.OwnerOf(m), c.Days[0]
+	update.By, update.Day, update.Reason = domain.OwnerOf(m), c.Days[0], m.Reason
 	facts, err := update.Decide()
 	decided := aboutJob(update.ID, facts)
 	decided.Created = true

@@ -222,13 +222,14 @@ func describeFacts(facts []domain.Fact) string {
 		Stream   domain.Tag
 		Tags     []domain.Tag `json:",omitempty"`
 		Subjects []string     `json:",omitempty"`
+		Reason   *string      `json:",omitempty"`
 		Data     domain.Payload
 	}
 	rows := make([]row, len(facts))
 	for i, f := range facts {
 		tags := slices.Clone(f.Tags)
 		slices.Sort(tags)
-		rows[i] = row{f.Payload.EventType(), f.Stream, tags, f.Subjects, shown(f.Payload)}
+		rows[i] = row{f.Payload.EventType(), f.Stream, tags, f.Subjects, f.Reason, shown(f.Payload)}
 	}
 	return indented(rows)
 }

@@ -46,8 +46,9 @@ type BulkUpdate struct {
 	By    domain.JobOwner
 	Day   string
 	// Sealed is the patch of attributes; nil when it is of tags alone. Plain is there in a
-	// dry run instead, which has no key.
+	// dry run instead, which has no key. Because is why; nil for no reason.
 	Sealed   *domain.Sealed
+	Because  *domain.Sealed
 	Plain    json.RawMessage
 	Tags     []string
 	Merge    bool
@@ -71,6 +72,9 @@ func (b BulkUpdate) Evolve(f domain.Fact) domain.State {
 		if value, ok := domain.ParseSealed(p.Attributes, f.ID, patchPointer); ok {
 			b.Sealed = &value
 		}
+		if value, ok := domain.ParseSealed(p.Reason, f.ID, reasonPointer); ok {
+			b.Because = &value
+		}
 	case BulkUpdateSelected:
 		b.Selected = slices.Grow(slices.Clip(b.Selected), len(p.IDs))
 		for i := range min(len(p.IDs), len(p.Versions)) {
@@ -79,7 +83,7 @@ func (b BulkUpdate) Evolve(f domain.Fact) domain.State {
 	case BulkUpdateProgressed:
 		b.Done = p.Through
 	case BulkUpdateCleared:
-		b.Cleared, b.Sealed = true, nil
+		b.Cleared, b.Sealed, b.Because = true, nil, nil
 	}
 	if job, ok := f.Payload.(domain.JobPayload); ok && job.JobChange().State != "" {
 		b.State = job.JobChange().State
@@ -93,8 +97,10 @@ const selectedBytes = 24
 // Size is the approximate memory held, in bytes.
 func (b BulkUpdate) Size() int {
 	size := stateBytes + len(b.Plain) + selectedBytes*cap(b.Selected)
-	if b.Sealed != nil {
-		size += sealedBytes + len(b.Sealed.Text)
+	for _, value := range []*domain.Sealed{b.Sealed, b.Because} {
+		if value != nil {
+			size += sealedBytes + len(value.Text)
+		}
 	}
 	for _, text := range slices.Concat(b.Tags, b.By.Roles, b.By.Groups) {
 		size += entryBytes + len(text)
@@ -113,6 +119,8 @@ type NewBulkUpdate struct {
 	Selected   []Selected
 	By         domain.JobOwner
 	Day        string
+	// Reason is why, which may speak of persons.
+	Reason string
 }
 
 // Decide starts it, or ends it at once when nothing is selected. Problems: invalid_patch,
@@ -134,13 +142,17 @@ func (n NewBulkUpdate) Decide() ([]domain.Fact, error) {
 	if len(n.Selected) == 0 {
 		facts = append(facts, domain.Fact{Stream: stream, Tags: day, Payload: BulkUpdateCompleted{}})
 	}
+	if n.Reason != "" {
+		because(facts, "") // that it is sealed in is all of it
+	}
 	return facts, nil
 }
 
-// Seals reports whether the patch has values to seal.
-func (n NewBulkUpdate) Seals() bool {
-	attributes, _, err := Patch{Document: n.Document}.read()
-	return err == nil && len(attributes.changes) > 0
+// because gives facts a reason of their own.
+func because(facts []domain.Fact, reason string) {
+	for i := range facts {
+		facts[i].Reason = &reason
+	}
 }
 
 func (n NewBulkUpdate) started() (BulkUpdateStarted, error) {
@@ -165,6 +177,11 @@ func (n NewBulkUpdate) started() (BulkUpdateStarted, error) {
 		started.Names = sortedNames(attributes.changes)
 		secret := domain.NewSecret(encode(attributes.changes), true, n.ID.String())
 		started.Patch = &secret
+	}
+	if n.Reason != "" {
+		text, _ := json.Marshal(n.Reason) // a text always can be
+		secret := domain.NewSecret(text, true, n.ID.String())
+		started.Because = &secret
 	}
 	return started, nil
 }
@@ -201,6 +218,21 @@ func (b BulkUpdate) Next(most int) []Selected {
 	return left[:min(step, len(left))]
 }
 
+// Seals reports whether the job has values that its key opens.
+func (b BulkUpdate) Seals() bool { return b.Sealed != nil || b.Because != nil }
+
+// Reason is why each entity is changed, "" for no reason. Error: domain.ErrErased.
+func (b BulkUpdate) Reason(r domain.Reader) (reason string, err error) {
+	if b.Because == nil {
+		return "", nil
+	}
+	text, err := r.Open(*b.Because)
+	if err != nil {
+		return "", err
+	}
+	return reason, json.Unmarshal(text, &reason)
+}
+
 // Patch is the document that each entity is changed by. Error: domain.ErrErased.
 func (b BulkUpdate) Patch(r domain.Reader) (json.RawMessage, error) {
 	document := map[string]any{}
@@ -220,9 +252,10 @@ func (b BulkUpdate) Patch(r domain.Reader) (json.RawMessage, error) {
 	return json.Marshal(document)
 }
 
-// BulkOutcome is what became of one entity: what is recorded of it, nothing where it was
-// as it should be, or the problem that it was refused with.
+// BulkOutcome is what became of one entity: what is recorded of it and why, nothing where it
+// was as it should be, or the problem that it was refused with.
 type BulkOutcome struct {
+	Reason  string
 	Facts   []domain.Fact
 	Refused *problem.Problem
 }
@@ -240,6 +273,9 @@ func (b BulkUpdate) Step(id uuid.UUID, outcomes []BulkOutcome) []domain.Fact {
 			progressed.Unchanged++
 		default:
 			progressed.Updated++
+			if outcome.Reason != "" {
+				because(outcome.Facts, outcome.Reason)
+			}
 			facts = append(facts, outcome.Facts...)
 		}
 	}

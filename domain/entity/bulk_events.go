@@ -26,9 +26,12 @@ type BulkUpdateStarted struct {
 	Tags []string `json:"tags,omitzero"`
 	// Merge changes entities, too, that were changed since they were selected.
 	Merge bool `json:"merge,omitzero"`
+	// Reason is why, sealed by that key, too: of whom it speaks shows when they are changed.
+	Reason json.RawMessage `json:"reason,omitempty"`
 
-	// Patch is sealed before the event is recorded.
-	Patch *domain.Secret `json:"-"`
+	// Patch and Because are sealed before the event is recorded.
+	Patch   *domain.Secret `json:"-"`
+	Because *domain.Secret `json:"-"`
 }
 
 // BulkFilter is what of a filter may be in the log: what may be personal is told by name.
@@ -100,19 +103,28 @@ func BulkUpdateEvents() []domain.JobPayload {
 	}
 }
 
-// patchPointer is where the event has the sealed patch.
-const patchPointer = "/attributes"
+// Where the event has the sealed patch and the sealed reason.
+const (
+	patchPointer  = "/attributes"
+	reasonPointer = "/reason"
+)
 
 // Seal implements domain.Sealable.
 func (s BulkUpdateStarted) Seal(seal func(string, domain.Secret) (domain.Sealed, error)) (domain.Payload, error) {
-	if s.Patch == nil {
-		return s, nil
+	if s.Patch != nil {
+		value, err := seal(patchPointer, *s.Patch)
+		if err != nil {
+			return s, err
+		}
+		s.Attributes, s.Patch = value.Data(), nil
 	}
-	value, err := seal(patchPointer, *s.Patch)
-	if err != nil {
-		return s, err
+	if s.Because != nil {
+		value, err := seal(reasonPointer, *s.Because)
+		if err != nil {
+			return s, err
+		}
+		s.Reason, s.Because = value.Data(), nil
 	}
-	s.Attributes, s.Patch = value.Data(), nil
 	return s, nil
 }
 

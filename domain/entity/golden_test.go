@@ -72,6 +72,7 @@ var samples = map[string][]domain.Payload{
 		Filter: entity.BulkFilter{Type: "customer", Tag: "vip", Status: "active", Others: []string{"attr.city[eq]", "q"}}, SelectedAt: 4711,
 		Names: []string{"segment"}, Attributes: json.RawMessage(`{"$sealed":"AQ8","subject":"0190aaaa-0000-7000-8000-0000000000aa","sensitive":true}`),
 		Tags: []string{"gold"}, Merge: true,
+		Reason: json.RawMessage(`{"$sealed":"AQ9","subject":"0190aaaa-0000-7000-8000-0000000000aa","sensitive":true}`),
 	}, entity.BulkUpdateStarted{
 		By: domain.JobOwner{Actor: domain.Actor{Sub: "ana", Person: "ana"}, Roles: []string{}, Groups: []string{}}, Day: "2026-03-01", Tags: []string{},
 	}},

@@ -168,7 +168,7 @@ func TestADryRunOfABulkUpdateEqualsTheRun(t *testing.T) {
 	require.Equal(t, "true", again.Header.Get("Idempotency-Replayed"))
 	require.Contains(t, string(again.Body), `"job_id":"`+id+`"`)
 	running := b.job(id)
-	require.Equal(t, []any{"running", int64(113), int64(0), "New segments", "ana"}, []any{running.State, running.Total, running.Processed, running.Reason, running.StartedBy})
+	require.Equal(t, []any{"running", int64(113), int64(0), "ana"}, []any{running.State, running.Total, running.Processed, running.StartedBy})
 	require.Equal(t, BulkFilter{Type: "customer", Others: []string{"attr.age[lt]"}}, running.Filter)
 	require.Equal(t, []string{"iban", "segment"}, running.Attributes)
 	require.Equal(t, []string{"new"}, running.Tags)

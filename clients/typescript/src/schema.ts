@@ -1534,11 +1534,6 @@ export interface components {
              */
             rate: number;
             /**
-             * @description Hub-Reason of the request.
-             * @example New segments
-             */
-            reason?: string;
-            /**
              * Format: int64
              * @description The position of the view that they were selected in.
              * @example 4711
