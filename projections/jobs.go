@@ -16,8 +16,8 @@ import (
 // reactions.JobKinds, and raises jobsVersion.
 func JobEvents() []domain.JobPayload { return entity.BulkUpdateEvents() }
 
-// jobsVersion goes up with each change of JobEvents.
-const jobsVersion = 1
+// jobsVersion goes up with each change of JobEvents or of the tables.
+const jobsVersion = 2
 
 // WorkJobs is the view of the jobs that commands have started, of every kind: a row for
 // each with how far it is, and one for each item that failed. Reactors find in it what is to
