@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/reactdjango-hub/backend/domain/ledger"
 	"github.com/reactdjango-hub/backend/internal/identity"
 )
 
@@ -172,45 +174,55 @@ func TestAMonthOfBooks(t *testing.T) {
 	b.open("6000", "expense", "EUR", "")                    // wages
 	b.open("6100", "expense", "EUR", "")                    // rent
 
+	var journal []journalEntry
+	enter := func(date, lines string) string {
+		journal = append(journal, journalEntry{date, lines})
+		return b.post(date, lines)
+	}
 	// Opening balances.
-	b.post("2026-01-01", "debit 1000 10000.00, debit 1200 2500.00, credit 2000 1500.00, credit 3000 11000.00")
+	enter("2026-01-01", "debit 1000 10000.00, debit 1200 2500.00, credit 2000 1500.00, credit 3000 11000.00")
 	// A sale on account, with 19 % VAT, and its goods.
-	b.post("2026-01-05", "debit 1100 1190.00, credit 4000 1000.00, credit 2100 190.00")
-	b.post("2026-01-05", "debit 5000 400.10, credit 1200 400.10")
+	enter("2026-01-05", "debit 1100 1190.00, credit 4000 1000.00, credit 2100 190.00")
+	enter("2026-01-05", "debit 5000 400.10, credit 1200 400.10")
 	// The rent, twice by mistake; payables; the customer pays.
-	b.post("2026-01-07", "debit 6100 850.00, credit 1000 850.00")
-	twice := b.post("2026-01-07", "debit 6100 850.00, credit 1000 850.00")
-	b.post("2026-01-10", "debit 2000 1500.00, credit 1000 1500.00")
-	b.post("2026-01-15", "debit 1000 1190.00, credit 1100 1190.00")
+	enter("2026-01-07", "debit 6100 850.00, credit 1000 850.00")
+	twice := enter("2026-01-07", "debit 6100 850.00, credit 1000 850.00")
+	enter("2026-01-10", "debit 2000 1500.00, credit 1000 1500.00")
+	// Goods are bought on account.
+	enter("2026-01-12", "debit 1200 600.00, debit 2100 114.00, credit 2000 714.00")
+	enter("2026-01-15", "debit 1000 1190.00, credit 1100 1190.00")
 	// Dollars, through liquidity accounts; the rate is kept.
-	b.post("2026-01-20", "debit 1010 1000.00, credit 1801 1000.00, debit 1800 921.66 1000.00 USD 0.92166, credit 1000 921.66")
+	enter("2026-01-20", "debit 1010 1000.00, credit 1801 1000.00, debit 1800 921.66 1000.00 USD 0.92166, credit 1000 921.66")
 	// Payroll.
-	b.post("2026-01-28", "debit 6000 3000.00, credit 1000 2150.55, credit 2200 849.45")
+	enter("2026-01-28", "debit 6000 3000.00, credit 1000 2150.55, credit 2200 849.45")
 	knownBefore := b.now(t)
 	// The correction: the second rent is taken back in its own month.
 	b.done("POST", "/api/v1/transactions/"+twice+"/reverse", `{"date":"2026-01-30","description":"Paid once only"}`)
+	journal = append(journal, journalEntry{"2026-01-30", "credit 6100 850.00, debit 1000 850.00"})
 	// Found in February, of January: a sale for cash.
-	b.post("2026-01-31", "debit 1000 238.00, credit 4000 200.00, credit 2100 38.00")
+	enter("2026-01-31", "debit 1000 238.00, credit 4000 200.00, credit 2100 38.00")
 	b.done("PUT", "/api/v1/transactions/periods", `{"closed_through":"2026-01-31"}`)
-	b.post("2026-02-02", "debit 2200 849.45, credit 1000 849.45")
+	enter("2026-02-02", "debit 2200 849.45, credit 1000 849.45")
 
 	// What is late is refused, or goes into the open month if asked to.
 	late := b.call("POST", "/api/v1/transactions", b.body("post", "2026-01-31", "debit 6100 9.99, credit 2000 9.99", ""))
 	late.expect(409, "period_closed")
 	require.Contains(t, string(late.Body), `"closed_through":"2026-01-31"`)
 	b.done("POST", "/api/v1/transactions", b.body("post", "2026-01-31", "debit 6100 9.99, credit 2000 9.99", `,"on_closed_period":"move"`))
+	journal = append(journal, journalEntry{"2026-02-01", "debit 6100 9.99, credit 2000 9.99"})
+	b.holds(journal)
 
-	b.balances("?as_of=2026-01-31", `1000=6005.79 1010=1000.00 1100=0.00 1200=2099.90 1800=921.66 1801=-1000.00 2000=0.00 2100=228.00
+	b.balances("?as_of=2026-01-31", `1000=6005.79 1010=1000.00 1100=0.00 1200=2699.90 1800=921.66 1801=-1000.00 2000=714.00 2100=114.00
 		2200=849.45 3000=11000.00 4000=1200.00 5000=400.10 6000=3000.00 6100=850.00`)
-	b.balances("", "1000=5156.34 2000=9.99 2200=0.00 6100=859.99 4000=1200.00")
+	b.balances("", "1000=5156.34 2000=723.99 2200=0.00 6100=859.99 4000=1200.00")
 	b.balances("?as_of=2025-12-31", "1000=0.00 3000=0.00")
 	b.balances("?as_of=2026-01-07", "1000=8300.00 1100=1190.00 6100=1700.00")
 	b.balances("?as_of=2026-02-28&known_at="+knownBefore, "1000=4917.79 6100=1700.00 4000=1000.00 2200=849.45")
-	b.trial("?as_of=2026-01-31", "1000 EUR 6005.79 0.00", "1100 EUR 0.00 0.00", "1200 EUR 2099.90 0.00", "1800 EUR 921.66 0.00", "2000 EUR 0.00 0.00",
-		"2100 EUR 0.00 228.00", "2200 EUR 0.00 849.45", "3000 EUR 0.00 11000.00", "4000 EUR 0.00 1200.00", "5000 EUR 400.10 0.00",
+	b.trial("?as_of=2026-01-31", "1000 EUR 6005.79 0.00", "1100 EUR 0.00 0.00", "1200 EUR 2699.90 0.00", "1800 EUR 921.66 0.00", "2000 EUR 0.00 714.00",
+		"2100 EUR 0.00 114.00", "2200 EUR 0.00 849.45", "3000 EUR 0.00 11000.00", "4000 EUR 0.00 1200.00", "5000 EUR 400.10 0.00",
 		"6000 EUR 3000.00 0.00", "6100 EUR 850.00 0.00", "1010 USD 1000.00 0.00", "1801 USD 0.00 1000.00")
-	b.trial("?known_at="+knownBefore, "1000 EUR 4917.79 0.00", "1100 EUR 0.00 0.00", "1200 EUR 2099.90 0.00", "1800 EUR 921.66 0.00", "2000 EUR 0.00 0.00",
-		"2100 EUR 0.00 190.00", "2200 EUR 0.00 849.45", "3000 EUR 0.00 11000.00", "4000 EUR 0.00 1000.00", "5000 EUR 400.10 0.00",
+	b.trial("?known_at="+knownBefore, "1000 EUR 4917.79 0.00", "1100 EUR 0.00 0.00", "1200 EUR 2699.90 0.00", "1800 EUR 921.66 0.00", "2000 EUR 0.00 714.00",
+		"2100 EUR 0.00 76.00", "2200 EUR 0.00 849.45", "3000 EUR 0.00 11000.00", "4000 EUR 0.00 1000.00", "5000 EUR 400.10 0.00",
 		"6000 EUR 3000.00 0.00", "6100 EUR 1700.00 0.00", "1010 USD 1000.00 0.00", "1801 USD 0.00 1000.00")
 
 	bank := []string{
@@ -244,6 +256,62 @@ func TestAMonthOfBooks(t *testing.T) {
 	require.Len(t, why.Events, 1)
 	require.Equal(t, "transaction.posted", why.Events[0].Type)
 	require.Equal(t, "[{6100 2026-01-30 credit 850.00} {1000 2026-01-30 debit 850.00}]", fmt.Sprint(why.Events[0].Entries))
+}
+
+// journalEntry is what was posted on a date, in the order of recording.
+type journalEntry struct{ date, lines string }
+
+// holds reads the statement of every account, and its balance on every day around, and holds
+// them against the journal, added up by hand.
+func (b *books) holds(journal []journalEntry) {
+	b.t.Helper()
+	journal = slices.Clone(journal)
+	slices.SortStableFunc(journal, func(a, b journalEntry) int { return strings.Compare(a.date, b.date) })
+	for code, id := range b.accounts {
+		grows := "debit"
+		if strings.Contains("234", code[:1]) { // liability, equity and income
+			grows = "credit"
+		}
+		var statement []string
+		var balance int64
+		ends := map[string]int64{}
+		for _, entry := range journal {
+			for line := range strings.SplitSeq(entry.lines, ", ") {
+				words := strings.Fields(line)
+				if words[1] != code {
+					continue
+				}
+				minor := centsOf(b.t, words[2])
+				if words[0] != grows {
+					minor = -minor
+				}
+				balance += minor
+				ends[entry.date] = balance
+				statement = append(statement, strings.Join([]string{entry.date, words[0], words[2], ledger.FormatMinor(balance, "EUR")}, " "))
+			}
+		}
+		b.statement(code, "", statement...)
+		var days struct {
+			Items []struct{ Date, Balance string }
+		}
+		b.read("/api/v1/accounts/"+id+"/balances?from=2025-12-31&to=2026-02-28", &days)
+		require.Len(b.t, days.Items, 60)
+		balance = 0
+		for _, day := range days.Items {
+			if end, changed := ends[day.Date]; changed {
+				balance = end
+			}
+			require.Equal(b.t, ledger.FormatMinor(balance, "EUR"), day.Balance, "%s on %s", code, day.Date)
+		}
+	}
+}
+
+// centsOf reads an amount with two digits behind its point.
+func centsOf(t testing.TB, amount string) int64 {
+	t.Helper()
+	minor, err := strconv.ParseInt(strings.Replace(amount, ".", "", 1), 10, 64)
+	require.NoError(t, err)
+	return minor
 }
 
 // now is a time after the last write and before the next.

@@ -104,6 +104,9 @@ func TestRefusalsOfTheLedger(t *testing.T) {
 	for body, want := range map[string]string{
 		post("debit 1000 1, credit 4000 2", ""):                                              "unbalanced",
 		post("debit 1000 1, credit 1010 1", ""):                                              "currency_mismatch",
+		post("debit 1000 9999999999999999.99, credit 4000 9999999999999999.99", ""):          "invalid_amount", // with what is on it
+		post("debit 4000 9999999999999999.99, debit 4000 0.01, credit 1000 1", ""):           "invalid_amount",
+		post(strings.Repeat("debit 4000 9999999999999999.99, ", 10)+"credit 1000 1", ""):     "invalid_amount", // more than an int64 has
 		post("debit 1000 1, credit 4000 1", `,"subjects":["x"]`):                             "invalid_transaction",
 		post("debit 1000 1, credit 4000 1", `,"subjects":["`+someID+`"]`):                    "unknown_entity",
 		post("debit 1000 1, credit 4000 1", `,"subjects":"x"`):                               "invalid_request",
