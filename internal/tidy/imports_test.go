@@ -111,8 +111,9 @@ var homes = map[string][]string{
 	"github.com/tink-crypto/tink-go/v2":        {"internal/keyring"},
 	"github.com/nats-io/nats-server/v2":        {"internal/local"},
 	"github.com/nats-io/nkeys":                 {"internal/local"},
-	// JSON that refuses what encoding/json lets through: duplicate names, bad UTF-8.
-	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity"},
+	// JSON that refuses what encoding/json lets through: duplicate names, bad UTF-8. Events are
+	// read by it because it is faster.
+	"github.com/go-json-experiment/json": {"internal/strictjson", "internal/identity", "domain"},
 	// cmd/hub opens the pools and hands them on.
 	"github.com/jackc/pgx/v5":          {"eventstore", "projections", "reactions", "readmodels", "migrations", "internal/keyring", "internal/lease", "internal/hubtest", "internal/bench", "cmd/hub"},
 	"github.com/nats-io/nats.go":       {"eventstore/relay", "eventstore/subscription", "projections", "reactions", "internal/local", "internal/hubtest", "internal/bench", "cmd/hub"},
