@@ -79,7 +79,11 @@ func drawPast(t *rapid.T, h *hub, org string) *past {
 			continue
 		}
 		stream := rapid.SampledFrom(streams).Draw(t, "stream")
-		switch change := rapid.IntRange(0, 3).Draw(t, "change"); {
+		switch change := rapid.IntRange(0, 5).Draw(t, "change"); {
+		case change == 4: // what changes neither value nor status is a version, too
+			p.add(stream, entity.AccessChanged{Entries: []entity.ACLEntry{}}, after)
+		case change == 5:
+			p.add(stream, entity.RelationshipAdded{Kind: "k", TargetID: uuid.Max, SourceType: "customer", TargetType: "customer"}, after)
 		case archived[stream]:
 			p.add(stream, entity.Restored{TypeVersion: rapid.Int64Range(0, 3).Draw(t, "type_version")}, after)
 			archived[stream] = false

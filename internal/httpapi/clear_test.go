@@ -59,7 +59,19 @@ func TestNothingIsShownThatIsNotRecorded(t *testing.T) {
 	if got := shown(e.call("GET", path, "")); got != "***" || len(told) > 0 {
 		t.Errorf("an admin sees %q, and %q was done", got, told)
 	}
-	e.admin = e.issuer.tokenOf(t, identity.TokenRequest{Sub: "pia", Org: "acme", Roles: []string{"privacy"}})
+	e.admin = e.issuer.tokenOf(t, identity.TokenRequest{Sub: "pia", Org: "acme", Roles: []string{"privacy", "editor"}})
+	// Who has seen the mask is not told that nothing has changed.
+	whole := e.call("GET", path, "", "If-None-Match", `"1"`)
+	if whole.Status != 200 || whole.Header.Get("ETag") != `"1.clear"` || shown(whole) != "clear" {
+		t.Errorf("%d %v %s", whole.Status, whole.Header, whole.Body)
+	}
+	told = nil
+	if same := e.call("GET", path, "", "If-None-Match", `"1.clear"`); same.Status != 304 || slices.ContainsFunc(told, func(s string) bool { return s[0] == 'r' }) {
+		t.Errorf("%d %q", same.Status, told)
+	}
+	if dry := e.call("PATCH", path+"?dry_run=true", `{"tags":["x"]}`, "If-Match", `"1.clear"`); dry.Status != 200 {
+		t.Errorf("%d %s", dry.Status, dry.Body)
+	}
 	for target, route := range map[string]string{path: "GET /api/v1/entities/{id}", "/api/v1/entities": "GET /api/v1/entities"} {
 		told = nil
 		if got := shown(e.call("GET", target, "")); got != "clear" {

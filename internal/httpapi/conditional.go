@@ -123,3 +123,9 @@ func cutEntityTag(value string) (tag string, weak bool, rest string, ok bool) {
 func entityTag(version int64) string {
 	return `"` + strconv.FormatInt(version, 10) + `"`
 }
+
+// clearTag is that of a resource which is shown with what others see masked: who comes to
+// see more is not told that nothing has changed. For If-Match it is as good.
+func clearTag(version int64) string {
+	return `"` + strconv.FormatInt(version, 10) + shapeSeparator + `clear"`
+}
