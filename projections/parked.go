@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -140,18 +141,18 @@ type Parked struct {
 // ListParked reads the parked streams of all views that answer, oldest first.
 // RoleProjector.
 func ListParked(ctx context.Context, pool *pgxpool.Pool) ([]Parked, error) {
-	return listParked(ctx, pool, "p.org, p.stream")
+	return listParked(ctx, pool, "p.org, p.stream", math.MaxInt32)
 }
 
-// ListParkedHashes is ListParked without what RoleQuery may not see.
-func ListParkedHashes(ctx context.Context, pool *pgxpool.Pool) ([]Parked, error) {
-	return listParked(ctx, pool, "'', ''")
+// ListParkedHashes is ListParked without what RoleQuery may not see, up to a limit.
+func ListParkedHashes(ctx context.Context, pool *pgxpool.Pool, limit int) ([]Parked, error) {
+	return listParked(ctx, pool, "'', ''", limit)
 }
 
-func listParked(ctx context.Context, pool *pgxpool.Pool, names string) ([]Parked, error) {
+func listParked(ctx context.Context, pool *pgxpool.Pool, names string, limit int) ([]Parked, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT v.name, p.schema, `+names+`, p.stream_hash, p.first_position, p.last_position, p.events, p.reason, p.parked_at
-		  FROM view_parked p JOIN view_pointers v ON v.schema = p.schema ORDER BY p.first_position, v.name`)
+		  FROM view_parked p JOIN view_pointers v ON v.schema = p.schema ORDER BY p.first_position, v.name LIMIT $1`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing parked streams: %w", err)
 	}

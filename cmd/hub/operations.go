@@ -19,6 +19,7 @@ import (
 	"github.com/reactdjango-hub/backend/internal/httpapi"
 	"github.com/reactdjango-hub/backend/internal/lease"
 	"github.com/reactdjango-hub/backend/projections"
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 // catchingUpSeconds is from when on a view counts as behind and not just as busy.
@@ -127,7 +128,7 @@ func (o *operations) listJobs(ctx context.Context) ([]httpapi.ViewJob, error) {
 }
 
 func (o *operations) listParked(ctx context.Context) ([]httpapi.ParkedStream, error) {
-	parked, err := projections.ListParkedHashes(ctx, o.views)
+	parked, err := projections.ListParkedHashes(ctx, o.views, readmodels.MaxLimit+1)
 	if err != nil {
 		return nil, databaseAway(err)
 	}

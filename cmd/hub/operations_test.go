@@ -66,6 +66,19 @@ func TestOperationsRoutes(t *testing.T) {
 	require.Contains(t, string(body), `"stream_hash":"abc"`)
 	require.NotContains(t, string(body), "other")
 	require.NotContains(t, string(body), "secret")
+	// However many there are, the answer is bounded and says so.
+	require.Contains(t, string(body), `"next_cursor":null,"truncated":false`)
+	_, err = hubtest.Pool(t, h.postgres(), "").Exec(t.Context(), `
+		INSERT INTO view_parked (schema, org, stream, stream_hash, next_version, first_position, last_position, events, reason)
+		SELECT schema, 'other', 'entity:' || n, 'abc', 1, 3, 3, 1, 'refused' FROM view_pointers, generate_series(1, 500) n WHERE name = 'entities'`)
+	require.NoError(t, err)
+	var parked struct {
+		listOf[httpapi.ParkedStream]
+		Truncated bool
+	}
+	require.Equal(t, http.StatusOK, h.get("/api/v1/operations/parked", operator, nil, &parked))
+	require.Len(t, parked.Items, 500)
+	require.True(t, parked.Truncated)
 	_, err = hubtest.Pool(t, h.postgres(), "hub_query").Exec(t.Context(), `SELECT stream FROM view_parked`)
 	require.ErrorContains(t, err, "permission denied", "the database would not let it")
 	_, err = hubtest.Pool(t, h.postgres(), "hub_query").Exec(t.Context(), `SELECT report FROM view_jobs`)

@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"time"
+
+	"github.com/reactdjango-hub/backend/readmodels"
 )
 
 const operationsPath = basePath + "/operations"
@@ -10,8 +12,9 @@ const operationsPath = basePath + "/operations"
 // Operations are what cmd/hub supplies for the routes under /operations. What it tells
 // is of the whole system, so it must name no organisation and nothing that is theirs.
 type Operations struct {
-	Views  func(context.Context) ([]OperatedView, error)
-	Jobs   func(context.Context) ([]ViewJob, error)
+	Views func(context.Context) ([]OperatedView, error)
+	Jobs  func(context.Context) ([]ViewJob, error)
+	// Parked lists the first ones, one more than readmodels.MaxLimit if there are as many.
 	Parked func(context.Context) ([]ParkedStream, error)
 	// Request asks for a job of a kind, replayed says that it was asked for before, as with
 	// the others. Problems: not_found, job_running, and those of all that change something:
@@ -118,11 +121,13 @@ type RelayState struct {
 	Error        string  `json:"error,omitempty" doc:"Why it is not known, or does not go on."`
 }
 
-// listing is a list that has all there is: it is short by its nature.
+// listing is a list of one page: it is short by its nature, or when all is well.
 type listing[T any] struct{ Body items[T] }
 
 type items[T any] struct {
-	Items []T `json:"items"`
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"next_cursor" nullable:"true" doc:"Always null: there is one page."`
+	Truncated  bool    `json:"truncated" doc:"Whether there are more than the 500 that are shown."`
 }
 
 func listed[T any](found []T, err error) (*listing[T], error) {
@@ -132,7 +137,8 @@ func listed[T any](found []T, err error) (*listing[T], error) {
 	if found == nil {
 		found = []T{}
 	}
-	return &listing[T]{items[T]{found}}, nil
+	shown := found[:min(len(found), readmodels.MaxLimit)]
+	return &listing[T]{items[T]{Items: shown, Truncated: len(shown) < len(found)}}, nil
 }
 
 type viewInput struct {

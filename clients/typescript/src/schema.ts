@@ -2307,15 +2307,31 @@ export interface components {
         };
         ItemsOperatedReaction: {
             items: components["schemas"]["OperatedReaction"][];
+            /** @description Always null: there is one page. */
+            next_cursor: string | null;
+            /** @description Whether there are more than the 500 that are shown. */
+            truncated: boolean;
         };
         ItemsOperatedView: {
             items: components["schemas"]["OperatedView"][];
+            /** @description Always null: there is one page. */
+            next_cursor: string | null;
+            /** @description Whether there are more than the 500 that are shown. */
+            truncated: boolean;
         };
         ItemsParkedStream: {
             items: components["schemas"]["ParkedStream"][];
+            /** @description Always null: there is one page. */
+            next_cursor: string | null;
+            /** @description Whether there are more than the 500 that are shown. */
+            truncated: boolean;
         };
         ItemsViewJob: {
             items: components["schemas"]["ViewJob"][];
+            /** @description Always null: there is one page. */
+            next_cursor: string | null;
+            /** @description Whether there are more than the 500 that are shown. */
+            truncated: boolean;
         };
         JobError: {
             /**
@@ -8497,7 +8513,9 @@ export interface operations {
                      *           "findings": 0,
                      *           "requested_at": "2026-03-01T12:00:00Z"
                      *         }
-                     *       ]
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "truncated": false
                      *     }
                      */
                     "application/json": components["schemas"]["ItemsViewJob"];
@@ -8546,7 +8564,9 @@ export interface operations {
                      *           "reason": "refused",
                      *           "parked_at": "2026-03-01T12:00:00Z"
                      *         }
-                     *       ]
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "truncated": false
                      *     }
                      */
                     "application/json": components["schemas"]["ItemsParkedStream"];
@@ -8669,7 +8689,9 @@ export interface operations {
                      *             }
                      *           ]
                      *         }
-                     *       ]
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "truncated": false
                      *     }
                      */
                     "application/json": components["schemas"]["ItemsOperatedReaction"];
@@ -8878,7 +8900,9 @@ export interface operations {
                      *           "updated_at": "2026-03-01T12:00:00Z",
                      *           "parked": 0
                      *         }
-                     *       ]
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "truncated": false
                      *     }
                      */
                     "application/json": components["schemas"]["ItemsOperatedView"];
