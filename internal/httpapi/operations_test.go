@@ -48,7 +48,7 @@ func TestOperations(t *testing.T) {
 	for _, role := range []string{"operator", "admin"} {
 		token := []string{"Authorization", "Bearer " + e.issuer.token(t, role)}
 		for path, want := range map[string]string{
-			"/views": `"name":"entities"`, "/jobs": `{"items":[],"next_cursor":null,"truncated":false}`, "/parked": `{"items":[]}`, "/relay": `"head":7`, "/reactions": `"name":"greeting"`,
+			"/views": `"name":"entities"`, "/jobs": `{"items":[],"next_cursor":null,"truncated":false}`, "/parked": `{"items":[],"next_cursor":null,"truncated":false}`, "/relay": `"head":7`, "/reactions": `"name":"greeting"`,
 		} {
 			answer := e.call("GET", operationsPath+path, "", token...)
 			require.Equal(t, http.StatusOK, answer.Status, path)
