@@ -125,9 +125,8 @@ func (m model) conserved() error {
 	return nil
 }
 
-// do lets a command be decided, and looks at the books after each of its events. It returns
-// the problem, if any.
-func (h *history) do(what string, d domain.Decider) *problem.Problem {
+// do lets a command be decided, and looks at the books after each of its events.
+func (h *history) do(what string, d domain.Decider) *domaintest.Outcome {
 	o := h.When(d)
 	for _, f := range o.Decision.Facts {
 		h.facts = append(h.facts, f)
@@ -138,7 +137,7 @@ func (h *history) do(what string, d domain.Decider) *problem.Problem {
 			require.False(h.r, broken, "%s: %d on %s", what, has, on)
 		}
 	}
-	return problem.Of(o.Err)
+	return o
 }
 
 // create makes a transaction. Where it is refused for want of funds, the model breaks by it,
@@ -156,7 +155,7 @@ func (h *history) create() {
 		return domain.Decision{}, nil
 	}})
 	n.Action = rapid.SampledFrom([]string{"draft", "submit", "submit", "post", "post"}).Draw(h.r, "action")
-	p := h.do(n.Action, creating(n))
+	p := problem.Of(h.do(n.Action, creating(n)).Err)
 	if p == nil || p.Code != "insufficient_funds" || n.Move { // which may be of another date
 		return
 	}
@@ -310,7 +309,7 @@ func TestAnyHistoryOfABook(t *testing.T) {
 			live := act{
 				boundaries: func(domain.Reader) []domain.Tag { return []domain.Tag{tag} },
 				decide: func(reader domain.Reader, _ domain.Meta) (domain.Decision, error) {
-					require.Equal(r, reader.State(tag), state, tag)
+					require.Equal(r, reader.State(tag), state, "%s", tag)
 					return domain.Decision{}, nil
 				},
 			}
