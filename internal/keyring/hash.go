@@ -23,6 +23,9 @@ type Hasher struct {
 	states sync.Pool
 }
 
+// hashedBytes is how long a text may be whose memory is used again.
+const hashedBytes = 256
+
 // hashing is a hash function that knows the secret already, and memory for what is hashed.
 type hashing struct {
 	mac  hash.Hash
@@ -45,7 +48,7 @@ func (h *Hasher) Hash(parts ...string) []byte {
 	_, _ = state.mac.Write(text) // a hash takes everything
 	sum := state.mac.Sum(nil)
 	clear(text) // it is a value in clear
-	if cap(text) <= boundBytes {
+	if cap(text) <= hashedBytes {
 		state.text = text
 	}
 	h.states.Put(state)
@@ -106,5 +109,5 @@ func (k *Keyring) secret(ctx context.Context, org string) ([]byte, error) {
 
 // secretAssociated differs from that of every key: no subject's has a further part.
 func secretAssociated(org, name string) []byte {
-	return Ref{Org: org}.associated("secret", name)
+	return Ref{Org: org}.associated(nil, "secret", name)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
@@ -19,12 +20,8 @@ import (
 // sealed in another place, for another subject or by another key.
 var ErrMoved = errors.New("a sealed value does not belong where it is")
 
-const (
-	// keyBytes is the size of a key: AES-256-GCM.
-	keyBytes = 32
-	// boundBytes is enough for what most values are bound to.
-	boundBytes = 256
-)
+// keyBytes is the size of a key: AES-256-GCM.
+const keyBytes = 32
 
 // Key is the key of one subject, unwrapped. The zero aead is that of an erased one.
 type Key struct {
@@ -72,8 +69,11 @@ func Seal(at Place, plain []byte, keys ...*Key) (string, error) {
 	if err := usable(keys); err != nil {
 		return "", err
 	}
+	bound := bounds.Get().(*[]byte)
+	defer bounds.Put(bound)
 	for _, key := range slices.Backward(keys) {
-		sealed, err := key.aead.Encrypt(plain, key.boundTo(at, keys))
+		*bound = key.boundTo((*bound)[:0], at, keys)
+		sealed, err := key.aead.Encrypt(plain, *bound)
 		if err != nil {
 			return "", fmt.Errorf("sealing a value: %w", err)
 		}
@@ -91,8 +91,11 @@ func Open(at Place, text string, keys ...*Key) ([]byte, error) {
 	if err != nil {
 		return nil, ErrMoved
 	}
+	bound := bounds.Get().(*[]byte)
+	defer bounds.Put(bound)
 	for _, key := range keys {
-		if value, err = key.aead.Decrypt(value, key.boundTo(at, keys)); err != nil {
+		*bound = key.boundTo((*bound)[:0], at, keys)
+		if value, err = key.aead.Decrypt(value, *bound); err != nil {
 			return nil, ErrMoved
 		}
 	}
@@ -115,10 +118,13 @@ func usable(keys []*Key) error {
 	return nil
 }
 
-// boundTo is what a layer of a value is bound to: its subject, the place and, where there
+// bounds is memory for what values are bound to, which is no secret.
+var bounds = sync.Pool{New: func() any { return new([]byte) }}
+
+// boundTo adds what a layer of a value is bound to: its subject, the place and, where there
 // are several, all whose keys seal the value, so that no layer can be taken off.
-func (k *Key) boundTo(at Place, keys []*Key) []byte {
-	b := k.ref.associated("value")
+func (k *Key) boundTo(b []byte, at Place, keys []*Key) []byte {
+	b = k.ref.associated(b, "value")
 	b = appendPart(b, at.Event[:])
 	b = appendPart(b, at.Pointer)
 	if len(keys) > 1 {
@@ -129,10 +135,10 @@ func (k *Key) boundTo(at Place, keys []*Key) []byte {
 	return b
 }
 
-// associated is what ciphertext is bound to: each part behind its length, so that no two
+// associated adds what ciphertext is bound to: each part behind its length, so that no two
 // places look alike.
-func (r Ref) associated(parts ...string) []byte {
-	b := appendPart(make([]byte, 0, boundBytes), "hub.sealed.1")
+func (r Ref) associated(b []byte, parts ...string) []byte {
+	b = appendPart(b, "hub.sealed.1")
 	b = appendPart(b, r.Org)
 	b = appendPart(b, r.Subject)
 	for _, part := range parts {

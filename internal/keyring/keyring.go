@@ -162,7 +162,7 @@ func (k *Keyring) unwrapped(ref Ref, wrapped []byte, master *string) (*Key, erro
 	if master == nil {
 		return &Key{ref: ref}, nil
 	}
-	key, err := k.masters.unwrap(wrapped, *master, ref.associated())
+	key, err := k.masters.unwrap(wrapped, *master, ref.associated(nil))
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (k *Keyring) New(ref Ref) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	key.wrapped, err = k.masters.wrap(fresh, ref.associated())
+	key.wrapped, err = k.masters.wrap(fresh, ref.associated(nil))
 	key.master = k.masters.current.id
 	return key, err
 }

@@ -69,7 +69,7 @@ func rotatedKeys() rotated {
 			WHERE (org, subject) > ($1, $2) AND master <> $3 ORDER BY org, subject LIMIT $4 FOR UPDATE`,
 		updates: `UPDATE hub_keys.subject_keys k SET wrapped = u.wrapped, master = $4
 			FROM unnest($1::text[], $2::text[], $3::bytea[]) AS u(org, name, wrapped) WHERE k.org = u.org AND k.subject = u.name`,
-		boundTo: func(r row) []byte { return Ref{r.org, r.name}.associated() },
+		boundTo: func(r row) []byte { return Ref{r.org, r.name}.associated(nil) },
 	}
 }
 
