@@ -214,6 +214,8 @@ func (l *load) operation(ctx context.Context, w *worker) (do operation, closing 
 		do = l.sending(c, w, l.requests.create)
 	case "patch":
 		do = l.sending(c, w, l.requests.patch)
+	case "change":
+		do = l.sending(c, w, l.requests.change)
 	case "read":
 		do = l.sending(c, w, l.requests.read)
 	case "get":

@@ -66,6 +66,14 @@ func (r *requests) patch(request []byte) []byte {
 		r.ids[0], r.head, r.run, n, len(body), body)
 }
 
+// change asks for new values of a person, a different one each time.
+func (r *requests) change(request []byte) []byte {
+	n := r.sent.Add(1)
+	body := fmt.Appendf(nil, `{"attributes":{"email":"person.%d@example.org","phone":"+44 1 23 45 %[1]d","birthday":"1990-01-%02[2]d"}}`, n, 1+n%28)
+	return fmt.Appendf(request[:0], "PATCH /api/v1/entities/%s%sContent-Type: application/merge-patch+json\r\nIdempotency-Key: %s-%d\r\nContent-Length: %d\r\n\r\n%s",
+		r.ids[n%int64(len(r.ids))], r.head, r.run, n, len(body), body)
+}
+
 // read asks for one entity, a different one each time.
 func (r *requests) read(request []byte) []byte {
 	id := r.ids[r.sent.Add(1)%int64(len(r.ids))]

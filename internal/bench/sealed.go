@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 const (
@@ -25,7 +26,28 @@ func sealedScenarios() []scenario {
 			run: func(ctx context.Context, b *bench) (sample, error) {
 				return b.persons(ctx, "bench_sealed", sealedAttributes)
 			}},
+		{name: "unsealed-known", about: "PATCH of three attributes of persons, nothing sealed", needsHub: true,
+			run: func(ctx context.Context, b *bench) (sample, error) { return b.knownPersons(ctx, "bench_open", nil) }},
+		{name: "sealed-known", about: "the same with the three sealed, by keys that there are", against: "unsealed-known", cpuWithin: maxSealedCPU, needsHub: true,
+			run: func(ctx context.Context, b *bench) (sample, error) {
+				return b.knownPersons(ctx, "bench_sealed", sealedAttributes)
+			}},
 	}
+}
+
+// knownPersons changes persons that it creates beforehand.
+func (b *bench) knownPersons(ctx context.Context, kind string, sensitive []string) (sample, error) {
+	duration := b.duration
+	b.duration = time.Second
+	created, err := b.persons(ctx, kind, sensitive)
+	b.duration = duration
+	if err == nil && created.Errors > 0 {
+		err = fmt.Errorf("creating persons: %s", created.FirstError)
+	}
+	if err != nil {
+		return sample{}, err
+	}
+	return b.onHub(ctx, "change", func(spec *loadSpec) { spec.IDs = created.Created })
 }
 
 // persons creates entities of a type that names attributes sensitive.
