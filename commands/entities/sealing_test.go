@@ -73,6 +73,14 @@ func TestSensitiveAttributesAreSealed(t *testing.T) {
 			},
 		})
 	s.When(entities.CreateEntity{ID: bob, Type: "customer", Attributes: attrs(`{"name":"Bob","iban":"***"}`)}).ThenProblem("masked_value")
+	// What was sealed stays so, and is masked, when the type does not ask for it any more.
+	opened := entities.DefineEntityType{Name: "customer", Title: "Customer", Schema: json.RawMessage(customerSchema), Force: true}
+	s.When(opened).Then(customerDefined(customerSchema))
+	masked := entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"iban":"***"}}`)}
+	s.When(masked).ThenProblem("masked_value")
+	s.When(entities.ArchiveEntity{ID: ana})
+	s.When(entities.RestoreEntity{ID: ana, Patch: masked.Patch}).ThenProblem("masked_value")
+	s.When(entities.RestoreEntity{ID: ana})
 	// The schema sees what is sealed: the name is required, and there.
 	s.When(entities.PatchEntity{ID: ana, Patch: json.RawMessage(`{"attributes":{"iban":null}}`)}).
 		Then(domain.Fact{Stream: entity.Stream(ana), Payload: entity.Updated{Attributes: attrs(`{"iban":null}`)}})

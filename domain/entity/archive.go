@@ -130,7 +130,7 @@ func (n Restoration) Decide(current Entity, typ Type, targetOf func(uuid.UUID) E
 	case !current.Archived:
 		return nil, nil
 	}
-	if err := validAttributes(typ, whole); err != nil {
+	if err := validAttributes(typ, current, whole); err != nil {
 		return nil, err
 	}
 	facts := []domain.Fact{{Stream: Stream(n.ID), Tags: n.Outgoing.targetTags(), Payload: Restored{TypeVersion: current.newlyFollows(typ)}}}

@@ -73,12 +73,13 @@ func attributeNameFault(name string) string {
 	return textFault(name, maxAttributeName)
 }
 
-// validAttributes holds a whole set of attributes against the type's schema.
-func validAttributes(t Type, attributes map[string]any) error {
+// validAttributes holds a whole set of attributes, those of an entity with what is changed,
+// against the type's schema.
+func validAttributes(t Type, current Entity, attributes map[string]any) error {
 	if len(attributes) > maxAttributes {
 		return invalidAttributes(problem.Field{Location: attributesLocation, Message: fmt.Sprintf("must have at most %d members", maxAttributes)})
 	}
-	if err := t.checkMasks(attributes); err != nil {
+	if err := t.checkMasks(current, attributes); err != nil {
 		return err
 	}
 	schema, err := t.compiled()

@@ -43,7 +43,7 @@ func (n NewEntity) Decide(typ Type, key Key) ([]domain.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := validAttributes(typ, attributes); err != nil {
+	if err := validAttributes(typ, Entity{}, attributes); err != nil {
 		return nil, err
 	}
 	if key.EntityID != "" {

@@ -29,7 +29,7 @@ func (p Patch) Decide(current Entity, typ Type) ([]domain.Fact, error) {
 	if err != nil || changed.nothing() {
 		return nil, err
 	}
-	if err := validAttributes(typ, whole); err != nil {
+	if err := validAttributes(typ, current, whole); err != nil {
 		return nil, err
 	}
 	changed.TypeVersion = current.newlyFollows(typ)

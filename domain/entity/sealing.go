@@ -292,11 +292,18 @@ func (e Entity) Unveil(open func(domain.Sealed) (json.RawMessage, error)) (domai
 	return e, nil
 }
 
-// checkMasks refuses the mask as the value of a sensitive attribute: it is what who may not
-// see the value was shown, and has no business in its place.
-func (t Type) checkMasks(attributes map[string]any) error {
+// checkMasks refuses the mask as the value of a sensitive attribute, also of one that the
+// type does not name any more and the entity has sealed still: it is what who may not see the
+// value was shown, and has no business in its place.
+func (t Type) checkMasks(current Entity, attributes map[string]any) error {
+	masked := slices.Clone(t.Sensitive)
+	for name, value := range current.Sealed {
+		if value.Sensitive {
+			masked = append(masked, name)
+		}
+	}
 	var fields []problem.Field
-	for _, name := range t.Sensitive {
+	for _, name := range masked {
 		if attributes[name] == domain.Mask {
 			fields = append(fields, problem.Field{Location: location(attributesLocation, name), Message: "must not be " + domain.Mask + ", which stands for a value that is not shown; leave it out to keep the value"})
 		}
