@@ -141,7 +141,7 @@ func TestReadsOfThePastAreRecorded(t *testing.T) {
 		}
 	}
 	// What the type says now counts, also for the past.
-	answer := a.call("PUT", "/api/v1/entity-types/file", `{"title":"F","schema":{"type":"object"},"search":["name"]}`)
+	answer := a.call("PUT", "/api/v1/entity-types/file", `{"title":"F","schema":{"type":"object"},"search":["name"],"force":true}`)
 	a.position = answer.Header.Get("Hub-Position")
 	for _, path := range []string{"/api/v1/entities?type=file&as_of=" + shown.CreatedAt, "/api/v1/entities/" + first, "/api/v1/entities/" + first + "/history"} {
 		if got := a.reads(path); len(got) > 0 {
