@@ -269,7 +269,7 @@ func (b *books) holds(journal []journalEntry) {
 	slices.SortStableFunc(journal, func(a, b journalEntry) int { return strings.Compare(a.date, b.date) })
 	for code, id := range b.accounts {
 		grows := "debit"
-		if strings.Contains("234", code[:1]) { // liability, equity and income
+		if code[0] >= '2' && code[0] <= '4' { // liability, equity and income
 			grows = "credit"
 		}
 		var statement []string
