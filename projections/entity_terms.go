@@ -15,13 +15,17 @@ import "strconv"
 // hashes: 1 is 1.0.
 //
 // The members of lists have no terms; filters that may lead through a list walk.
+//
+// Each entity has a signature besides, of three bits for each of its terms. The indexes that
+// lists of a type walk carry it, so that a walk passes over nearly all that does not match
+// without reading its row: what matches has all bits of what is asked for.
 
 const (
 	// termMask keeps 18 bits: among a million entities of ten values, forty have the term of
 	// another value by chance.
 	termMask = "262143"
 	// maxTerms bounds what one entity adds to the index. One with more has a single term,
-	// which every search of its type asks for.
+	// which every search of its type asks for, and all bits: wideOf.
 	maxTerms = 200
 	// maxTermTypes bounds for how many types a search without a type asks.
 	maxTermTypes = 100
@@ -30,7 +34,7 @@ const (
 )
 
 func entityTermsDDL(schema string) string {
-	return termsFunction(schema) + holdersFunction(schema)
+	return bitsFunctions(schema) + termsFunction(schema) + holdersFunction(schema)
 }
 
 // The parts of a term: what the hashes of an organisation's type begin with, the term of a
@@ -43,6 +47,9 @@ func termOf(value, path string) string {
 	return `(jsonb_hash_extended(` + value + `, ` + path + `) & ` + termMask + `)::integer`
 }
 
+// wideOf is the term of an entity that would have too many; no value's term is below zero.
+func wideOf(seed string) string { return `(-1 - (` + seed + ` & ` + termMask + `))::integer` }
+
 func isSingle(value string) string {
 	return `jsonb_typeof(` + value + `) IN ('string', 'number', 'boolean')`
 }
@@ -54,6 +61,26 @@ func termsOfTags(tags, seed string) string {
 func termsOfHashes(sealed, seed string) string {
 	return `ARRAY(SELECT (hashtextextended(s.value ->> 'hash', hashtextextended(s.key, ` + seed + `)) & ` + termMask + `)::integer
 		           FROM jsonb_each(` + sealed + `) s WHERE s.value ? 'hash')`
+}
+
+// bitsFunctions are the bits of a term, of an attribute's value and of a text, which is a tag
+// or the hash of a sealed attribute. They are written so that the planner puts them in place:
+// whoever looks for entities asks by them.
+func bitsFunctions(schema string) string {
+	return `
+		CREATE FUNCTION ` + schema + `.bits(term integer) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+			'SELECT (1::bigint << (term & 63)) | (1::bigint << ((term >> 6) & 63)) | (1::bigint << (term >> 12))';
+		CREATE FUNCTION ` + schema + `.seed(org text, type text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+			'SELECT ` + seedOf("org", "type") + `';
+		CREATE FUNCTION ` + schema + `.value_bits(path bigint, value jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+			'SELECT ` + schema + `.bits(` + termOf("value", "path") + `)';
+		CREATE FUNCTION ` + schema + `.text_bits(path bigint, value text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+			'SELECT ` + schema + `.bits((hashtextextended(value, path) & ` + termMask + `)::integer)';`
+}
+
+// signature is the expression that makes that of terms.
+func signature(schema, terms string) string {
+	return `CASE WHEN ` + terms + `[1] < 0 THEN -1 ELSE coalesce((SELECT bit_or(` + schema + `.bits(b.term)) FROM unnest(` + terms + `) AS b(term)), 0) END`
 }
 
 // termsFunction makes the terms of any entity.
@@ -74,7 +101,7 @@ func termsFunction(schema string) string {
 				|| ` + termsOfTags("tags", "seed") + `
 				|| ` + termsOfHashes("sealed", "seed") + `;
 		BEGIN
-			RETURN CASE WHEN cardinality(found) > ` + most + ` THEN ARRAY[(seed & ` + termMask + `)::integer] ELSE found END;
+			RETURN CASE WHEN cardinality(found) > ` + most + ` THEN ARRAY[` + wideOf("seed") + `] ELSE found END;
 		END
 		$f$;`
 }
@@ -130,7 +157,7 @@ func holdersFunction(schema string) string {
 				terms := '{}';
 				FOREACH kind IN ARRAY types LOOP
 					seed := hashtextextended(kind, hashtextextended(own, 0));
-					terms := terms || (seed & ` + termMask + `)::integer;
+					terms := terms || ` + wideOf("seed") + `;
 					IF one ? 'tag' THEN
 						terms := terms || (hashtextextended(one ->> 'tag', seed) & ` + termMask + `)::integer;
 						CONTINUE;

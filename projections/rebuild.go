@@ -254,10 +254,11 @@ func (b *builder) index(ctx context.Context) error {
 	return nil
 }
 
-// analyze gives the planner figures before the first query comes.
+// analyze gives the planner figures before the first query comes, and notes of the new pages
+// that all may see them, so that what is in an index need not be looked up in its table.
 func (b *builder) analyze(ctx context.Context) error {
 	for _, table := range b.projection.Tables {
-		if _, err := b.options.Pool.Exec(ctx, "ANALYZE "+quoted(b.at.schema)+"."+quoted(table)); err != nil {
+		if _, err := b.options.Pool.Exec(ctx, "VACUUM (ANALYZE) "+quoted(b.at.schema)+"."+quoted(table)); err != nil {
 			return fmt.Errorf("analyzing the new tables: %w", err)
 		}
 	}

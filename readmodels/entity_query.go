@@ -257,7 +257,13 @@ func (p *entityPlan) walking(schema string, args *arguments) (count, rows string
 // source is what entities are read from: rows of the alias e, whole; of the alias fixed
 // those with what never changes of an entity, by which indexes find it. columns are those
 // beside the entity's.
-type source struct{ rows, fixed, where, columns string }
+type source struct {
+	rows, fixed, where, columns string
+	// walk, where signed is a condition on signatures, gives the rows in an order and beyond
+	// a place, both of the alias w; see signedSource.
+	signed string
+	walk   func(where, sorted string) string
+}
 
 // sources are where to count and where to list from: the same, unless of the past.
 func (p *entityPlan) sources(schema string, args *arguments) (counted, listed source) {
@@ -285,6 +291,8 @@ func (p *entityPlan) skipping(rows string, args *arguments) string {
 func (p *entityPlan) rows(from source, where string, args *arguments) string {
 	alias := "e"
 	switch {
+	case from.signed != "":
+		alias = "w"
 	case p.order.ranked:
 		alias = "h"
 	case p.order.fixed:
@@ -292,20 +300,23 @@ func (p *entityPlan) rows(from source, where string, args *arguments) string {
 	}
 	column, id := alias+"."+p.order.column, alias+".id"
 	limit := " LIMIT " + p.most(args)
-	part := func(where, sorted string) string {
-		return "(SELECT " + p.shown() + from.columns + " FROM " + from.rows + " WHERE " + where +
-			" ORDER BY " + sorted + limit + ")"
+	sorted := p.sorted(alias)
+	part := func(place string) string {
+		rows, matching := from.rows, where+place
+		if from.signed != "" {
+			rows, matching = from.walk(place, sorted), where
+		}
+		return "(SELECT " + p.shown() + from.columns + " FROM " + rows + " WHERE " + matching + " ORDER BY " + sorted + limit + ")"
 	}
-	byValue := p.sorted(alias)
 	if !p.order.nullable {
-		return part(where+p.beyond(alias, args), byValue)
+		return part(p.beyond(alias, args))
 	}
-	nulls := where + " AND " + column + " IS NULL"
+	nulls := " AND " + column + " IS NULL"
 	if p.after != nil && p.after.Value == nil {
-		return part(nulls+" AND "+id+p.operator()+args.add(p.after.ID), byValue)
+		return part(nulls + " AND " + id + p.operator() + args.add(p.after.ID))
 	}
-	return "SELECT * FROM (" + part(where+" AND "+column+" IS NOT NULL"+p.beyond(alias, args), byValue) +
-		" UNION ALL " + part(nulls, byValue) + ") e ORDER BY " + p.orderBy() + limit
+	return "SELECT * FROM (" + part(" AND "+column+" IS NOT NULL"+p.beyond(alias, args)) +
+		" UNION ALL " + part(nulls) + ") e ORDER BY " + p.orderBy() + limit
 }
 
 // shown are the columns of a row of the alias e.
