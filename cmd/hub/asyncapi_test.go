@@ -45,7 +45,7 @@ func TestEveryEventFitsTheAsyncAPIDocument(t *testing.T) {
 	require.Equal(t, string(committed), string(text), "run make docs")
 	for _, found := range regexp.MustCompile(`"\$ref": "#/([^"]+)"`).FindAllStringSubmatch(string(text), -1) {
 		var at any = document
-		for _, step := range strings.Split(found[1], "/") {
+		for step := range strings.SplitSeq(found[1], "/") {
 			at = at.(map[string]any)[step]
 		}
 		require.NotNil(t, at, found[1])

@@ -254,7 +254,7 @@ func (h *hub) plantInBulk(t *testing.T, patient string) {
 	job := "/api/v1/entities/bulk/" + started["job_id"].(string)
 	h.eventually("the job is done", func() bool {
 		response, text, err := h.do(t.Context(), http.MethodGet, job, admin, nil, nil)
-		return err == nil && response.StatusCode == 200 && strings.Contains(string(text), `"state":"completed"`)
+		return err == nil && response.StatusCode == http.StatusOK && strings.Contains(string(text), `"state":"completed"`)
 	})
 	done := h.answers(200, http.MethodGet, job, admin, nil, nil)
 	assert.EqualValues(t, 1, done["updated"])
