@@ -32,7 +32,7 @@ func TestKeysAreRotatedByTheCommandLine(t *testing.T) {
 
 	keys := func(exit int, secrets []string, args ...string) string {
 		cmd := exec.CommandContext(t.Context(), hubtest.Binary(t), append([]string{"keys"}, args...)...)
-		cmd.Env = append(hubtest.HubEnvironment(nil), append(secrets, "MIGRATE_DATABASE_URL="+url, "HUB_DATA_DIR="+t.TempDir())...)
+		cmd.Env = append(hubtest.HubEnvironment(nil), append(secrets, "MIGRATE_DATABASE_URL="+url, "HUB_DATA_DIR="+hubtest.TempDir(t))...)
 		output, _ := cmd.CombinedOutput() // the exit code is looked at below
 		require.Equal(t, exit, cmd.ProcessState.ExitCode(), "%s", output)
 		return string(output)
