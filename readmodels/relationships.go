@@ -46,8 +46,8 @@ type RelationshipQuery struct {
 	// refer to behind one that is left out is left out with it.
 	Status string
 	Page
-	// Expand fills in Relationship.Far.
-	Expand bool
+	// Expand fills in Relationship.Far, and ExpandTypes with it its Definition.
+	Expand, ExpandTypes bool
 }
 
 // RelationshipPage is a page of relationships.
@@ -88,7 +88,7 @@ func (s *Store) Relationships(ctx context.Context, by Reader, q RelationshipQuer
 	at, err := s.read(ctx, by.Org, entitiesView, func(schema string) statement {
 		page, start = RelationshipPage{Items: []Relationship{}}, pgtype.Bool{}
 		sql, args := plan.sql(schema)
-		row := newRelationshipRow([]any{&start, &page.Count}, q.Expand)
+		row := newRelationshipRow([]any{&start, &page.Count}, q)
 		return statement{sql: sql, args: args, cut: &cut, row: func(scan func(...any) error) error {
 			found, err := row.scan(scan)
 			if found != nil {
@@ -191,6 +191,10 @@ func (p *relationshipPlan) sql(schema string) (string, []any) {
 		columns = ", " + entityColumns + audited(schema, org, "e.type")
 		far = ` LEFT JOIN ` + schema + `.entities e ON e.org = ` + org + ` AND e.id = r.` + p.far
 	}
+	if p.query.ExpandTypes {
+		columns += ", " + entityTypeColumns
+		far += ` LEFT JOIN ` + schema + `.entity_types t ON t.org = ` + org + ` AND t.name = e.type`
+	}
 	count := "NULL::bigint"
 	if p.query.Count {
 		count = `(SELECT count(*) FROM met0 m JOIN ` + p.from(schema) + ` ON ` + p.where(schema, org, &args) + `)`
@@ -252,11 +256,11 @@ type relationshipRow struct {
 
 // newRelationshipRow makes a row with columns before it and, if wanted, those of the far
 // end after it.
-func newRelationshipRow(before []any, expand bool) *relationshipRow {
+func newRelationshipRow(before []any, q RelationshipQuery) *relationshipRow {
 	r := &relationshipRow{}
 	r.destinations = append(slices.Clone(before), &r.kind, &r.source, &r.target, &r.depth, &r.createdAt, &r.createdBy, &r.sourceAudited, &r.targetAudited)
-	if expand {
-		r.far = newEntityRow(r.destinations, false)
+	if q.Expand {
+		r.far = newEntityRow(r.destinations, q.ExpandTypes)
 	}
 	return r
 }

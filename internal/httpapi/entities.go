@@ -160,6 +160,18 @@ func (s EntityShape) shape() (shape, error) {
 // references are what an entity can be expanded by.
 func references(e readmodels.Entity) map[string]any { return map[string]any{"type": e.Definition} }
 
+// withType is an entity that is written with its type in place of the type's name.
+type withType struct{ entity *readmodels.Entity }
+
+// MarshalJSON writes it. Part of json.Marshaler.
+func (w withType) MarshalJSON() ([]byte, error) {
+	as, err := EntityShape{Expand: "type"}.shape()
+	if err != nil {
+		return nil, err
+	}
+	return as.write(w.entity, references(*w.entity))
+}
+
 func (a *API) getEntity(ctx context.Context, in *getEntityInput) (*view[readmodels.Entity], error) {
 	id, err := entityID(in.ID)
 	if err != nil {

@@ -52,7 +52,7 @@ type listRelationshipsInput struct {
 	Cursor    string `query:"cursor" doc:"next_cursor of the page before; keep the other parameters as they were. Only with depth 1."`
 	Count     bool   `query:"count" doc:"Add count, the number of all. Only with depth 1."`
 	Fields    string `query:"fields" doc:"Only these members, with commas between." example:"kind,target"`
-	Expand    string `query:"expand" enum:"source,target" doc:"The far end, target with direction=out and source with direction=in: the entity itself in place of its id." example:"target"`
+	Expand    string `query:"expand" doc:"The far end, target with direction=out and source with direction=in: the entity itself in place of its id. With target.type or source.type its type, too, in place of its name." example:"target"`
 }
 
 func (a *API) listRelationships(ctx context.Context, in *listRelationshipsInput) (*view[readmodels.RelationshipPage], error) {
@@ -61,14 +61,14 @@ func (a *API) listRelationships(ctx context.Context, in *listRelationshipsInput)
 		return nil, err
 	}
 	far := map[string]string{"out": "target", "in": "source"}[in.Direction]
-	shape, err := shapeOf[readmodels.Relationship](in.Fields, in.Expand, nil, []string{far})
+	shape, err := shapeOf[readmodels.Relationship](in.Fields, in.Expand, nil, []string{far, far + ".type"})
 	if err != nil {
 		return nil, err
 	}
 	by := exchangeOf(ctx).reader()
 	asked := readmodels.RelationshipQuery{
 		ID: id, Incoming: in.Direction == "in", Depth: in.Depth, Kind: in.Kind, Status: in.Status,
-		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, Expand: len(shape.expanded) > 0,
+		Page: readmodels.Page{Limit: in.Limit, Cursor: in.Cursor, Count: in.Count}, Expand: len(shape.expanded) > 0, ExpandTypes: len(shape.deeper) > 0,
 	}
 	page, at, err := observe(ctx, a, func(ctx context.Context) (readmodels.RelationshipPage, readmodels.Snapshot, error) {
 		return a.reads.Relationships(ctx, by, asked)
@@ -83,5 +83,10 @@ func (a *API) listRelationships(ctx context.Context, in *listRelationshipsInput)
 		seen.read(item.Target, item.TargetAudited)
 	}
 	a.shows(ctx, seen)
-	return answerList(ctx, page, page.Items, at, shape, func(r readmodels.Relationship) map[string]any { return map[string]any{far: r.Far} })
+	return answerList(ctx, page, page.Items, at, shape, func(r readmodels.Relationship) map[string]any {
+		if len(shape.deeper) > 0 {
+			return map[string]any{far: withType{r.Far}}
+		}
+		return map[string]any{far: r.Far}
+	})
 }

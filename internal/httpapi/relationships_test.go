@@ -136,7 +136,7 @@ func TestRefusedRelationships(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for query, code := range map[string]string{
-		"?depth=6": "invalid_request", "?direction=up": "invalid_request", "?expand=source": "invalid_expand", "?direction=in&expand=target": "invalid_expand",
+		"?depth=6": "invalid_request", "?direction=up": "invalid_request", "?expand=source": "invalid_expand", "?direction=in&expand=target": "invalid_expand", "?expand=source.type": "invalid_expand", "?expand=target.type.name": "invalid_expand",
 		"?fields=x": "invalid_fields", "?limit=501": "invalid_request", "?status=gone": "invalid_request", "?x=1": "unknown_parameter",
 	} {
 		e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships"+query, "").expect(422, code)
@@ -207,6 +207,14 @@ func TestRelationshipsAreRead(t *testing.T) {
 	sameJSON(t, "expanded", expanded.Items[0].Target, e.call("GET", "/api/v1/entities/"+ids[1], "").Body)
 	if expanded.Items[0].Kind != "owner" || expanded.Items[0].Source != nil || expanded.Items[0].TargetID != ids[1] {
 		t.Errorf("%s", answer.Body)
+	}
+	// And its type in place of its name, one step further.
+	answer = e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships?expand=target.type&kind=owner", "")
+	answer.json(&expanded)
+	sameJSON(t, "expanded twice", expanded.Items[0].Target, e.call("GET", "/api/v1/entities/"+ids[1]+"?expand=type", "").Body)
+	whole := e.shown("/api/v1/entities/" + ids[0] + "/relationships?expand=target,target.type&fields=target.key,target.type.name&kind=owner")
+	if !strings.Contains(whole, `"items":[{"target":{"key":null,"type":{"name":"company"}}}]`) {
+		t.Errorf("%s", whole)
 	}
 	if unchanged := e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships", "", "If-None-Match", e.call("GET", "/api/v1/entities/"+ids[0]+"/relationships", "").Header.Get("ETag")); unchanged.Status != 304 {
 		t.Errorf("%d", unchanged.Status)

@@ -29,8 +29,8 @@ type shape struct {
 	names []string
 	// fields are the members wanted, nil for all.
 	fields selection
-	// expanded are the members wanted in full.
-	expanded []string
+	// expanded are the members wanted in full, and deeper those of them in turn, with a dot.
+	expanded, deeper []string
 }
 
 // selection is a tree of wanted members; a leaf, which is nil, is wanted whole.
@@ -48,7 +48,13 @@ func shapeOf[T any](fields, expand string, open, expandable []string) (shape, er
 		case !slices.Contains(expandable, path):
 			return shape{}, invalidShape("invalid_expand", "expand", "can be "+orNothing(expandable))
 		}
-		s.expanded = append(s.expanded, path)
+		name, _, nested := strings.Cut(path, ".")
+		if !slices.Contains(s.expanded, name) {
+			s.expanded = append(s.expanded, name)
+		}
+		if nested {
+			s.deeper = append(s.deeper, path)
+		}
 	}
 	paths := pathList(fields)
 	if len(paths) > maxShapePaths {

@@ -7351,8 +7351,8 @@ export interface operations {
                 count?: boolean;
                 /** @description Only these members, with commas between. */
                 fields?: string;
-                /** @description The far end, target with direction=out and source with direction=in: the entity itself in place of its id. */
-                expand?: "source" | "target";
+                /** @description The far end, target with direction=out and source with direction=in: the entity itself in place of its id. With target.type or source.type its type, too, in place of its name. */
+                expand?: string;
             };
             header?: {
                 /**
