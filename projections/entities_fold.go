@@ -217,16 +217,14 @@ func (r *entityRows) add(c *entityChange) error {
 	r.createdAt, r.createdBy = append(r.createdAt, c.createdAt), append(r.createdBy, c.createdBy)
 	r.updatedAt, r.updatedBy = append(r.updatedAt, c.updatedAt), append(r.updatedBy, c.updatedBy)
 	r.eventID, r.typeVersion = append(r.eventID, c.eventID), append(r.typeVersion, c.typeVersion)
-	return r.addSealed(c)
+	r.addSealed(c)
+	return nil
 }
 
 // addSealed adds the sensitive attributes, and the names of all that changed, of which only
 // an update has a use.
-func (r *entityRows) addSealed(c *entityChange) error {
-	text, err := entity.SealedRow(c.id, c.sealed, c.hashes)
-	if err != nil {
-		return fmt.Errorf("encoding the sensitive attributes at position %d: %w", c.position, err)
-	}
+func (r *entityRows) addSealed(c *entityChange) {
+	text := entity.SealedRow(c.id, c.sealed, c.hashes)
 	touched := "{}"
 	if !c.created {
 		names := slices.Concat(slices.Collect(maps.Keys(c.set)), slices.Collect(maps.Keys(c.removed)))
@@ -234,7 +232,6 @@ func (r *entityRows) addSealed(c *entityChange) error {
 		touched = arrayLiteral(names)
 	}
 	r.sealed, r.touched = append(r.sealed, string(text)), append(r.touched, touched)
-	return nil
 }
 
 // forInsert and forUpdate are in the order of the statements' parameters.

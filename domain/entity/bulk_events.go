@@ -139,10 +139,7 @@ type BulkAbout struct {
 
 // JobChange implements domain.JobPayload.
 func (s BulkUpdateStarted) JobChange() domain.JobChange {
-	about, err := json.Marshal(BulkAbout{s.Filter, s.SelectedAt, append([]string{}, s.Names...), s.Tags, s.Merge})
-	if err != nil {
-		panic("entity: strings and numbers cannot be encoded: " + err.Error())
-	}
+	about, _ := json.Marshal(BulkAbout{s.Filter, s.SelectedAt, append([]string{}, s.Names...), s.Tags, s.Merge}) // texts and numbers always can be
 	return domain.JobChange{
 		State: domain.JobRunning,
 		Start: &domain.JobStart{Kind: BulkUpdateKind, Total: s.Total, By: s.By, About: about},

@@ -73,9 +73,6 @@ func nameMessage(base string, causes []*jsonschema.ValidationError) string {
 			wishes = append(wishes, fault.Message)
 		}
 	}
-	if len(wishes) == 0 {
-		return "does not have an allowed name"
-	}
 	return shortened("does not have an allowed name: it " + strings.Join(wishes, ", and "))
 }
 

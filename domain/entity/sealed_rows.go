@@ -22,9 +22,9 @@ const sealedMemberBytes = 96
 
 // SealedRow is the object of the entity of this id. hashes find equal values; not all have
 // one.
-func SealedRow(id uuid.UUID, sealed map[string]domain.Sealed, hashes map[string]string) ([]byte, error) {
+func SealedRow(id uuid.UUID, sealed map[string]domain.Sealed, hashes map[string]string) []byte {
 	if len(sealed) == 0 {
-		return []byte("{}"), nil
+		return []byte("{}")
 	}
 	size, entity := 2, id.String()
 	for name, s := range sealed {
@@ -35,19 +35,13 @@ func SealedRow(id uuid.UUID, sealed map[string]domain.Sealed, hashes map[string]
 		if i > 0 {
 			text = append(text, ',')
 		}
-		quoted, err := json.Marshal(name)
-		if err != nil {
-			return nil, err
-		}
-		text = append(append(text, quoted...), ':')
-		if text, err = appendSealed(text, entity, sealed[name], hashes[name]); err != nil {
-			return nil, err
-		}
+		quoted, _ := json.Marshal(name) // a text always can be
+		text = appendSealed(append(append(text, quoted...), ':'), entity, sealed[name], hashes[name])
 	}
-	return append(text, '}'), nil
+	return append(text, '}')
 }
 
-func appendSealed(text []byte, entity string, s domain.Sealed, hash string) ([]byte, error) {
+func appendSealed(text []byte, entity string, s domain.Sealed, hash string) []byte {
 	text = append(append(text, `{"`+domain.SealedName+`":"`...), s.Text...)
 	text = append(append(text, `","event":"`...), s.Event.String()...)
 	if hash != "" {
@@ -55,13 +49,10 @@ func appendSealed(text []byte, entity string, s domain.Sealed, hash string) ([]b
 	}
 	text = append(text, '"')
 	if s.Subject != entity || len(s.Within) > 0 {
-		whose, err := json.Marshal(s.Subjects())
-		if err != nil {
-			return nil, err
-		}
+		whose, _ := json.Marshal(s.Subjects()) // texts always can be
 		text = append(append(text, `,"subjects":`...), whose...)
 	}
-	return append(text, '}'), nil
+	return append(text, '}')
 }
 
 // ReadSealedRow reads the object of the entity of this id; nil when nothing is sealed.

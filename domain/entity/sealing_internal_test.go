@@ -150,3 +150,20 @@ func TestSealingOfADefinition(t *testing.T) {
 	require.Equal(t, auditAll, Definition{AuditReads: auditAll}.audits())
 	require.Error(t, checkSearched([]string{"a"}, json.RawMessage(`{`)))
 }
+
+// A job whose key cannot be had, or is gone, says so; one that says nothing of why needs none.
+func TestABulkUpdateWithoutItsKey(t *testing.T) {
+	t.Parallel()
+	away := domain.NewSecret(json.RawMessage(`"away"`), true, somebody.String())
+	for _, started := range []BulkUpdateStarted{{Patch: &away}, {Because: &away}} {
+		_, err := started.Seal(func(string, domain.Secret) (domain.Sealed, error) { return domain.Sealed{}, errAway })
+		require.ErrorIs(t, err, errAway)
+	}
+	_, err := BulkUpdate{Because: &domain.Sealed{Text: "erased"}}.Reason(opener{})
+	require.ErrorIs(t, err, domain.ErrErased)
+	reason, err := BulkUpdate{}.Reason(opener{})
+	require.NoError(t, err)
+	require.Empty(t, reason)
+	_, err = NewBulkUpdate{ID: somebody, Document: json.RawMessage(`{}`)}.Preview()
+	require.Equal(t, "invalid_patch", problem.Of(err).Code)
+}
