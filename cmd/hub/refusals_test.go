@@ -137,7 +137,7 @@ func TestConfigCheck(t *testing.T) {
 	t.Parallel()
 	check := func(exit int, env []string, args ...string) string {
 		cmd := exec.CommandContext(t.Context(), hubtest.Binary(t), append([]string{"config", "check"}, args...)...)
-		cmd.Env = append(env, "GOCOVERDIR="+os.Getenv("COVERAGE_OF_PROCESSES"))
+		cmd.Env = slices.Concat(env, []string{"GOCOVERDIR=" + os.Getenv("COVERAGE_OF_PROCESSES")})
 		output, _ := cmd.CombinedOutput() // the exit code is looked at below
 		require.Equal(t, exit, cmd.ProcessState.ExitCode(), "%v: %s", args, output)
 		assert.NotContains(t, string(output), "canary")
