@@ -41,12 +41,13 @@ type faultyIssuer struct {
 func newFaultyIssuer(t *testing.T) *faultyIssuer {
 	t.Helper()
 	i := &faultyIssuer{t: t}
-	server := httptest.NewServer(i)
-	t.Cleanup(func() { i.hang(false); server.Close() })
-	i.url = server.URL
+	server := httptest.NewUnstartedServer(i) // whole before it serves, as in newIssuer
+	i.url = "http://" + server.Listener.Addr().String()
 	var err error
-	i.issuer, err = identity.NewDevIssuer(t.TempDir(), server.URL)
+	i.issuer, err = identity.NewDevIssuer(t.TempDir(), i.url)
 	require.NoError(t, err)
+	server.Start()
+	t.Cleanup(func() { i.hang(false); server.Close() })
 	return i
 }
 

@@ -44,13 +44,15 @@ func asService(issuer *identity.DevIssuer) http.Handler {
 // newIssuer runs an issuer for processes of `hub serve`.
 func newIssuer(t testing.TB) string {
 	t.Helper()
-	var handler http.Handler
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
-	t.Cleanup(server.Close)
-	issuer, err := identity.NewDevIssuer(t.TempDir(), server.URL)
+	// Whole before it serves: somebody may still look here for an issuer that had the port.
+	server := httptest.NewUnstartedServer(nil)
+	url := "http://" + server.Listener.Addr().String()
+	issuer, err := identity.NewDevIssuer(t.TempDir(), url)
 	require.NoError(t, err)
-	handler = asService(issuer)
-	return server.URL
+	server.Config.Handler = asService(issuer)
+	server.Start()
+	t.Cleanup(server.Close)
+	return url
 }
 
 // startRoles runs every role in a process of its own and returns the front door. The

@@ -78,16 +78,16 @@ func securedNATS(t *testing.T, a *hubtest.Authority) string {
 
 func securedIssuer(t *testing.T, a *hubtest.Authority) string {
 	t.Helper()
-	var handler http.Handler
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	s := httptest.NewUnstartedServer(nil) // whole before it serves, as in newIssuer
+	url := "https://" + s.Listener.Addr().String()
+	issuer, err := identity.NewDevIssuer(t.TempDir(), url)
+	require.NoError(t, err)
+	s.Config.Handler = asService(issuer)
 	s.TLS = a.Server("issuer")
 	s.TLS.ClientAuth = tls.NoClientCert
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	issuer, err := identity.NewDevIssuer(t.TempDir(), s.URL)
-	require.NoError(t, err)
-	handler = asService(issuer)
-	return s.URL
+	return url
 }
 
 // Every side speaks TLS, and verifies: PostgreSQL and NATS ask for our certificate, the
