@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -71,7 +70,7 @@ func AsyncSpec(kinds []domain.EventKind) ([]byte, error) {
 		grows(schema)
 		all[name] = schema
 	}
-	document, err := json.Marshal(map[string]any{
+	return indented(map[string]any{
 		"asyncapi": "3.0.0", "defaultContentType": "application/json",
 		"info":     map[string]any{"title": "Hub Backend", "version": apiVersion, "description": asyncDescription},
 		"channels": channels, "operations": operations,
@@ -80,15 +79,6 @@ func AsyncSpec(kinds []domain.EventKind) ([]byte, error) {
 			"parameters": map[string]any{"org": map[string]any{"description": "The organisation, or _hub for what is of the log as a whole.", "examples": []string{"acme"}}},
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	var indented bytes.Buffer
-	if err := json.Indent(&indented, document, "", "  "); err != nil {
-		return nil, err
-	}
-	indented.WriteByte('\n')
-	return indented.Bytes(), nil
 }
 
 func reference(kind, name string) map[string]string {

@@ -82,16 +82,21 @@ func Spec() ([]byte, error) {
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
 	describeExpansion(api.OpenAPI().Components.Schemas)
-	document, err := json.Marshal(api.OpenAPI())
+	return indented(api.OpenAPI())
+}
+
+// indented writes a document for people, too, and for diffs.
+func indented(document any) ([]byte, error) {
+	text, err := json.Marshal(document)
 	if err != nil {
 		return nil, err
 	}
-	var indented bytes.Buffer
-	if err := json.Indent(&indented, document, "", "  "); err != nil {
+	var lines bytes.Buffer
+	if err := json.Indent(&lines, text, "", "  "); err != nil {
 		return nil, err
 	}
-	indented.WriteByte('\n')
-	return indented.Bytes(), nil
+	lines.WriteByte('\n')
+	return lines.Bytes(), nil
 }
 
 // describeExpansion says what a member is when it was expanded.
