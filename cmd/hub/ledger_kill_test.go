@@ -146,14 +146,20 @@ func TestTheLedgerOfAProcessThatIsKilled(t *testing.T) {
 		require.Equal(t, id, page.Items[0].ID)
 		require.Equal(t, "posted", page.Items[0].Status, ref)
 	}
-	var sides struct {
-		Totals []struct{ Debit, Credit string }
-	}
-	require.Equal(t, http.StatusOK, d.get("/api/v1/transactions/trial-balance", d.token, after(position), &sides))
-	require.Len(t, sides.Totals, 1)
-	assert.Equal(t, sides.Totals[0].Debit, sides.Totals[0].Credit)
+	d.balances(d.token, position)
 	report := listed[projections.LedgerReport](d.hub, "ledger", "verify")
 	require.Len(t, report, 1)
 	assert.Zero(t, report[0].Count, "%v", report[0].Differences)
 	d.command("projections", "verify", "ledger")
+}
+
+// balances expects debits to equal credits in the one currency there is.
+func (h *hub) balances(token string, position int64) {
+	h.t.Helper()
+	var sides struct {
+		Totals []struct{ Debit, Credit string }
+	}
+	require.Equal(h.t, http.StatusOK, h.get("/api/v1/transactions/trial-balance", token, after(position), &sides))
+	require.Len(h.t, sides.Totals, 1)
+	assert.Equal(h.t, sides.Totals[0].Debit, sides.Totals[0].Credit)
 }
